@@ -1,0 +1,46 @@
+# make setup | demo | test | check | format | bench. Needs Python 3.11+, git and make, nothing else.
+#
+# PYTHON       the interpreter that makes .venv                           (default python3)
+# TORCH_INDEX  where torch comes from: the --index-url that the PyTorch   (default: pip's own index)
+#              install page shows for your machine, CPU or CUDA
+PYTHON ?= python3
+TORCH_INDEX ?=
+
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint .ci/constraints.txt
+export PIP_CONSTRAINT := $(CURDIR)/.ci/constraints.txt
+
+.PHONY: setup demo test check lint format bench clean
+
+setup: .venv/.ready
+
+.venv/.ready: pyproject.toml .ci/constraints.txt Makefile
+	$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed: make PYTHON=python3.11 ...")'
+	$(PYTHON) -m venv .venv
+	$(PIP) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
+	$(PIP) --editable '.[train,dev]'
+	touch $@
+
+demo: setup
+	$(BIN)/provender demo
+
+test: setup
+	$(BIN)/python -m pytest
+
+lint: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+check: lint test
+
+format: setup
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: setup
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

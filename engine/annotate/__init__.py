@@ -1,0 +1,1 @@
+"""Stages that add columns beside documents and never drop one."""

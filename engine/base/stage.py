@@ -1,0 +1,119 @@
+"""The stage contract: what a file must offer to be a stage, and how it is found by its name.
+
+A stage is one module (or a folder once it outgrows one file). Its name is the `stage:` value of a recipe, the prefix
+of its columns, the name of its test and of its benchmark. An annotator module has
+
+- a docstring whose first line says what comes out,
+- `SCOPE`: "shard" (rows are independent) or "corpus" (needs all shards),
+- `VERSION`: an integer, raised whenever the same config on the same input gives other bytes,
+- `READS`: the columns it reads, or a function of the config that returns them,
+- `ADDS`: column name -> Column(dtype, unit or meaning); every name starts with `<stage>__`,
+- `Config`: a frozen pydantic model with a `stage` literal,
+- `annotate(view, config, model=None)`: the row-aligned frame of one shard. SCOPE "shard": exactly the columns of ADDS.
+  SCOPE "corpus": the stored shard part, from which `combine` makes the columns without reading all text again,
+- `combine(corpus, config, folder)` (SCOPE "corpus" only): yields (shard, frame with the columns of ADDS) for every
+  shard and may leave further files in `folder`: Parquet (pairs, hits), and details.json, counts for the receipt,
+- `part_config(config)` (optional, SCOPE "corpus"): the settings the shard part depends on; default: all,
+- `train(corpus, config, folder)` (optional): leaves a model in `folder`; the digest of what it was made from becomes
+  part of the stage's identity, and the folder is handed to `annotate` as `model`,
+- `DROPS` (optional): drop reason -> SQL condition over its columns, taken up by the selection,
+- `NEEDS` (optional): ("split",) where it works on the held-out documents,
+- `HOLDS_GIL` (optional): True makes the runner use processes for it instead of threads.
+"""
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from types import ModuleType
+from typing import Any
+
+import polars as pl
+from pydantic import BaseModel, ConfigDict, Field
+
+from engine.base.errors import RecipeError, unknown
+
+ANNOTATOR_GROUP = "provender.annotators"
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column a stage adds: Polars type, and its unit or meaning in a few words."""
+
+    dtype: pl.DataType | type[pl.DataType]
+    meaning: str
+
+
+class StrictModel(BaseModel):
+    """A part of a recipe: unknown keys are errors, values cannot change after the check."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, protected_namespaces=())
+
+
+class StageConfig(StrictModel):
+    """What every stage of a recipe has: its name and, where it stands twice, another prefix for its columns."""
+
+    stage: str = Field(description="name of the stage, the same as its file")
+    prefix: str | None = Field(
+        default=None, alias="as", pattern=r"^[a-z][a-z0-9_]*$", description="column prefix instead of the stage's name"
+    )
+
+    @property
+    def column_prefix(self) -> str:
+        """The prefix of this instance's columns."""
+        return self.prefix or self.stage
+
+
+class SourceConfig(StageConfig):
+    """What every source of a recipe has; a reader adds where its files are.
+
+    A reader module (engine/sources/<stage>.py) has `VERSION`, `IN_PLACE` (True: its files are Parquet and stay where
+    they are), `Config`, `files(config, base)` -> sorted input files, and, where not IN_PLACE, `read(path, config)` ->
+    iterator of Arrow tables whose columns are the source's own plus `read_problem` (string, null where all is well).
+    """
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$", description="name of the source, unique in the recipe")
+    columns: dict[str, str] = Field(
+        default_factory=dict,
+        description="core column -> column of the source: text, id, license, url, date, language, domain",
+    )
+    license: str | None = Field(default=None, description="licence of every document, SPDX where it can be")
+    url: str | None = Field(default=None, description="where all of the source comes from")
+    date: str | None = Field(default=None, description="date of every document")
+    language: str | None = Field(default=None, description="language of every document")
+    domain: str | None = Field(default=None, description="domain of every document")
+    priority: int = Field(default=0, description="higher wins where duplicates span sources")
+    pinned: bool = Field(
+        default=False, description="its documents always stay; only other sources' duplicates of them go"
+    )
+
+
+def stage_names(package: str, group: str | None = None) -> dict[str, str]:
+    """Return stage name -> module name for the modules of `package` and the entry points of `group`."""
+    found = {
+        module.name: f"{package}.{module.name}"
+        for module in pkgutil.iter_modules(importlib.import_module(package).__path__)
+        if not module.name.startswith("_")
+    }
+    if group is not None:
+        found |= {point.name: point.value for point in entry_points(group=group)}
+    return found
+
+
+def find_stage(place: object, kind: str, name: str, modules: Mapping[str, str]) -> ModuleType:
+    """Import the stage `name`; raises RecipeError that lists what there is."""
+    if name not in modules:
+        raise RecipeError(unknown(place, kind, name, modules))
+    return importlib.import_module(modules[name])
+
+
+def stage_reads(module: ModuleType, config: StageConfig) -> tuple[str, ...]:
+    """Return the columns the stage reads under this config."""
+    reads: tuple[str, ...] | Callable[[Any], tuple[str, ...]] = module.READS
+    return tuple(reads(config) if callable(reads) else reads)
+
+
+def prefixed(name: str, config: StageConfig) -> str:
+    """Return a column of ADDS under the prefix this instance of the stage writes."""
+    return config.column_prefix + name.removeprefix(config.stage)

@@ -1,0 +1,150 @@
+"""The mixture manifest: the contract between curation and training, and the list of its documents.
+
+mixtures/<name>/v<version>/
+    manifest.json       Manifest
+    documents.parquet   DOCUMENTS_SCHEMA, in the order of the curriculum; `document` is the position
+    ledger.parquet      what the budget took and left, per source (engine.formats.ledger)
+    receipt.json
+
+A version never changes; building the same content again returns the old number. `name@v2`, `name@latest` (the highest
+number; also plain `name`) and `name@<digest>` (at least 6 hex digits) name one version.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from pydantic import Field
+
+from engine.base.atomic import read_json
+from engine.base.errors import InputError, problem, unknown
+from engine.base.stage import StrictModel
+from engine.formats.parquet import read_parquet
+from engine.formats.workspace import Workspace
+
+DOCUMENTS_SCHEMA = {
+    "document": pl.UInt32,
+    "doc_id": pl.Binary,
+    "source": pl.String,
+    "is_replay": pl.Boolean,
+    "store_row": pl.UInt32,  # row in the token store's documents.parquet
+    "num_tokens": pl.Int32,  # of one use, EOS and control tokens included
+    "supervised_tokens": pl.Int32,  # of one use, when not cut
+    "repeats": pl.UInt16,  # how often the document is used, at least 1
+}
+
+
+class MixtureSource(StrictModel):
+    """One source in the mixture; a source used as domain text and as replay stands twice."""
+
+    source: str
+    is_replay: bool
+    input_digest: str = Field(description="digest of the source's documents")
+    budget_tokens: int = Field(description="supervised tokens planned, repeats included")
+    available_documents: int = Field(description="kept by the selection")
+    available_tokens: int
+    documents: int = Field(description="distinct documents used")
+    unique_tokens: int = Field(description="tokens of the distinct documents")
+    tokens: int = Field(description="tokens, repeats included")
+    supervised_tokens: int = Field(description="labels, repeats included")
+    max_repeats: int = Field(description="the most often any document is used")
+    licenses: dict[str, int] = Field(
+        default_factory=dict, description="licence -> documents; 'unknown' where none is stated"
+    )
+
+
+class HeldOutSet(StrictModel):
+    """A held-out set that every document of the mixture was searched for."""
+
+    set: str
+    documents: int
+    bytes: int
+    searched_documents: int = Field(description="documents of the mixture searched for passages of it, replay included")
+    contaminated_documents: int = Field(description="documents dropped for holding a passage of it, over all sources")
+
+
+class Manifest(StrictModel):
+    """Everything a training run must know about its data; sums are integers, digests 32 hex digits."""
+
+    format: int = 1
+    name: str
+    version: int
+    digest: str = Field(description="digest of everything here but name, version and schedule")
+    recipe: str = Field(description="name of the data recipe")
+    tokenizer: str
+    token_store: str
+    selection: str
+    split: str | None = None
+    seed: int
+    curriculum: str
+    replay_share: float | None = Field(description="asked for, as a share of supervised tokens")
+    sources: list[MixtureSource]
+    held_out: list[HeldOutSet] = Field(default_factory=list)
+    documents: int
+    tokens: int
+    supervised_tokens: int
+    n_eff_before: float = Field(description="effective number of sources exp(H) of the kept tokens, rounded to 1e-4")
+    n_eff_after: float = Field(description="the same of the mixture's tokens")
+    schedule: str = Field(description="digest of the schedule built with it")
+    row_tokens: int
+    rows_per_step: int
+    num_steps: int
+    config: dict[str, Any] = Field(
+        default_factory=dict, description="the mixture's part of the recipe, defaults included"
+    )
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """One version of a mixture."""
+
+    folder: Path
+    manifest: Manifest
+
+    @property
+    def reference(self) -> str:
+        """name@v<version>."""
+        return f"{self.manifest.name}@v{self.manifest.version}"
+
+    def documents(self) -> pl.DataFrame:
+        """Return the documents (DOCUMENTS_SCHEMA), in the order of the curriculum."""
+        return read_parquet(self.folder / "documents.parquet")
+
+
+def mixture_versions(workspace: Workspace, name: str) -> list[Mixture]:
+    """Return the finished versions of a mixture, oldest first."""
+    folder = workspace.root / "mixtures" / name
+    numbers = sorted(int(path.name[1:]) for path in folder.glob("v*") if re.fullmatch(r"v[0-9]+", path.name))
+    return [_open(folder / f"v{number}") for number in numbers if (folder / f"v{number}" / "receipt.json").is_file()]
+
+
+def mixture_names(workspace: Workspace) -> list[str]:
+    """Return the names of all mixtures of the workspace."""
+    folder = workspace.root / "mixtures"
+    return sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+
+
+def open_mixture(workspace: Workspace, reference: str) -> Mixture:
+    """Open `name`, `name@latest`, `name@v<number>` or `name@<digest>`; raises InputError that lists what there is."""
+    name, _, version = reference.partition("@")
+    names = mixture_names(workspace)
+    if name not in names:
+        raise InputError(unknown(workspace.root, "mixture", name, names))
+    versions = mixture_versions(workspace, name)
+    if version in ("", "latest"):
+        matches = versions[-1:]
+    elif re.fullmatch(r"v[0-9]+", version):
+        matches = [m for m in versions if m.manifest.version == int(version[1:])]
+    else:
+        matches = [m for m in versions if len(version) >= 6 and m.manifest.digest.startswith(version)]
+    if len(matches) != 1:
+        have = ", ".join(f"v{m.manifest.version} ({m.manifest.digest[:12]})" for m in versions) or "none"
+        found = "several versions match" if matches else "there is no such version"
+        raise InputError(problem(reference, found, f"one of {have}", f"{name}@v1, {name}@latest or {name}@<digest>"))
+    return matches[0]
+
+
+def _open(folder: Path) -> Mixture:
+    return Mixture(folder, Manifest.model_validate(read_json(folder / "manifest.json")))

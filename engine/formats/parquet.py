@@ -1,0 +1,45 @@
+"""Writing and reading our own Parquet files: atomic, zstd, 128-bit ids as UUID.
+
+DuckDB writes 128-bit integers as doubles and Polars cannot write the UUID type, so pyarrow writes every file: a binary
+column whose name is `doc_id` or ends with `_id` and holds 16-byte values gets the Parquet UUID type. DuckDB then reads
+UUID, Polars 16-byte binary.
+"""
+
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from engine.base.atomic import atomic_file
+from engine.base.errors import InputError, problem
+
+ROW_GROUP_ROWS = 131_072
+
+
+def write_parquet(path: Path, frame: pl.DataFrame | pa.Table, row_group_rows: int = ROW_GROUP_ROWS) -> None:
+    """Write a frame atomically; the same frame gives the same bytes."""
+    table = frame if isinstance(frame, pa.Table) else frame.to_arrow()
+    table = _with_uuids(table)
+    with atomic_file(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd", row_group_size=row_group_rows, store_schema=False)
+
+
+def read_parquet(path: Path, columns: list[str] | None = None) -> pl.DataFrame:
+    """Read one of our files; UUID columns arrive as 16-byte binary. Raises InputError for a damaged or missing file."""
+    try:
+        return pl.read_parquet(path, columns=columns, use_pyarrow=False)
+    except (pl.exceptions.ComputeError, FileNotFoundError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            problem(path, f"cannot be read ({reason})", fix="delete it and run the recipe again")
+        ) from error
+
+
+def _with_uuids(table: pa.Table) -> pa.Table:
+    for index, field in enumerate(table.schema):
+        if field.name.endswith("_id") and pa.types.is_large_binary(field.type) | pa.types.is_binary(field.type):
+            storage = table.column(index).cast(pa.binary(16))
+            chunks = [pa.ExtensionArray.from_storage(pa.uuid(), chunk) for chunk in storage.chunks]
+            table = table.set_column(index, field.name, pa.chunked_array(chunks, type=pa.uuid()))
+    return table

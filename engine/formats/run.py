@@ -1,0 +1,93 @@
+"""A training run on disk: what it was, what it measured, where it stands.
+
+runs/<name>/
+    run.json            the resolved train recipe, mixture and base by digest, lineage, versions; written at the start
+    metrics.jsonl       one line per optimizer step (METRICS below, per-source figures under `sources`)
+    metrics.parquet     the same, one row per step and source (source null = the whole step); written at the end
+    probes.parquet      one row per probe, step and document
+    forgetting.parquet  one row per probe and step: paired difference to step 0 with its interval
+    checkpoints/step-000100/
+    final/              a normal Hugging Face folder, or a PEFT adapter folder
+    receipt.json        done
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from engine.base.atomic import read_json
+from engine.base.errors import InputError, problem, unknown
+from engine.formats.workspace import Workspace
+
+METRICS_SCHEMA = {
+    "step": pl.UInt32,  # the step that was just made, from 1
+    "source": pl.String,  # null: all sources of the step
+    "loss": pl.Float64,  # nats per supervised token
+    "supervised_tokens": pl.Int64,
+    "tokens": pl.Int64,  # real tokens, padding not counted
+    "learning_rate": pl.Float64,
+    "grad_norm": pl.Float64,
+    "seconds": pl.Float64,  # wall clock of the step, probes not counted
+}
+PROBES_SCHEMA = {
+    "step": pl.UInt32,  # optimizer steps made; 0 is the base
+    "probe": pl.String,  # held-out set
+    "doc_id": pl.Binary,
+    "nats": pl.Float64,  # summed negative log-likelihood
+    "tokens": pl.Int64,  # labels
+    "bytes": pl.Int64,  # UTF-8 bytes those labels stand for
+}
+FORGETTING_SCHEMA = {
+    "step": pl.UInt32,
+    "probe": pl.String,
+    "is_general": pl.Boolean,  # counts against the forgetting budget
+    "bits_per_byte": pl.Float64,
+    "nats_per_token": pl.Float64,
+    "relative_rise": pl.Float64,  # (bits per byte now - at step 0) / at step 0
+    "rise_low": pl.Float64,  # 95 % interval, paired by document
+    "rise_high": pl.Float64,
+    "within_budget": pl.Boolean,  # rise_high <= the budget; null for probes that do not count
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """A training run, finished or not."""
+
+    folder: Path
+    content: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Name of the run."""
+        return self.folder.name
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the run came to its end."""
+        return (self.folder / "receipt.json").is_file()
+
+
+def run_names(workspace: Workspace) -> list[str]:
+    """Return the names of all runs of the workspace."""
+    folder = workspace.root / "runs"
+    return sorted(path.parent.name for path in folder.glob("*/run.json"))
+
+
+def open_run(workspace: Workspace, name: str) -> Run:
+    """Open a run; raises InputError that lists what there is."""
+    path = workspace.run(name) / "run.json"
+    if not path.is_file():
+        raise InputError(unknown(workspace.root, "run", name, run_names(workspace)))
+    return Run(path.parent, read_json(path))
+
+
+def require_finished(run: Run) -> Run:
+    """Return the run where it is finished; raises InputError where it is not."""
+    if not run.is_finished:
+        raise InputError(
+            problem(run.folder, "the run is not finished", fix="start it again with the same command, it goes on")
+        )
+    return run

@@ -1,0 +1,63 @@
+"""The schedule: one row per span of a document placed in a training row. The trainer replays it and decides nothing.
+
+schedules/<digest>/
+    schedule.parquet   SCHEMA, sorted by step, row, start
+    schedule.json      what it was made from, and its totals
+    receipt.json
+
+A span never crosses a training row. `document` is the position in the mixture's documents.parquet.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+from pydantic import Field
+
+from engine.base.atomic import read_json
+from engine.base.errors import InputError, problem
+from engine.base.stage import StrictModel
+from engine.formats.parquet import read_parquet
+
+SCHEMA = {
+    "step": pl.UInt32,  # optimizer step, from 0
+    "row": pl.UInt16,  # training row within the step
+    "start": pl.UInt32,  # first token of the span in its training row
+    "length": pl.UInt32,  # tokens
+    "document": pl.UInt32,  # position in the mixture's documents.parquet
+    "document_start": pl.UInt32,  # first token of the span in its document
+    "repeat": pl.UInt16,  # 0 the first time a document is used
+    "supervised_tokens": pl.UInt32,  # labels the span contributes: its supervised tokens less the first
+}
+
+
+class ScheduleMeta(StrictModel):
+    """What schedule.json says; all counts in tokens."""
+
+    digest: str
+    mixture: str = Field(description="digest of the mixture's documents and order")
+    token_store: str = Field(description="digest of the token store")
+    row_tokens: int
+    rows_per_step: int
+    num_steps: int
+    num_tokens: int = Field(description="tokens placed, padding not counted")
+    supervised_tokens: int
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A finished schedule."""
+
+    folder: Path
+    meta: ScheduleMeta
+
+    def spans(self) -> pl.DataFrame:
+        """Return all spans (SCHEMA), sorted by step, row, start."""
+        return read_parquet(self.folder / "schedule.parquet")
+
+
+def open_schedule(folder: Path) -> Schedule:
+    """Open a finished schedule; raises InputError where there is none."""
+    if not (folder / "receipt.json").is_file():
+        raise InputError(problem(folder, "no finished schedule", fix="run the data recipe again"))
+    return Schedule(folder, ScheduleMeta.model_validate(read_json(folder / "schedule.json")))

@@ -1,0 +1,93 @@
+"""The token store: every rendered document once, whatever mixture or schedule uses it.
+
+tokens/<digest>/
+    documents.parquet   doc_id, source, offset (tokens from the start), num_tokens, supervised_tokens, num_bytes
+                        in the order of doc_id
+    ids.bin             token ids, uint16 or uint32 little-endian, documents one after the other
+    supervised.bin      one bit per token, little bit order: may this token be a label?
+    store.json          dtype, tokenizer digest, eos id, render options, counts
+    receipt.json
+
+A document ends with EOS. Its first token and all control tokens are never labels.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from pydantic import Field
+
+from engine.base.atomic import read_json
+from engine.base.errors import InputError, problem
+from engine.base.stage import StrictModel
+from engine.formats.parquet import read_parquet
+
+DOCUMENTS_SCHEMA = {
+    "doc_id": pl.Binary,
+    "source": pl.String,
+    "offset": pl.Int64,
+    "num_tokens": pl.Int32,
+    "supervised_tokens": pl.Int32,
+    "num_bytes": pl.Int64,
+}
+
+
+class StoreMeta(StrictModel):
+    """What store.json says."""
+
+    digest: str = Field(description="digest of documents, tokenizer and render options")
+    tokenizer: str = Field(description="digest of the tokenizer")
+    eos_id: int
+    dtype: str = Field(description="uint16 or uint32")
+    num_documents: int
+    num_tokens: int
+    render: dict[str, Any] = Field(default_factory=dict, description="template, tags, spans: how text became ids")
+
+
+@dataclass(frozen=True)
+class TokenStore:
+    """A finished token store; ids and supervised bits are memory-mapped."""
+
+    folder: Path
+    meta: StoreMeta
+
+    def documents(self) -> pl.DataFrame:
+        """Return the documents (DOCUMENTS_SCHEMA), in the order of doc_id."""
+        return read_parquet(self.folder / "documents.parquet")
+
+    @cached_property
+    def ids(self) -> np.ndarray:
+        """All token ids, one dimension, memory-mapped."""
+        return (
+            np.memmap(self.folder / "ids.bin", dtype=self.meta.dtype, mode="r")
+            if self.meta.num_tokens
+            else np.zeros(0, self.meta.dtype)
+        )
+
+    @cached_property
+    def _bits(self) -> np.ndarray:
+        return np.memmap(self.folder / "supervised.bin", dtype=np.uint8, mode="r")
+
+    def supervised(self, start: int, length: int) -> np.ndarray:
+        """Return bool[length]: which of the tokens from `start` (in the whole store) may be labels."""
+        first, last = start // 8, (start + length + 7) // 8
+        bits = np.unpackbits(self._bits[first:last], bitorder="little")
+        return bits[start - first * 8 :][:length].astype(bool)
+
+
+def open_token_store(folder: Path) -> TokenStore:
+    """Open a finished token store; raises InputError where a file is missing or has the wrong size."""
+    if not (folder / "receipt.json").is_file():
+        raise InputError(problem(folder, "no finished token store", fix="run the data recipe again"))
+    meta = StoreMeta.model_validate(read_json(folder / "store.json"))
+    sizes = {"ids.bin": meta.num_tokens * np.dtype(meta.dtype).itemsize, "supervised.bin": (meta.num_tokens + 7) // 8}
+    for name, size in sizes.items():
+        actual = (folder / name).stat().st_size if (folder / name).is_file() else -1
+        if actual != size:
+            raise InputError(
+                problem(folder / name, f"{actual} bytes", f"{size} bytes", "delete the folder, run the recipe again")
+            )
+    return TokenStore(folder, meta)

@@ -1,0 +1,122 @@
+"""A tokenizer folder: the tokenizer's own file, and provender.json beside it says what it is.
+
+tokenizers/<digest>/
+    provender.json                         kind, digest, vocab_size, special ids, reserved control slots
+    tokenizer.model | tokenizer.json       SentencePiece model, or Hugging Face tokenizers file
+
+Text is encoded without adding anything and without ever turning text into special or control tokens, so nobody can
+forge one by writing it; BOS, EOS and control tokens are inserted as ids.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from pydantic import Field
+
+from engine.base.atomic import read_json, write_json
+from engine.base.errors import InputError, problem
+from engine.base.hashing import digest_file, digest_json
+from engine.base.stage import StrictModel
+
+META = "provender.json"
+FILES = {"sentencepiece": "tokenizer.model", "huggingface": "tokenizer.json"}
+
+
+class TokenizerMeta(StrictModel):
+    """What a tokenizer is; ids are positions in the vocabulary."""
+
+    kind: str = Field(description="sentencepiece or huggingface")
+    digest: str = Field(description="digest of the tokenizer's own file and its special ids")
+    vocab_size: int = Field(description="number of ids")
+    eos_id: int = Field(description="the id every document ends with")
+    bos_id: int | None = Field(default=None, description="the id some models want in front; not inserted by default")
+    control_slots: dict[str, int] = Field(default_factory=dict, description="reserved control tokens: piece -> id")
+
+
+class Encoder(Protocol):
+    """Encodes texts; implementations release the GIL."""
+
+    def __call__(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """Return one int32 array of ids per text."""
+
+
+@dataclass(frozen=True)
+class Tokenizer:
+    """A tokenizer that can encode."""
+
+    meta: TokenizerMeta
+    folder: Path
+    encode: Encoder
+
+    @property
+    def id_dtype(self) -> np.dtype[Any]:
+        """The smallest unsigned type that holds every id."""
+        return np.dtype(np.uint16 if self.meta.vocab_size <= 1 << 16 else np.uint32)
+
+
+def describe(
+    folder: Path, kind: str, vocab_size: int, eos_id: int, bos_id: int | None, slots: dict[str, int]
+) -> TokenizerMeta:
+    """Write provender.json for the tokenizer file in `folder` and return it."""
+    identity = {"file": digest_file(folder / FILES[kind]), "eos": eos_id, "bos": bos_id, "slots": slots}
+    meta = TokenizerMeta(
+        kind=kind,
+        digest=digest_json(identity),
+        vocab_size=vocab_size,
+        eos_id=eos_id,
+        bos_id=bos_id,
+        control_slots=slots,
+    )
+    write_json(folder / META, meta.model_dump())
+    return meta
+
+
+def load_tokenizer(folder: Path) -> Tokenizer:
+    """Load a tokenizer folder; raises InputError where it is not one, or its file changed since it was described."""
+    if not (folder / META).is_file():
+        raise InputError(problem(folder, f"no {META}", "a tokenizer folder", "train or add the tokenizer again"))
+    meta = TokenizerMeta.model_validate(read_json(folder / META))
+    if meta.kind not in FILES:
+        raise InputError(problem(folder, f"tokenizer kind '{meta.kind}'", " or ".join(FILES)))
+    path = folder / FILES[meta.kind]
+    encoder = _sentencepiece(path) if meta.kind == "sentencepiece" else _huggingface(path)
+    return Tokenizer(meta, folder, encoder)
+
+
+def decode(tokenizer: Tokenizer, ids: Sequence[int]) -> str:
+    """Return the text of `ids`; special tokens are shown."""
+    path = tokenizer.folder / FILES[tokenizer.meta.kind]
+    if tokenizer.meta.kind == "sentencepiece":
+        import sentencepiece
+
+        return sentencepiece.SentencePieceProcessor(model_file=str(path)).decode([int(i) for i in ids])
+    import tokenizers
+
+    return tokenizers.Tokenizer.from_file(str(path)).decode([int(i) for i in ids], skip_special_tokens=False)
+
+
+def _sentencepiece(path: Path) -> Encoder:
+    import sentencepiece
+
+    processor = sentencepiece.SentencePieceProcessor(model_file=str(path))
+
+    def encode(texts: Sequence[str]) -> list[np.ndarray]:
+        return [np.asarray(ids, dtype=np.int32) for ids in processor.encode(list(texts), num_threads=1)]
+
+    return encode
+
+
+def _huggingface(path: Path) -> Encoder:
+    import tokenizers
+
+    model = tokenizers.Tokenizer.from_file(str(path))
+    # Special tokens written in a text stay text: they are split like any other characters.
+    model.encode_special_tokens = True
+
+    def encode(texts: Sequence[str]) -> list[np.ndarray]:
+        return [np.asarray(e.ids, dtype=np.int32) for e in model.encode_batch(list(texts), add_special_tokens=False)]
+
+    return encode

@@ -1,0 +1,1 @@
+"""Selected documents to a versioned mixture with integer token budgets."""

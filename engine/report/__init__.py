@@ -1,0 +1,1 @@
+"""The HTML page of a workspace; the only writer of HTML."""

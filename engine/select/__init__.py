@@ -1,0 +1,1 @@
+"""Columns to decisions: kept, held out, or dropped with a reason."""

@@ -1,0 +1,1 @@
+"""Outside world to documents: one module per kind of input."""

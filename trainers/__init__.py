@@ -1,0 +1,1 @@
+"""The training half of Provender: replays a schedule, measures what the model forgets."""

@@ -1,0 +1,1 @@
+"""Annotators that need torch, found through the entry-point group provender.annotators."""
