@@ -1,0 +1,96 @@
+"""Loose words: the words of a text with everything taken away that copying and re-formatting change.
+
+Contamination is searched with these words, near-duplicates never: here two texts shall match although somebody changed
+their case, punctuation, quotation marks, dashes, spaces, line breaks, accents or typography. Words are those of
+`engine.text.words` (Unicode 14.0.0 categories L, N, M; all else separates; characters of scripts without spaces stand
+alone), with three differences:
+
+1. Characters that only steer the layout are not there at all: soft hyphen, zero-width space, joiner and non-joiner,
+   word joiner, byte order mark, direction marks (`IGNORED_RANGES`). They neither separate words nor belong to them.
+2. Marks are not there either, so accents, vowel points and variation selectors make no difference, and a precomposed
+   letter equals a decomposed one.
+3. A letter or number is the letters and numbers of its compatibility decomposition (NFKD) after full case folding: full
+   width and mathematical letters, ligatures, superscripts and halfwidth kana become plain. One that decomposes to more
+   than three stays as it is.
+
+Nothing is joined across a hyphen or an apostrophe: "don't" is two words with either apostrophe. Markup and entities are
+not interpreted. Unicode never changes the decomposition or folding of a character it has assigned, and the classes are
+those of the shipped tables, so the words are the same under every version of Python.
+"""
+
+import unicodedata
+from functools import cache
+
+import numpy as np
+import pyarrow as pa
+
+from engine.text.kernels import split
+from engine.text.unicode_tables import EXPANDS, KIND_SHIFT, LETTER, SEPARATOR, SOLO, UnicodeTables, unicode_tables
+from engine.text.words import Words, _buffers
+
+IGNORED_RANGES = (
+    (0x00AD, 0x00AD),  # soft hyphen
+    (0x061C, 0x061C),  # Arabic letter mark
+    (0x180E, 0x180E),  # Mongolian vowel separator
+    (0x200B, 0x200F),  # zero-width space, non-joiner, joiner, direction marks
+    (0x202A, 0x202E),  # direction embeddings and overrides
+    (0x2060, 0x206F),  # word joiner, invisible operators, direction isolates
+    (0xFEFF, 0xFEFF),  # byte order mark, zero-width no-break space
+)
+"""Inclusive ranges of the format characters (category Cf) that layout alone needs."""
+
+_MOST_LETTERS = 3
+_EMPTY_WORD = np.uint64(0)
+"""What a word without letters hashes to; a real word does so once in 2**64."""
+
+
+def split_loose(texts: pa.Array | pa.ChunkedArray, with_positions: bool = False) -> Words:
+    """Return the loose words of each text; a null text has none.
+
+    Positions, where asked for, are bytes of the text as it is. Raises TypeError unless `texts` is of type string or
+    large_string.
+    """
+    parts = [_buffers(chunk) for chunk in (texts.chunks if isinstance(texts, pa.ChunkedArray) else [texts])]
+    most_words = 1 + sum(int((text_ends - begins + 1).sum() // 2) for _, begins, text_ends in parts)
+    offsets = np.zeros(len(texts) + 1, dtype=np.int64)
+    hashes = np.empty(most_words, dtype=np.uint64)
+    starts, ends = (np.empty(most_words if with_positions else 0, dtype=np.int64) for _ in range(2))
+    tables = loose_tables()
+    document = 0
+    for data, begins, text_ends in parts:
+        split(
+            data, begins, text_ends, tables.entries, tables.expansions, tables.ascii_folded,
+            offsets[document:], hashes, starts, ends, with_positions,
+        )  # fmt: skip
+        document += len(begins)
+    # Ignored characters with separators around them leave words without letters.
+    is_word = hashes[: offsets[-1]] != _EMPTY_WORD
+    kept_before = np.concatenate([[0], np.cumsum(is_word)])
+    places = [values[: offsets[-1]][is_word] for values in (starts, ends)] if with_positions else [None, None]
+    return Words(kept_before[offsets], hashes[: offsets[-1]][is_word], *places)
+
+
+@cache
+def loose_tables() -> UnicodeTables:
+    """Return the tables that make `kernels.split` split loosely (made once a process, about 0.1 s)."""
+    strict = unicode_tables()
+    entries = strict.entries.copy()
+    kinds = np.where(strict.entries & EXPANDS, LETTER, strict.entries >> KIND_SHIFT)
+    in_words = np.flatnonzero(kinds != SEPARATOR).tolist()
+    # One pass normalises all characters: none of them reacts with the line feeds between them.
+    characters = "\n".join(map(chr, in_words)).casefold()
+    plain = unicodedata.normalize("NFKD", characters).casefold().split("\n")
+    is_letter = ((kinds == LETTER) | (kinds == SOLO)).tolist()
+    rows: list[list[int]] = [[0] * _MOST_LETTERS]
+    for code_point, letters in zip(in_words, plain, strict=True):
+        if letters == chr(code_point) and is_letter[code_point]:
+            continue
+        kept = [int(strict.entries[ord(letter)]) for letter in letters if is_letter[ord(letter)]]
+        if len(kept) == 1:
+            entries[code_point] = kept[0]
+        elif len(kept) <= _MOST_LETTERS:
+            entries[code_point] = EXPANDS | (len(rows) if kept else 0)
+            rows += [kept + [0] * (_MOST_LETTERS - len(kept))] if kept else []
+    for first, last in IGNORED_RANGES:
+        entries[first : last + 1] = EXPANDS
+    return UnicodeTables(entries, np.array(rows, dtype=np.uint32), strict.ascii_folded)
