@@ -1,7 +1,7 @@
 """SQL files: one SELECT per file under sql/<group>/<name>.sql, with a head that is parsed and checked.
 
-The head says, in this order: what comes out (one sentence), `reads:` the tables, `yields:` the result, `grain:` what a row
-is, `params:` the bound values or `none`. A field goes on in the next line where that line is indented:
+The head says, in this order: what comes out (one sentence), `reads:` the tables, `yields:` the result, `grain:` what a
+row is, `params:` the bound values or `none`. A field goes on in the next line where that line is indented:
 
     -- Candidate pairs: two documents that share one band.
     -- reads:  signatures(doc_id, band, band_hash)
@@ -51,7 +51,7 @@ def sql_folder() -> Path:
 
 @cache
 def read_sql(group: str, name: str) -> SqlFile:
-    """Return one SQL file; raises FileNotFoundError, or ValueError (our bug) where its head is not what it has to be."""
+    """Return one SQL file; raises FileNotFoundError, or ValueError (our bug) where its head is wrong."""
     return parse_sql(group, name, (sql_folder() / group / f"{name}.sql").read_text(encoding="utf-8"))
 
 

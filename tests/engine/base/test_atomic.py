@@ -1,0 +1,58 @@
+"""Files and folders are whole or not there, also when the disk is full or the process dies."""
+
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from engine.base.atomic import atomic_file, atomic_folder, read_json, write_json
+
+
+def test_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "f.json"
+    write_json(path, {"a": 1})
+    with pytest.raises(ZeroDivisionError), atomic_file(path) as temporary:
+        temporary.write_text(f"half {1 // 0}")
+    assert read_json(path) == {"a": 1}
+    assert [p.name for p in tmp_path.iterdir()] == ["f.json"]
+
+
+def test_folder_replaces_the_old_one_whole(tmp_path: Path) -> None:
+    for content in ("one", "two"):
+        with atomic_folder(tmp_path / "d") as temporary:
+            (temporary / f"{content}.txt").write_text(content)
+    assert [p.name for p in (tmp_path / "d").iterdir()] == ["two.txt"]
+    assert [p.name for p in tmp_path.iterdir()] == ["d"]
+
+
+def test_full_disk_leaves_no_file(tmp_path: Path) -> None:
+    # A limit on the size of files stands for a full disk: it needs no root.
+    code = f"""
+import resource, signal
+from pathlib import Path
+from engine.base.atomic import atomic_file
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, {resource.getrlimit(resource.RLIMIT_FSIZE)[1]}))
+with atomic_file(Path({str(tmp_path)!r}) / "big") as temporary:
+    temporary.write_bytes(b"x" * 5000)
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "File too large" in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_killed_process_leaves_only_a_temporary_name(tmp_path: Path) -> None:
+    code = f"""
+import os, signal
+from pathlib import Path
+from engine.base.atomic import atomic_folder
+with atomic_folder(Path({str(tmp_path)!r}) / "d") as temporary:
+    (temporary / "f").write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -signal.SIGKILL
+    assert not (tmp_path / "d").exists()
+    assert all(name.startswith(".tmp-") for name in (path.name for path in tmp_path.iterdir()))
