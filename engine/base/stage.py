@@ -13,7 +13,8 @@ of its columns, the name of its test and of its benchmark. An annotator module h
   SCOPE "corpus": the stored shard part, from which `combine` makes the columns without reading all text again,
 - `combine(corpus, config, folder)` (SCOPE "corpus" only): yields (shard, frame with the columns of ADDS) for every
   shard and may leave further files in `folder`: Parquet (pairs, hits), and details.json, counts for the receipt,
-- `part_config(config)` (optional, SCOPE "corpus"): the settings the shard part depends on; default: all,
+- `part_config(config)` and `PART_READS` (optional, SCOPE "corpus"): the settings and columns its shard part depends on;
+  default: all of them,
 - `train(corpus, config, folder)` (optional): leaves a model in `folder`; the digest of what it was made from becomes
   part of the stage's identity, and the folder is handed to `annotate` as `model`,
 - `DROPS` (optional): drop reason -> SQL condition over its columns, taken up by the selection,

@@ -15,10 +15,14 @@ def terminal_width() -> int:
     return shutil.get_terminal_size((DEFAULT_WIDTH, 24)).columns
 
 
-def one_line(text: str, limit: int | None = None) -> str:
-    """Return text without line breaks and control characters, cut after `limit` characters with the number left out."""
-    rest = 0 if limit is None else max(0, len(text) - limit)
-    line = "".join(c if c.isprintable() else " " for c in text[: len(text) - rest])
+def one_line(text: str, limit: int | None = None, length: int | None = None) -> str:
+    """Return text without line breaks and control characters, cut after `limit` characters with the number left out.
+
+    `length`: characters of the whole text, where `text` is only its beginning.
+    """
+    shown = text if limit is None else text[:limit]
+    rest = max(len(text), length or 0) - len(shown)
+    line = "".join(c if c.isprintable() else " " for c in shown)
     return f"{line} ... (+{rest:,} characters)" if rest else line
 
 

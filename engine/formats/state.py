@@ -6,7 +6,7 @@ recipes/<recipe name>.json, written by `provender run` after everything else; th
 
 from datetime import UTC, datetime
 
-from pydantic import Field, ValidationError
+from pydantic import Field, field_validator
 
 from engine.base.atomic import read_json, write_json
 from engine.base.errors import InputError, problem, unknown
@@ -32,7 +32,7 @@ class RecipeState(StrictModel):
     """What the last finished run of a recipe ended with; null where the recipe has no such step."""
 
     recipe: str = Field(description="name of the recipe")
-    finished: datetime = Field(description="when it ended; a time without a zone is UTC")
+    finished: str = Field(description="when it ended, ISO 8601; a time without a zone is UTC")
     sources: dict[str, str] = Field(description="source -> documents folder, in the order of the recipe")
     annotations: list[AnnotationState] = Field(default_factory=list)
     artifacts: dict[str, str] = Field(default_factory=dict, description="column prefix -> folder of corpus artifacts")
@@ -41,6 +41,12 @@ class RecipeState(StrictModel):
     tokenizer: str | None = Field(default=None, description="digest of the tokenizer")
     token_store: str | None = None
     mixtures: dict[str, str] = Field(default_factory=dict, description="mixture -> name@v<version>")
+
+    @field_validator("finished")
+    @classmethod
+    def _is_iso(cls, value: str) -> str:
+        _moment(value)
+        return value
 
     def source_documents(self, workspace: Workspace) -> tuple[SourceDocuments, ...]:
         """Open the documents of every source; raises InputError where a folder is gone."""
@@ -102,13 +108,14 @@ def _read(workspace: Workspace, recipe: str) -> RecipeState:
     path = workspace.state(recipe)
     try:
         return RecipeState.model_validate(read_json(path))
-    except (ValidationError, ValueError) as error:
+    except ValueError as error:  # pydantic's errors are ValueErrors too
         reason = str(error).splitlines()[0]
         raise InputError(problem(path, f"cannot be read ({reason})", fix="run the recipe again")) from error
 
 
-def _moment(finished: datetime) -> datetime:
-    return finished if finished.tzinfo is not None else finished.replace(tzinfo=UTC)
+def _moment(finished: str) -> datetime:
+    moment = datetime.fromisoformat(finished)
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 
 
 def _open_source(workspace: Workspace, folder: str) -> SourceDocuments:

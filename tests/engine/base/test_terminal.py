@@ -22,6 +22,8 @@ def test_control_characters_become_spaces(text: str, shown: str) -> None:
 def test_what_was_cut_is_counted() -> None:
     assert one_line("x" * 1234, 234) == "x" * 234 + " ... (+1,000 characters)"
     assert one_line("x" * 234, 234) == "x" * 234
+    assert one_line("x" * 20, 10, length=5_010) == "x" * 10 + " ... (+5,000 characters)"
+    assert one_line("x", length=1) == "x"
 
 
 def test_lines_keep_to_the_width_and_ids_stay_whole() -> None:

@@ -1,0 +1,122 @@
+"""The fence around the user's SQL: it can read the workspace and the sources read in place, and change nothing.
+
+Three layers, because each alone has a hole in DuckDB 2.0:
+1. external access is off but for the workspace and the files of in-place sources, and the configuration is locked.
+   Alone: a COPY inside the workspace overwrites what it likes;
+2. the text runs inside `SELECT * FROM query(?)`, which takes a single SELECT and refuses a COPY, INSERT, UPDATE or
+   DELETE in a CTE (a check for "SELECT only" does not: a COPY in a CTE is a SELECT to the parser). Alone: the table
+   function json_execute_serialized_sql runs such a statement from its serialised form;
+3. only table functions that read are allowed, found in the syntax tree of the same parser.
+"""
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from engine.base.errors import InputError, problem
+from engine.catalog.relation import pattern
+
+PLACE = "query"
+READING_FUNCTIONS = frozenset(
+    {
+        "duckdb_columns",
+        "duckdb_functions",
+        "duckdb_keywords",
+        "duckdb_schemas",
+        "duckdb_settings",
+        "duckdb_tables",
+        "duckdb_types",
+        "duckdb_views",
+        "generate_series",
+        "glob",
+        "json_each",
+        "json_tree",
+        "parquet_bloom_probe",
+        "parquet_file_metadata",
+        "parquet_full_metadata",
+        "parquet_kv_metadata",
+        "parquet_metadata",
+        "parquet_scan",
+        "parquet_schema",
+        "pragma_table_info",
+        "pragma_version",
+        "range",
+        "read_blob",
+        "read_csv",
+        "read_csv_auto",
+        "read_json",
+        "read_json_auto",
+        "read_json_objects",
+        "read_json_objects_auto",
+        "read_ndjson",
+        "read_ndjson_auto",
+        "read_ndjson_objects",
+        "read_parquet",
+        "read_text",
+        "repeat",
+        "repeat_row",
+        "sniff_csv",
+        "unnest",
+    }
+)
+
+
+def open_connection(temporary: Path) -> duckdb.DuckDBPyConnection:
+    """Return an in-memory DuckDB that spills to `temporary` and neither loads extensions nor sees Python variables."""
+    config: dict[str, str | bool | int | float | list[str]] = {
+        "temp_directory": str(temporary),
+        "autoinstall_known_extensions": False,
+        "autoload_known_extensions": False,
+        "allow_persistent_secrets": False,
+        "python_enable_replacements": False,
+    }
+    return duckdb.connect(":memory:", config=config)
+
+
+def close_gates(connection: duckdb.DuckDBPyConnection, root: Path, files: Iterable[Path]) -> None:
+    """Allow the folder `root` and these files outside of it, nothing else, and lock the configuration for good."""
+    folders, paths = _both_forms([root]), _both_forms(files)
+    connection.execute("SET allowed_directories = ?", [folders])
+    connection.execute("SET allowed_paths = ?", [paths])
+    connection.execute("SET enable_external_access = false")
+    connection.execute("SET lock_configuration = true")
+
+
+def require_reading_only(connection: duckdb.DuckDBPyConnection, query: str) -> None:
+    """Raise InputError where the text is not one SELECT, or calls a table function that is not known to only read."""
+    found = connection.execute("SELECT json_serialize_sql(?)", [query]).fetchone()
+    try:
+        tree = json.loads(found[0]) if found is not None else {}
+        functions = list(_table_functions(tree))
+    except RecursionError as error:
+        raise InputError(problem(PLACE, "nested too deeply to be checked", fix="write it with fewer levels")) from error
+    if tree.get("error", True):
+        message = str(tree.get("error_message", "cannot be parsed"))
+        wrong = "it is not a SELECT that could be checked" if message.startswith("Only SELECT") else message
+        needed = "a single SELECT (also WITH, FROM, VALUES, DESCRIBE, SUMMARIZE, SHOW TABLES)"
+        raise InputError(problem(PLACE, wrong, needed))
+    if len(tree["statements"]) != 1:
+        raise InputError(problem(PLACE, f"{len(tree['statements'])} statements", "a single SELECT"))
+    for name in functions:
+        if name not in READING_FUNCTIONS:
+            needed = "a function that only reads, such as read_parquet, unnest or range"
+            raise InputError(problem(PLACE, f"no table function '{name}' here", needed))
+
+
+def _table_functions(node: Any) -> Iterator[str]:
+    if isinstance(node, dict):
+        if node.get("type") == "TABLE_FUNCTION":
+            yield str(node["function"].get("function_name", "")).lower()
+        for value in node.values():
+            yield from _table_functions(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from _table_functions(value)
+
+
+def _both_forms(paths: Iterable[Path]) -> list[str]:
+    # DuckDB compares the text of a path: once as the pattern it was asked for, once as the file it then opens.
+    return sorted({form for path in paths for form in (str(path.resolve()), pattern(path))})

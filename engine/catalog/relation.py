@@ -1,0 +1,72 @@
+"""Building blocks of the views: SELECTs over lists of files, over nothing with the right columns, small tables.
+
+DuckDB binds no values in CREATE VIEW, so paths and names are quoted here, in one place.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import polars as pl
+
+STORED = "stored"
+"""Schema of the views the files of sql/catalog read."""
+_GLOB = frozenset("*?[")
+_TYPES = {
+    pl.String: "VARCHAR",
+    pl.Boolean: "BOOLEAN",
+    pl.UInt16: "USMALLINT",
+    pl.UInt32: "UINTEGER",
+    pl.Int32: "INTEGER",
+    pl.Int64: "BIGINT",
+    pl.Float64: "DOUBLE",
+}
+
+
+def text_literal(value: str) -> str:
+    """Return a value as an SQL text literal."""
+    return "'" + value.replace("'", "''") + "'"
+
+
+def identifier(name: str) -> str:
+    """Return a column or view name as a quoted SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def pattern(path: Path) -> str:
+    """Return the glob pattern that matches exactly this path: DuckDB takes every path for a pattern."""
+    return "".join(f"[{c}]" if c in _GLOB else c for c in str(path.resolve()))
+
+
+def read_files(paths: Sequence[Path], *options: str) -> str:
+    """Return the table function that reads these Parquet files one after the other, in this order."""
+    listed = ", ".join(text_literal(pattern(path)) for path in paths)
+    return f"read_parquet({', '.join([f'[{listed}]', *options])})"
+
+
+def typed(schema: Mapping[str, Any]) -> dict[str, str]:
+    """Return column -> DuckDB type of a schema of engine.formats; binary columns there are 128-bit ids."""
+    return {name: "UUID" if dtype == pl.Binary else _TYPES[dtype] for name, dtype in schema.items()}
+
+
+def nothing(columns: Mapping[str, str]) -> str:
+    """Return a SELECT with these columns (name -> DuckDB type) and no row."""
+    return f"SELECT {', '.join(f'NULL::{dtype} AS {identifier(name)}' for name, dtype in columns.items())} WHERE false"
+
+
+def union(selects: Iterable[str], columns: Mapping[str, str]) -> str:
+    """Return all rows of the SELECTs in their order; without any SELECT, no row of these columns."""
+    return "\nUNION ALL\n".join(selects) or nothing(columns)
+
+
+def create_view(connection: duckdb.DuckDBPyConnection, name: str, select: str) -> None:
+    """Create a view the files of sql/catalog can read."""
+    connection.execute(f"CREATE VIEW {STORED}.{identifier(name)} AS {select}")
+
+
+def create_table(connection: duckdb.DuckDBPyConnection, name: str, frame: pl.DataFrame) -> None:
+    """Create a small table the files of sql/catalog can read."""
+    connection.register("frame_of_table", frame.to_arrow())
+    connection.execute(f"CREATE TABLE {STORED}.{identifier(name)} AS SELECT * FROM frame_of_table")
+    connection.unregister("frame_of_table")

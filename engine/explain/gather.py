@@ -1,0 +1,247 @@
+"""Gathers what all artifacts of a recipe, all mixtures and all schedules say about one document."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import polars as pl
+
+from engine.base.errors import InputError
+from engine.explain.find import Place, find_document, find_documents, plain, plain_row
+from engine.formats.annotation import Annotation, part_path
+from engine.formats.documents import SourceDocuments
+from engine.formats.manifest import Mixture, mixture_names, mixture_versions
+from engine.formats.state import RecipeState, require_state
+from engine.formats.workspace import Workspace
+
+TEXT_CHARS = 2_000
+EXCERPT_CHARS = 300
+MOST_LISTED = 20
+"""Pairs, members of a group and schedule spans beyond this many are counted, not listed."""
+
+
+def explain(doc_id: str, workspace: Path | str, recipe: str | None = None) -> dict[str, Any]:
+    """Return everything known about one document.
+
+    Args:
+        doc_id: Its id, or a beginning of it that no other document shares; dashes do not matter.
+        workspace: Folder of all artifacts.
+        recipe: Name of the recipe whose artifacts to look at; default: the one that finished last.
+
+    Returns:
+        doc_id, recipe, source, place (file, row in it, shard), columns (core), text (excerpt), annotations by column
+        prefix, decision (with the rule that made it; null before a selection), duplicates, hits (contamination),
+        heldout, mixtures (with the schedule's steps), and not_in: current mixtures without it.
+
+    Raises:
+        InputError: No document, or several, have this id; no recipe finished; files are gone.
+    """
+    place = Workspace.open(workspace)
+    state = require_state(place, recipe)
+    return _Gathering(place, state, find_document(state.source_documents(place), doc_id)).result()
+
+
+@dataclass(frozen=True)
+class _Gathering:
+    workspace: Workspace
+    state: RecipeState
+    place: Place
+
+    @cached_property
+    def sources(self) -> tuple[SourceDocuments, ...]:
+        return self.state.source_documents(self.workspace)
+
+    @cached_property
+    def annotations(self) -> tuple[Annotation, ...]:
+        return self.state.open_annotations(self.workspace)
+
+    @cached_property
+    def artifacts(self) -> dict[str, Path]:
+        return {prefix: self.workspace.root / folder for prefix, folder in self.state.artifacts.items()}
+
+    @property
+    def doc_id(self) -> bytes:
+        return self.place.doc_id
+
+    def result(self) -> dict[str, Any]:
+        """Return the whole answer."""
+        shard = self.place.shard
+        core = plain_row(shard.ids_path, self.place.row)
+        mixtures, not_in = self.mixtures()
+        return {
+            "doc_id": str(UUID(bytes=self.doc_id)),
+            "recipe": self.state.recipe,
+            "source": shard.source,
+            "place": {
+                "file": str(shard.text_path),
+                "row": self.place.row_in_file(),
+                "shard": shard.name,
+                "shard_row": self.place.row,
+            },
+            "columns": {name: value for name, value in core.items() if name not in ("doc_id", "source")},
+            "text": self.text(TEXT_CHARS, self.place),
+            "annotations": {a.prefix: self.columns_of(a) for a in self.annotations if a.columns},
+            "decision": self.decision_of(self.place),
+            "duplicates": [found for a in self.annotations if (found := self.duplicates(a)) is not None],
+            "hits": self.hits(),
+            "heldout": self.heldout(),
+            "mixtures": mixtures,
+            "not_in": not_in,
+        }
+
+    def text(self, limit: int, place: Place) -> dict[str, Any]:
+        """Return the beginning of a text, or why it cannot be shown."""
+        try:
+            text = place.text()
+        except InputError as error:
+            return {"excerpt": None, "num_chars": None, "is_cut": False, "problem": str(error)}
+        num_chars = len(text or "")
+        return {"excerpt": None if text is None else text[:limit], "num_chars": num_chars, "is_cut": num_chars > limit}
+
+    def columns_of(self, annotation: Annotation) -> dict[str, Any]:
+        """Return the document's row of an annotation."""
+        return plain_row(part_path(annotation.folder, self.place.shard), self.place.row, annotation.columns)
+
+    def decision_of(self, place: Place) -> dict[str, Any] | None:
+        """Return decision, reason and the rule behind it, or None where nothing was selected yet."""
+        selection = self.state.open_selection(self.workspace)
+        if selection is None:
+            return None
+        found = plain_row(part_path(selection.folder, place.shard), place.row)
+        rules = [rule for rule in selection.rules().get("rules", []) if rule["reason"] == found["reason"]]
+        return found | {"rule": _rule_text(found, rules)}
+
+    def duplicates(self, annotation: Annotation) -> dict[str, Any] | None:
+        """Return survivor, verified pairs and fellows of a stage that names a survivor; None where there are none."""
+        column = f"{annotation.prefix}__kept_id"
+        if column not in annotation.columns:
+            return None
+        own = self.columns_of(annotation)
+        survivor = self.doc_id if own[column] is None else UUID(own[column]).bytes
+        pairs = self._pairs(annotation.prefix)
+        fellows = self._removed_for(annotation, column, survivor)
+        if survivor == self.doc_id and not pairs and not fellows:
+            return None
+        partners = [b if a == self.doc_id else a for a, b, _ in pairs]
+        listed = find_documents(self.sources, [survivor, *partners[:MOST_LISTED], *fellows[:MOST_LISTED]])
+        is_removed = survivor != self.doc_id
+        return {
+            "stage": annotation.prefix,
+            "survivor": self._described(survivor, listed) if is_removed else None,
+            "similarity": own.get(f"{annotation.prefix}__similarity"),
+            "num_pairs": len(pairs),
+            "pairs": [
+                {"doc_id": str(UUID(bytes=other)), "source": _source(other, listed), "similarity": similarity}
+                for other, (_, _, similarity) in zip(partners[:MOST_LISTED], pairs, strict=False)
+            ],
+            "num_removed": len(fellows),
+            "removed": [
+                {"doc_id": str(UUID(bytes=one)), "source": _source(one, listed)} for one in fellows[:MOST_LISTED]
+            ],
+        }
+
+    def _pairs(self, prefix: str) -> list[tuple[bytes, bytes, float]]:
+        path = self.artifacts.get(prefix, Path()) / "pairs.parquet"
+        if not path.is_file():
+            return []
+        is_one = (pl.col("doc_id") == self.doc_id) | (pl.col("other_id") == self.doc_id)
+        found = pl.scan_parquet(path, glob=False).filter(is_one).select("doc_id", "other_id", "similarity").collect()
+        return found.sort(["similarity", "doc_id", "other_id"], descending=[True, False, False]).rows()
+
+    def _removed_for(self, annotation: Annotation, column: str, survivor: bytes) -> list[bytes]:
+        found = []
+        for source in self.sources:
+            for shard in source.shards:
+                kept = pl.read_parquet(part_path(annotation.folder, shard), columns=[column], glob=False)
+                rows = kept.with_row_index("row").filter(pl.col(column) == survivor)["row"]
+                if rows.len():
+                    found += shard.read_core(["doc_id"])["doc_id"].gather(rows).to_list()
+        return sorted(one for one in found if one not in (survivor, self.doc_id))
+
+    def _described(self, doc_id: bytes, places: dict[bytes, Place]) -> dict[str, Any]:
+        described = {"doc_id": str(UUID(bytes=doc_id)), "source": _source(doc_id, places)}
+        if doc_id not in places:
+            return described | {"decision": None, "reason": None, "excerpt": None}
+        decided = self.decision_of(places[doc_id]) or {"decision": None, "reason": None}
+        described |= {"decision": decided["decision"], "reason": decided["reason"]}
+        return described | self.text(EXCERPT_CHARS, places[doc_id])
+
+    def hits(self) -> dict[str, list[dict[str, Any]]]:
+        """Return column prefix -> hits of this document in benchmarks and held-out sets, with their evidence."""
+        found = {}
+        for prefix, folder in self.artifacts.items():
+            path = folder / "hits.parquet"
+            if path.is_file():
+                rows = (
+                    pl.scan_parquet(path, glob=False).filter(pl.col("doc_id") == self.doc_id).drop("doc_id").collect()
+                )
+                if rows.height:
+                    found[prefix] = [plain(row, prefix) for row in rows.to_dicts()]
+        return found
+
+    def heldout(self) -> dict[str, Any] | None:
+        """Return the held-out group the document belongs to, or None."""
+        split = self.state.open_split(self.workspace)
+        groups = split.groups() if split is not None else pl.DataFrame(schema={"doc_id": pl.Binary})
+        own = groups.filter(pl.col("doc_id") == self.doc_id)
+        if not own.height:
+            return None
+        row = own.row(0, named=True)
+        others = groups.filter((pl.col("group_id") == row["group_id"]) & (pl.col("doc_id") != self.doc_id))
+        return {
+            "set": row["set"],
+            "group_id": plain(row["group_id"], "group_id"),
+            "num_others": others.height,
+            "others": [plain(one, "doc_id") for one in sorted(others["doc_id"])[:MOST_LISTED]],
+        }
+
+    def mixtures(self) -> tuple[list[dict[str, Any]], list[str]]:
+        """Return every mixture version that uses the document, and the current ones that do not."""
+        used, not_in = [], []
+        current = set(self.state.mixtures.values())
+        for name in mixture_names(self.workspace):
+            for mixture in mixture_versions(self.workspace, name):
+                uses = self._uses(mixture)
+                used += [use | {"is_current": mixture.reference in current} for use in uses]
+                if not uses and mixture.reference in current:
+                    not_in.append(mixture.reference)
+        return used, not_in
+
+    def _uses(self, mixture: Mixture) -> list[dict[str, Any]]:
+        documents = pl.scan_parquet(mixture.folder / "documents.parquet", glob=False)
+        rows = documents.filter(pl.col("doc_id") == self.doc_id).drop("doc_id", "source", "store_row").collect()
+        uses = []
+        for row in rows.to_dicts():
+            spans = self._spans(mixture, row["document"])
+            steps = sorted(set(spans["step"]))
+            listed = {"spans": spans.head(MOST_LISTED).to_dicts(), "num_spans": spans.height, "steps": steps}
+            uses.append({"reference": mixture.reference, **row, **listed})
+        return uses
+
+    def _spans(self, mixture: Mixture, document: int) -> pl.DataFrame:
+        path = self.workspace.schedule(mixture.manifest.schedule) / "schedule.parquet"
+        columns: Sequence[str] = ("step", "row", "start", "length", "document_start", "repeat", "supervised_tokens")
+        if not path.is_file():
+            return pl.DataFrame(schema=dict.fromkeys(columns, pl.Int64))
+        return pl.scan_parquet(path, glob=False).filter(pl.col("document") == document).select(columns).collect()
+
+
+def _source(doc_id: bytes, places: dict[bytes, Place]) -> str | None:
+    return places[doc_id].shard.source if doc_id in places else None
+
+
+def _rule_text(found: dict[str, Any], rules: Sequence[dict[str, Any]]) -> str:
+    reason = found["reason"]
+    if found["decision"] == "kept":
+        return "no rule applied"
+    if found["decision"] == "held_out":
+        return f"it belongs to a group of the held-out set '{reason}'"
+    for rule in rules:
+        if rule.get("drop"):
+            return f"dropped where {rule['drop']}"
+        if rule.get("keep"):
+            return f"dropped unless {rule['keep']}"
+    return "it has no text" if reason == "no_text" else f"the row could not be read: {reason}"

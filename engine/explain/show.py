@@ -1,0 +1,107 @@
+"""What is known about a document, as text for a terminal."""
+
+from typing import Any
+
+from engine.base.terminal import one_line, terminal_width, wrapped
+
+SHOWN_CHARS = 600
+SHOWN_SPANS = 5
+
+
+def show_explain(result: dict[str, Any], width: int | None = None) -> str:
+    """Return what `explain` returned as text for a terminal of `width` columns (default: this one's)."""
+    width = width or terminal_width()
+    sections = [
+        ("document", _document(result)),
+        ("text", [_text(result["text"])]),
+        ("decision", _decision(result)),
+        *((f"duplicates ({found['stage']})", _duplicates(found)) for found in result["duplicates"]),
+        *((f"hits ({prefix})", [_pairs_of(hit) for hit in hits]) for prefix, hits in result["hits"].items()),
+        ("held out", _heldout(result["heldout"])),
+        ("mixtures", _mixtures(result)),
+        *((prefix, [_annotation(prefix, columns)]) for prefix, columns in result["annotations"].items()),
+    ]
+    lines = []
+    for title, content in sections:
+        if content:
+            lines += [title, *(wrapped(line, width, 2) for line in content)]
+    return "\n".join(lines)
+
+
+def _document(result: dict[str, Any]) -> list[str]:
+    place = result["place"]
+    row = "the file cannot be read any more" if place["row"] is None else f"row {place['row']:,}"
+    stated = {name: value for name, value in result["columns"].items() if value is not None and name != "text_digest"}
+    return [
+        f"{result['doc_id']} of source {result['source']} (recipe {result['recipe']})",
+        f"{place['file']}, {row}",
+        _pairs_of(stated),
+    ]
+
+
+def _text(text: dict[str, Any]) -> str:
+    if text.get("problem"):
+        return str(text["problem"])
+    return "none" if text["excerpt"] is None else one_line(text["excerpt"], SHOWN_CHARS, text["num_chars"])
+
+
+def _decision(result: dict[str, Any]) -> list[str]:
+    decision = result["decision"]
+    if decision is None:
+        return ["none yet: the recipe stopped before the selection"]
+    reason = f": {decision['reason']}" if decision["reason"] is not None else ""
+    return [f"{decision['decision']}{reason}", decision["rule"]]
+
+
+def _duplicates(found: dict[str, Any]) -> list[str]:
+    lines = []
+    if found["survivor"] is not None:
+        similarity = "" if found["similarity"] is None else f", similarity {found['similarity']:.4g}"
+        survivor = found["survivor"]
+        decision = ": ".join(word for word in (survivor["decision"], survivor["reason"]) if word is not None)
+        decided = f" ({decision})" if decision else ""
+        lines.append(f"removed for {survivor['doc_id']} of {survivor['source']}{decided}{similarity}")
+        lines.append(f"which begins: {_text(survivor)}")
+    if found["num_removed"]:
+        whom = "removed for it" if found["survivor"] is None else "removed for the same survivor"
+        lines.append(f"{found['num_removed']:,} {whom}: {_ids(found['removed'])}")
+    if found["num_pairs"]:
+        pairs = ", ".join(f"{pair['doc_id']} ({pair['similarity']:.4g})" for pair in found["pairs"])
+        lines.append(f"verified pairs ({found['num_pairs']:,}): {pairs}")
+    return lines
+
+
+def _ids(documents: list[dict[str, Any]]) -> str:
+    return ", ".join(f"{one['doc_id']} ({one['source']})" for one in documents)
+
+
+def _heldout(found: dict[str, Any] | None) -> list[str]:
+    if found is None:
+        return []
+    return [f"set {found['set']}, group {found['group_id']} with {found['num_others']:,} other documents"]
+
+
+def _mixtures(result: dict[str, Any]) -> list[str]:
+    lines = []
+    for use in result["mixtures"]:
+        role = "replay" if use["is_replay"] else "domain text"
+        times = "once" if use["repeats"] == 1 else f"{use['repeats']} times"
+        steps = ", ".join(str(step) for step in use["steps"][:SHOWN_SPANS])
+        more = f" and {len(use['steps']) - SHOWN_SPANS:,} more" if len(use["steps"]) > SHOWN_SPANS else ""
+        at = f"trained at steps {steps}{more}" if use["steps"] else "in no step of the schedule"
+        lines.append(f"{use['reference']}: {role}, {use['num_tokens']:,} tokens, used {times}, {at}")
+    lines += [f"{reference}: does not use it" for reference in result["not_in"]]
+    return lines
+
+
+def _annotation(prefix: str, columns: dict[str, Any]) -> str:
+    found = {name.removeprefix(f"{prefix}__"): value for name, value in columns.items() if value is not None}
+    return _pairs_of(found) if found else "nothing found"
+
+
+def _pairs_of(columns: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {_value(value)}" for name, value in columns.items())
+
+
+def _value(value: Any) -> str:
+    return "null" if value is None else one_line(str(value), SHOWN_CHARS)

@@ -1,0 +1,108 @@
+"""What `sql` returns, and what it says when it cannot."""
+
+import json
+import runpy
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from engine.base.errors import InputError, RecipeError
+from engine.catalog import sql
+
+small_workspace = runpy.run_path(str(Path(__file__).parents[1] / "small_workspace.py"))["small_workspace"]
+
+
+@pytest.mark.parametrize(
+    ("expression", "value"),
+    [
+        ("'00000000-0000-0000-0000-00000000002a'::UUID", "00000000-0000-0000-0000-00000000002a"),
+        ("DATE '2026-05-01'", "2026-05-01"),
+        ("TIMESTAMP '2026-05-01 10:00:00'", "2026-05-01T10:00:00"),
+        ("TIME '10:30:00'", "10:30:00"),
+        ("'\\xAA\\x01'::BLOB", "aa01"),
+        ("12345678901234567890::HUGEINT", 12345678901234567890),
+        ("1.50::DECIMAL(10,2)", 1.5),
+        ("3.00::DECIMAL(10,2)", 3),
+        ("0.9::FLOAT", 0.9),
+        ("'nan'::DOUBLE", "nan"),
+        ("'-inf'::DOUBLE", "-inf"),
+        ("'inf'::FLOAT", "inf"),
+        ("NULL", None),
+        ("true", True),
+        ("[1, NULL]", [1, None]),
+        ("{'day': DATE '2026-05-01', 'x': 'nan'::DOUBLE}", {"day": "2026-05-01", "x": "nan"}),
+        ("MAP {1: 'a'}", {"1": "a"}),
+        ("INTERVAL 36 HOUR", "1 day, 12:00:00"),
+    ],
+)
+def test_value_is_plain(tmp_path: Path, expression: str, value: object) -> None:
+    result = sql(f"SELECT {expression} AS v", tmp_path)
+    assert result["rows"] == [[value]]
+    json.dumps(result, allow_nan=False)
+
+
+def test_limit_keeps_the_order_and_says_that_rows_were_left_out(tmp_path: Path) -> None:
+    query = "SELECT range AS x FROM range(100000) ORDER BY x DESC"
+    result = sql(query, tmp_path, limit=2)
+    assert (result["rows"], result["is_cut"]) == ([[99999], [99998]], True)
+    assert sql("FROM range(2)", tmp_path, limit=2)["is_cut"] is False
+    assert sql("FROM range(2)", tmp_path, limit=0) == {
+        "columns": ["range"],
+        "types": ["BIGINT"],
+        "rows": [],
+        "is_cut": True,
+    }
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        ("FROM annotation", r"query: no view 'annotation' \(have: annotations, .*Fix: did you mean 'annotations'\?$"),
+        (
+            "SELECT near_dup__similarit FROM annotations",
+            r"no column 'near_dup__similarit'\. Fix: use 'near_dup__similarity' of annotations",
+        ),
+        (
+            "SELECT near_dup__similarity FROM documents",
+            r"no column 'near_dup__similarity' in the views .*read it from annotations",
+        ),
+        ("SELECT a.zzzzzz FROM annotations AS a", r"no column 'zzzzzz' in any view\. Fix: `provender sql --list`"),
+        ("SELECT FROM WHERE", r"query: syntax error.*Needed: a single SELECT"),
+        ("DROP TABLE x", r"query: it is not a SELECT that could be checked\. Needed: a single SELECT"),
+        ("SELECT 1; SELECT 2", r"query: 2 statements\. Needed: a single SELECT"),
+        ("SELECT 'a'::INTEGER", r"query: Conversion Error: Could not convert string 'a'"),
+        ("SELECT sum(text) FROM documents", r"query: Binder Error"),
+        (
+            "FROM query_table('documents')",
+            r"query: no table function 'query_table' here\. Needed: a function that only reads",
+        ),
+        ("@funel", r"query: no named query 'funel' \(have: .*did you mean 'funnel'\?$"),
+    ],
+)
+def test_mistake_is_explained_in_one_line(small_workspace: SimpleNamespace, query: str, message: str) -> None:
+    with pytest.raises(InputError, match=message) as error:
+        sql(query, small_workspace.root)
+    assert "\n" not in str(error.value)
+    assert "query(?)" not in str(error.value)
+
+
+@pytest.mark.parametrize("query", [None, "  "])
+def test_no_query_is_an_error(small_workspace: SimpleNamespace, query: str | None) -> None:
+    with pytest.raises(RecipeError, match=r"there is none.*provender sql --list"):
+        sql(query, small_workspace.root)
+
+
+def test_negative_limit_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"--limit: -1\. Needed: 0 rows or more"):
+        sql("SELECT 1", tmp_path, limit=-1)
+
+
+def test_no_workspace_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such workspace"):
+        sql("SELECT 1", tmp_path / "none")
+
+
+def test_expression_nested_too_deeply_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="query: "):
+        sql("SELECT " + "+".join(["1"] * 5000), tmp_path)

