@@ -1,0 +1,126 @@
+"""Decisions: exactly one per document, the first rule that applies."""
+
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from engine.formats.ledger import SCHEMA, unbalanced
+from engine.select.decide import Rule, decide, final_survivors, ledger_rows, rule_columns
+
+RULES = [
+    Rule(reason="near_duplicate", drop="n__kept_id IS NOT NULL"),
+    Rule(reason="held_out"),
+    Rule(reason="contaminated", drop="c__fraction >= 0.5"),
+    Rule(reason="too_short", keep="h__num_words >= 20"),
+    Rule(reason="low_quality", keep="q__score >= 0.5"),
+]
+GOOD: dict[str, Any] = {
+    "read_problem": None, "text_digest": b"x", "n__kept_id": None, "held_out": None, "c__fraction": None,
+    "h__num_words": 20, "q__score": 0.5,
+}  # fmt: skip
+DTYPES = {
+    "read_problem": pl.String, "text_digest": pl.Binary, "n__kept_id": pl.Binary, "held_out": pl.String,
+    "c__fraction": pl.Float64, "h__num_words": pl.UInt32, "q__score": pl.Float64,
+}  # fmt: skip
+
+
+def documents(*changes: dict[str, Any]) -> pl.DataFrame:
+    return pl.DataFrame([GOOD | change for change in changes], schema=DTYPES, orient="row")
+
+
+@pytest.mark.parametrize(
+    ("change", "decision", "reason"),
+    [
+        ({}, "kept", None),
+        ({"read_problem": "bad_json", "text_digest": None}, "dropped", "bad_json"),
+        ({"text_digest": None}, "dropped", "no_text"),
+        ({"text_digest": None, "n__kept_id": b"y"}, "dropped", "no_text"),
+        ({"n__kept_id": b"y", "held_out": "general"}, "dropped", "near_duplicate"),
+        ({"held_out": "general", "c__fraction": 1.0, "h__num_words": 1}, "held_out", "general"),
+        ({"c__fraction": 0.5, "h__num_words": 1}, "dropped", "contaminated"),
+        ({"c__fraction": 0.4999}, "kept", None),
+        ({"h__num_words": 19, "q__score": 0.0}, "dropped", "too_short"),
+        ({"h__num_words": None}, "dropped", "too_short"),
+        ({"q__score": None}, "dropped", "low_quality"),
+    ],
+)
+def test_first_rule_that_applies_is_the_reason(change: dict[str, Any], decision: str, reason: str | None) -> None:
+    assert decide(documents(change), RULES).rows() == [(decision, reason)]
+
+
+def test_without_rules_all_readable_texts_are_kept() -> None:
+    decided = decide(documents({}, {"text_digest": None}), [])
+    assert decided.to_dict(as_series=False) == {"decision": ["kept", "dropped"], "reason": [None, "no_text"]}
+    assert decided.schema == {"decision": pl.String, "reason": pl.String}
+
+
+def test_columns_of_a_rule_are_those_of_its_condition() -> None:
+    assert [rule_columns(rule) for rule in RULES[:3]] == [("n__kept_id",), (), ("c__fraction",)]
+
+
+def test_a_rule_cannot_keep_and_drop() -> None:
+    with pytest.raises(ValidationError, match="not both"):
+        Rule(reason="r", drop="TRUE", keep="TRUE")
+
+
+def test_ledger_says_what_came_in_and_where_it_went() -> None:
+    decided = decide(documents({}, {}, {"text_digest": None}, {"held_out": "general"}, {"h__num_words": 3}), RULES)
+    ledger = ledger_rows(decided, pl.Series([10, 20, 0, 40, 7]), "web")
+    assert dict(ledger.schema) == SCHEMA
+    assert ledger.rows() == [
+        ("selection", "web", "in", None, 5, 77, None),
+        ("selection", "web", "dropped", "no_text", 1, 0, None),
+        ("selection", "web", "dropped", "too_short", 1, 7, None),
+        ("selection", "web", "held_out", "general", 1, 40, None),
+        ("selection", "web", "kept", None, 2, 30, None),
+    ]
+
+
+def test_ledger_of_no_documents_is_zero_in() -> None:
+    assert ledger_rows(decide(documents(), RULES), pl.Series([], dtype=pl.Int64), "web").rows() == [
+        ("selection", "web", "in", None, 0, 0, None)
+    ]
+
+
+def test_exact_duplicate_of_a_removed_near_duplicate_follows_to_the_end() -> None:
+    frame = pl.DataFrame(
+        {
+            "doc_id": [b"a", b"b", b"c", b"d", b"e"],
+            "exact_dup__kept_id": [b"b", None, None, b"c", None],
+            "near_dup__kept_id": [None, b"c", None, None, None],
+        }
+    )
+    assert final_survivors(frame).to_list() == [b"c", b"c", None, b"c", None]
+
+
+ROWS = st.fixed_dictionaries(
+    {
+        "read_problem": st.sampled_from([None, "bad_json", "bad_utf8"]),
+        "text_digest": st.sampled_from([None, b"x"]),
+        "n__kept_id": st.sampled_from([None, b"y"]),
+        "held_out": st.sampled_from([None, "general", "code"]),
+        "c__fraction": st.one_of(st.none(), st.floats(0, 1)),
+        "h__num_words": st.one_of(st.none(), st.integers(0, 40)),
+        "q__score": st.one_of(st.none(), st.floats(0, 1)),
+        "num_bytes": st.integers(0, 2**40),
+    }
+)
+
+
+@given(rows=st.lists(ROWS, max_size=20), rules=st.lists(st.sampled_from(RULES), max_size=5, unique=True))
+def test_every_document_is_accounted_for_once(rows: list[dict[str, Any]], rules: list[Rule]) -> None:
+    frame = pl.DataFrame(rows, schema={**DTYPES, "num_bytes": pl.Int64}, orient="row")
+    decided = decide(frame, rules)
+    assert decided.height == frame.height
+    assert decided["decision"].is_in(["kept", "dropped", "held_out"]).all()
+    assert (decided["reason"].is_null() == (decided["decision"] == "kept")).all()
+    ledger = ledger_rows(decided, frame["num_bytes"], "web")
+    assert unbalanced(ledger).height == 0
+    assert ledger.filter(pl.col("outcome") == "in").select("documents", "bytes").row(0) == (
+        len(rows),
+        sum(r["num_bytes"] for r in rows),
+    )
