@@ -1,1 +1,5 @@
-"""The HTML page of a workspace; the only writer of HTML."""
+"""The HTML page of a workspace or run; the only writer of HTML."""
+
+from engine.report.page import report, show_report
+
+__all__ = ["report", "show_report"]

@@ -1,0 +1,97 @@
+"""Held-out sets and contamination: what is kept for measuring, who was searched for it, how well the search finds."""
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from engine.formats.parquet import read_parquet
+from engine.report.evidence import Evidence
+from engine.report.table import Table, table
+from engine.report.wording import MISSING, amount, count
+
+RECALL = "planted_recall"
+_SHARES = ("recall", "share", "fraction")
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """The held-out sets of the split and the coverage sheets of the contamination stages."""
+
+    sets: pl.DataFrame
+    """set, source, documents, groups, bytes."""
+    grouped: dict[str, int]
+    """Set -> documents of its groups that represent nobody: kept out of training, not measured."""
+    searched: pl.DataFrame
+    """mixture, set, documents, searched_documents, contaminated_documents: as the manifests say."""
+    coverage: dict[str, pl.DataFrame]
+    """Column prefix -> coverage.parquet as the stage wrote it."""
+
+    @property
+    def lowest_recall(self) -> float | None:
+        """The lowest recall on planted copies of any set, or None where none was measured."""
+        sheets = [sheet for sheet in self.coverage.values() if RECALL in sheet.columns]
+        values = [float(value) for sheet in sheets for value in sheet.get_column(RECALL).drop_nulls()]
+        return min(values) if values else None
+
+
+def heldout(evidence: Evidence) -> HeldOut | None:
+    """Return held-out sets and coverage, or None where the recipe has neither."""
+    sheets = {}
+    for annotation in evidence.instances("contamination"):
+        folder = evidence.artifact(annotation.prefix)
+        if folder is not None and (folder / "coverage.parquet").is_file():
+            sheets[annotation.prefix] = read_parquet(folder / "coverage.parquet")
+    if evidence.split is None and not sheets:
+        return None
+    sets, grouped = _NO_SETS, {}
+    if evidence.split is not None:
+        documents = evidence.split.heldout()
+        sets = documents.group_by("set", "source").agg(
+            pl.len().cast(pl.Int64).alias("documents"),
+            pl.col("group_id").n_unique().cast(pl.Int64).alias("groups"),
+            pl.col("num_bytes").sum().alias("bytes"),
+        )
+        others = evidence.split.groups().join(documents, on="doc_id", how="anti")
+        grouped = dict(others.group_by("set").agg(pl.len()).sort("set").iter_rows())
+    searched = [
+        (mixture.reference, s.set, s.documents, s.searched_documents, s.contaminated_documents)
+        for mixture in evidence.mixtures
+        for s in mixture.manifest.held_out
+    ]
+    names = ["mixture", "set", "documents", "searched_documents", "contaminated_documents"]
+    schema = dict.fromkeys(names[:2], pl.String) | dict.fromkeys(names[2:], pl.Int64)
+    return HeldOut(sets.sort("set", "source"), grouped, pl.DataFrame(searched, schema=schema, orient="row"), sheets)
+
+
+def heldout_tables(numbers: HeldOut) -> list[Table]:
+    """Return the held-out sets, who was searched for them, and every coverage sheet."""
+    tables = []
+    if numbers.sets.height:
+        rows = [[s, source, count(d), count(g), amount(b)] for s, source, d, g, b in numbers.sets.iter_rows()]
+        tables.append(
+            table(["set", "source", "documents", "groups", "bytes"], rows, 2, "Held-out sets, never trained on")
+        )
+    for prefix, sheet in numbers.coverage.items():
+        headings = [name.replace("_", " ") for name in sheet.columns]
+        rows = [[_cell(name, value) for name, value in row.items()] for row in sheet.iter_rows(named=True)]
+        tables.append(table(headings, rows, caption=f"Coverage of the search ({prefix})"))
+    if numbers.searched.height:
+        rows = [[mixture, s, *(count(n) for n in counts)] for mixture, s, *counts in numbers.searched.iter_rows()]
+        headings = ["mixture", "set", "set's documents", "searched", "dropped for a passage"]
+        tables.append(table(headings, rows, 2, "Documents of each mixture searched for held-out passages"))
+    return tables
+
+
+def _cell(name: str, value: object) -> str:
+    if value is None:
+        return MISSING
+    if isinstance(value, float) and any(word in name for word in _SHARES):
+        return f"{100 * value:.1f} %"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return count(value) if isinstance(value, int) else f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+_NO_SETS = pl.DataFrame(
+    schema={"set": pl.String, "source": pl.String, "documents": pl.Int64, "groups": pl.Int64, "bytes": pl.Int64}
+)

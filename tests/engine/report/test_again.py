@@ -1,0 +1,56 @@
+"""Every number can be had again: the commands of the page name queries and views that exist."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from engine.catalog import sql
+from engine.report.again import again
+from engine.report.evidence import open_evidence
+from engine.report.funnel import funnel
+from engine.report.numbers import gather
+from engine.report.sources import sources
+
+SQL = Path(__file__).parents[3] / "sql"
+
+
+@pytest.fixture(scope="module")
+def queries(finished: Path) -> list[str]:
+    evidence = open_evidence(finished)
+    commands = [row[1] for row in again(evidence, gather(evidence)).rows]
+    assert all(command.startswith("provender sql ") for command in commands)
+    return [command.removeprefix("provender sql ").strip('"') for command in commands]
+
+
+def test_named_queries_exist(queries: list[str]) -> None:
+    named = [query.removeprefix("@") for query in queries if query.startswith("@")]
+    assert "funnel" in named
+    assert {name for name in named if not list(SQL.glob(f"*/{name}.sql"))} == set()
+
+
+def test_views_exist(queries: list[str]) -> None:
+    views = {view for query in queries for view in re.findall(r"(?:FROM|JOIN) (\w+)", query)}
+    assert {view for view in views if not (SQL / "catalog" / f"{view}.sql").is_file()} == set()
+
+
+def test_every_command_answers(queries: list[str], finished: Path) -> None:
+    for query in queries:
+        assert sql(query, workspace=finished)["columns"], query
+
+
+def test_funnel_of_the_page_is_that_of_the_named_query(finished: Path) -> None:
+    found = funnel(open_evidence(finished))
+    assert found is not None
+    answer = sql("@funnel", workspace=finished)
+    rows = [dict(zip(answer["columns"], row, strict=True)) for row in answer["rows"]]
+    totals = {(r["outcome"], r["reason"] or r["outcome"]): r["documents"] for r in rows if r["source"] == "(all)"}
+    assert totals == {(o, r): n for o, r, n in found.steps.select("outcome", "reason", "documents").iter_rows()}
+
+
+def test_effective_numbers_of_the_page_are_those_of_the_named_query(finished: Path) -> None:
+    answer = sql("@n_eff", workspace=finished)
+    rows = [dict(zip(answer["columns"], row, strict=True)) for row in answer["rows"]]
+    found = sources(open_evidence(finished))
+    expected = {"read": found.n_eff_before, "kept": found.n_eff_after}
+    assert {r["level"]: r["n_eff"] for r in rows if r["unit"] == "bytes"} == pytest.approx(expected, abs=1e-4)

@@ -1,0 +1,92 @@
+"""Held-out sets, coverage sheets and mixtures, as manifests and files say."""
+
+import re
+from pathlib import Path
+
+from engine.base.atomic import read_json, write_json
+from engine.formats.parquet import read_parquet, write_parquet
+from engine.report.evidence import open_evidence
+from engine.report.heldout import heldout, heldout_tables
+from engine.report.mixtures import mixture_sources_table, mixtures, mixtures_chart, mixtures_table
+
+
+def test_held_out_sets_are_counted_per_source(finished: Path) -> None:
+    found = heldout(open_evidence(finished))
+    assert found is not None
+    assert found.sets.select("set", "source", "documents", "groups").rows() == [
+        ("domain", "code", 10, 10),
+        ("general", "stdlib_docs", 10, 10),
+    ]
+    assert found.grouped == {}
+    assert found.lowest_recall == 0.985
+
+
+def test_documents_that_only_belong_to_a_group_are_counted_apart(workspace: Path) -> None:
+    path = next(workspace.glob("splits/*/heldout.parquet"))
+    write_parquet(path, read_parquet(path)[1:])
+    found = heldout(open_evidence(workspace))
+    assert found is not None
+    assert found.grouped == {"domain": 1}
+
+
+def test_coverage_sheet_is_shown_with_whatever_columns_it_has(workspace: Path) -> None:
+    path = next(workspace.glob("annotations/contamination/*/_corpus/*/coverage.parquet"))
+    sheet = read_parquet(path)
+    write_parquet(path, sheet.rename({"planted_recall": "verbatim_recall"}))
+    found = heldout(open_evidence(workspace))
+    assert found is not None
+    assert found.lowest_recall is None
+    tables = {table.caption: table for table in heldout_tables(found)}
+    coverage = tables["Coverage of the search (contamination)"]
+    assert coverage.headings[-1] == "verbatim recall"
+    assert coverage.rows[1][-1] == "98.5 %"
+
+
+def test_recipe_without_split_and_search_has_no_section(workspace: Path) -> None:
+    path = workspace / "recipes" / "demo.json"
+    write_json(path, {**read_json(path), "split": None, "artifacts": {}})
+    assert heldout(open_evidence(workspace)) is None
+
+
+def test_replay_reached_is_counted_from_supervised_tokens(finished: Path) -> None:
+    without, replayed = mixtures(open_evidence(finished))
+    assert (without.replay_tokens, replayed.replay_tokens) == (0, 400)
+    rows = mixtures_table([without, replayed])
+    asked, reached = rows.headings.index("replay asked"), rows.headings.index("replay reached")
+    assert [(row[asked], row[reached]) for row in rows.rows] == [("-", "0.0 %"), ("10.0 %", "10.0 %")]
+    filled = rows.headings.index("rows filled")
+    assert rows.rows[0][filled] == "90.0 %"  # 4,608 tokens in 40 x 2 x 64 slots
+
+
+def test_shares_of_each_mixture_add_up_to_the_whole(finished: Path) -> None:
+    table = mixture_sources_table(mixtures(open_evidence(finished)))
+    share = table.headings.index("share")
+    assert [row[1:2] + row[share : share + 1] for row in table.rows] == [
+        ("code", "100.0 %"),
+        ("code", "90.0 %"),
+        ("stdlib_docs (replay)", "10.0 %"),
+    ]
+    assert "stdlib_docs (replay): 10.0 %, 400 supervised tokens" in mixtures_chart(mixtures(open_evidence(finished)))
+
+
+def test_every_part_of_a_mixture_has_its_own_entry_in_the_legend(workspace: Path) -> None:
+    path = workspace / "mixtures" / "demo_replay_10" / "v1" / "manifest.json"
+    manifest = read_json(path)
+    part = manifest["sources"][0]
+    others = [{**part, "source": f"s{i}", "is_replay": replay} for i in range(10) for replay in (False, True)]
+    write_json(path, {**manifest, "sources": others, "supervised_tokens": 20 * part["supervised_tokens"]})
+    chart = mixtures_chart([mixtures(open_evidence(workspace))[1]])
+    legend = re.findall(r'<rect class="([^"]*)" width="12" height="12"/></svg>([^<]*)</li>', chart)
+    expected = [f"s{i}" for i in range(7)] + ["other sources"]
+    assert [name for _, name in legend] == expected + [f"{name} (replay)" for name in expected]
+    assert len({tone for tone, _ in legend}) == 16
+    for tone, name in legend:
+        hints = re.findall(rf'<rect class="{tone}" x=[^>]*><title>([^:]*):', chart)
+        known = {f"s{i}{' (replay)' if 'replay' in tone else ''}" for i in (7, 8, 9)} if "other" in name else {name}
+        assert set(hints) == known
+
+
+def test_schedule_that_was_collected_leaves_its_cell_empty(workspace: Path) -> None:
+    for path in workspace.glob("schedules/*/receipt.json"):
+        path.unlink()
+    assert [row[-1] for row in mixtures_table(mixtures(open_evidence(workspace))).rows] == ["-", "-"]
