@@ -1,0 +1,1 @@
+"""Speed and correctness together: one file per thing timed, `python -m benchmarks` runs them all."""

@@ -1,0 +1,311 @@
+"""The command tree. Start-up stays light: nothing but argparse and the declarations of the verbs is imported here.
+
+Exit codes: 0 done, 1 the user can mend it (usage errors too), 2 an audit, guard or gate stopped it, 3 our bug,
+130 interrupted. With --json, stdout is one JSON object and nothing else; progress and errors go to stderr.
+"""
+
+import argparse
+import inspect
+import json
+import os
+import sys
+import traceback
+from collections.abc import Iterable, Sequence
+from importlib.metadata import entry_points
+from typing import Any, NoReturn
+
+import engine
+from engine.base.command import COMMAND_GROUP, Command, argument, load
+from engine.base.errors import ProvenderError, closest, problem
+
+DEFAULT_WORKSPACE = "provender-workspace"
+ABOUT = "Turn raw text into a training mixture you can defend, and train on exactly that mixture."
+EXIT_USER, EXIT_BUG, EXIT_INTERRUPTED = 1, 3, 130
+
+_RECIPE = argument("recipe", help="data recipe, a YAML file")
+_WHICH = argument("--recipe", help="recipe whose artifacts to look at (default: the one that ran last)", metavar="NAME")
+_JOBS = argument(
+    "--jobs", help="number of workers (default: one per processor); never changes a byte", type=int, metavar="N"
+)
+_MEMORY = argument(
+    "--memory", help="memory ceiling such as 4GB (default: half of the machine's or container's)", metavar="SIZE"
+)
+
+COMMANDS = (
+    Command(
+        ("init",),
+        "look at the files of a folder and write a recipe to start from",
+        "provender init data/ --out recipe.yaml",
+        "engine.run.init:init",
+        (
+            argument("folder", help="folder with your files"),
+            argument("--out", help="recipe to write (default: FOLDER/recipe.yaml)", metavar="FILE"),
+        ),
+        "engine.run.init:show_init",
+    ),
+    Command(
+        ("run",),
+        "run all data stages of a recipe: to mixture, tokens and schedule",
+        "provender run recipe.yaml --dry-run",
+        "engine.run.pipeline:run",
+        (
+            _RECIPE,
+            argument("--dry-run", help="print what would be done, and stop", action="store_true"),
+            argument(
+                "--mixtures", help="build only these mixtures (default: all of the recipe)", nargs="+", metavar="NAME"
+            ),
+            _JOBS,
+            _MEMORY,
+        ),
+        "engine.run.show:show_run",
+    ),
+    Command(
+        ("dedup",),
+        "remove exact and near duplicates from files, every removal verified",
+        "provender dedup data/*.parquet --out deduplicated/",
+        "engine.run.dedup:dedup",
+        (
+            argument("inputs", help="Parquet or JSONL files", nargs="+", metavar="INPUT"),
+            argument(
+                "--out",
+                help="folder for survivors/, removed.parquet, pairs.parquet, report.json",
+                required=True,
+                metavar="DIR",
+            ),
+            argument(
+                "--against",
+                help="Parquet or JSONL files that stay: only new documents can go",
+                nargs="+",
+                metavar="OLD",
+                default=[],
+            ),
+            argument("--text", help="column of the text (default: text)", default="text", metavar="COLUMN"),
+            argument("--id", help="column of the documents' own ids", metavar="COLUMN"),
+            argument(
+                "--threshold",
+                help="Jaccard similarity from which two documents are duplicates (default: 0.8)",
+                type=float,
+                default=0.8,
+            ),
+            argument(
+                "--ngram-words",
+                help="words per shingle (default: 5; 2 or 3 for short texts)",
+                type=int,
+                default=5,
+                metavar="N",
+            ),
+            _JOBS,
+            _MEMORY,
+        ),
+        "engine.run.dedup:show_dedup",
+    ),
+    Command(
+        ("sql",),
+        "query the workspace with read-only SQL (DuckDB)",
+        'provender sql "SELECT source, decision, count(*) FROM decisions GROUP BY ALL ORDER BY ALL"',
+        "engine.catalog:sql",
+        (
+            argument("query", help="one SELECT, or @name of a named query", nargs="?"),
+            argument(
+                "--list",
+                help="list views, their columns, and the named queries",
+                action="store_true",
+                dest="list_queries",
+            ),
+            argument("--limit", help="show at most this many rows", type=int, metavar="N"),
+            _WHICH,
+        ),
+        "engine.catalog:show_sql",
+    ),
+    Command(
+        ("explain",),
+        "show everything known about one document",
+        "provender explain 3f2a91c4",
+        "engine.explain:explain",
+        (argument("doc_id", help="document id, or the beginning of one"), _WHICH),
+        "engine.explain:show_explain",
+    ),
+    Command(
+        ("sample",),
+        "show documents to read by hand, kept beside dropped with reasons",
+        "provender sample --documents 10 --reason near_duplicate",
+        "engine.run.sample:sample",
+        (
+            argument("--documents", help="how many (default: 50)", type=int, default=50, metavar="N"),
+            argument("--reason", help="only documents dropped for this reason"),
+            argument("--source", help="only documents of this source"),
+            argument("--seed", help="another number, other documents (default: 1)", type=int, default=1),
+            _WHICH,
+        ),
+        "engine.run.sample:show_sample",
+    ),
+    Command(
+        ("mixture", "list"),
+        "list mixtures and their versions",
+        "provender mixture list",
+        "engine.mixture.versions:mixture_list",
+        (),
+        "engine.run.show:show_mixture_list",
+    ),
+    Command(
+        ("mixture", "show"),
+        "show one version: sources, budgets, replay, licences, digests",
+        "provender mixture show medical@latest",
+        "engine.mixture.versions:mixture_show",
+        (argument("reference", help="name, name@v1, name@latest or name@<digest>"),),
+        "engine.run.show:show_mixture",
+    ),
+    Command(
+        ("mixture", "verify"),
+        "check every digest of a version: documents, tokens, schedule",
+        "provender mixture verify medical@v1",
+        "engine.mixture.versions:mixture_verify",
+        (argument("reference", help="name, name@v1, name@latest or name@<digest>"),),
+        "engine.run.show:show_verify",
+    ),
+    Command(
+        ("tokenizer", "train"),
+        "train a SentencePiece tokenizer on the kept documents of a recipe",
+        "provender tokenizer train recipe.yaml",
+        "engine.run.pipeline:tokenizer_train",
+        (_RECIPE, _JOBS, _MEMORY),
+        "engine.run.show:show_tokenizer",
+    ),
+    Command(
+        ("report",),
+        "write the HTML page of the workspace",
+        "provender report --out report.html",
+        "engine.report:report",
+        (
+            argument("--runs", help="only these training runs (default: all)", nargs="+", metavar="NAME"),
+            argument("--out", help="file to write (default: WORKSPACE/report.html)", metavar="FILE"),
+            _WHICH,
+        ),
+        "engine.report:show_report",
+    ),
+)
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse with our exit code for usage errors, and with a guess at what was meant."""
+
+    def error(self, message: str) -> NoReturn:
+        if "invalid choice:" in message:
+            given = message.split("invalid choice: ")[1].split("'")[1]
+            guess = closest(given, self._verbs())
+            message = f"no command '{given}'" + (
+                f"; did you mean '{guess}'?" if guess else f" (have: {', '.join(self._verbs())})"
+            )
+        print(f"provender: {message}\n{self.format_usage().rstrip()}", file=sys.stderr)
+        raise SystemExit(EXIT_USER)
+
+    def _verbs(self) -> list[str]:
+        return [
+            name
+            for action in self._actions
+            if isinstance(action, argparse._SubParsersAction)
+            for name in action.choices
+        ]
+
+
+def all_commands() -> list[Command]:
+    """Return our verbs and those other packages declare in the entry-point group provender.commands."""
+    found = list(COMMANDS)
+    for point in entry_points(group=COMMAND_GROUP):
+        found.extend(point.load())
+    return found
+
+
+def build_parser(commands: Iterable[Command]) -> argparse.ArgumentParser:
+    """Return the parser of the whole tree; `verb` in the parsed arguments is the Command."""
+    parser = _Parser(prog="provender", description=ABOUT)
+    parser.add_argument("--version", action="version", version=f"provender {engine.__version__}")
+    tree = parser.add_subparsers(metavar="COMMAND", required=True)
+    groups: dict[str, Any] = {}
+    for command in sorted(commands, key=lambda c: c.words):
+        where = tree
+        if len(command.words) == 2:
+            group = command.words[0]
+            if group not in groups:
+                sub = tree.add_parser(group, help=f"{group}: {_verbs_of(group, commands)}")
+                groups[group] = sub.add_subparsers(metavar="COMMAND", required=True)
+            where = groups[group]
+        _add_command(where, command)
+    return parser
+
+
+def _verbs_of(group: str, commands: Iterable[Command]) -> str:
+    return ", ".join(sorted(c.words[1] for c in commands if c.words[0] == group and len(c.words) == 2))
+
+
+def _add_command(where: Any, command: Command) -> None:
+    sub = where.add_parser(
+        command.words[-1],
+        help=command.summary,
+        description=command.summary[0].upper() + command.summary[1:] + ".",
+        epilog=f"example:\n  {command.example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    for one in command.arguments:
+        sub.add_argument(*one.names, help=one.help, **one.options)
+    sub.add_argument(
+        "--workspace",
+        help=f"folder of all artifacts (default: {DEFAULT_WORKSPACE})",
+        default=DEFAULT_WORKSPACE,
+        metavar="DIR",
+    )
+    sub.add_argument("--json", help="print one JSON object on stdout and nothing else", action="store_true")
+    sub.set_defaults(verb=command)
+
+
+def call(command: Command, arguments: dict[str, Any]) -> Any:
+    """Call the verb's function with those arguments it has parameters for."""
+    function = load(command.function)
+    known = inspect.signature(function).parameters
+    return function(**{name: value for name, value in arguments.items() if name in known})
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    try:
+        return _main(argv)
+    except ProvenderError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from the last whole artifact", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read us (head, less) has seen enough; Python would complain again while flushing at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        print(
+            problem(
+                error.filename or "file system",
+                error.strerror or str(error),
+                fix="free space or permissions, then the same command again",
+            ),
+            file=sys.stderr,
+        )
+        return EXIT_USER
+    except Exception:  # noqa: BLE001 - whatever else escapes is a bug, and says so
+        traceback.print_exc()
+        print("\nThis is a bug of provender, not of your data. Please report the lines above.", file=sys.stderr)
+        return EXIT_BUG
+
+
+def _main(argv: Sequence[str] | None) -> int:
+    parsed = vars(build_parser(all_commands()).parse_args(argv))
+    command: Command = parsed.pop("verb")
+    as_json: bool = parsed.pop("json")
+    result = call(command, parsed)
+    if as_json or command.show is None:
+        print(json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False))
+    else:
+        print(load(command.show)(result))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

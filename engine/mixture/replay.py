@@ -1,0 +1,31 @@
+"""How much general text goes with the domain text, and from where."""
+
+from collections.abc import Mapping
+from fractions import Fraction
+
+import numpy as np
+
+from engine.mixture.weights import Integers, uses
+
+
+def replay_tokens(domain_tokens: int, share: Fraction) -> int:
+    """Return r, the most supervised tokens of replay for which r / (r + domain_tokens) does not exceed `share`."""
+    return int(domain_tokens * share / (1 - share))
+
+
+def replay_uses(tokens: Mapping[str, Integers], budgets: dict[str, int], max_repeats: int) -> dict[str, Integers]:
+    """Return how often each document of each replay source is used; `budgets` is brought up to date.
+
+    What a source leaves of its budget, less than one document, passes to the next in the order of their names, so that
+    all replay together stays within one document of its share. `tokens`: as for `engine.mixture.weights.uses`.
+    """
+    found = {}
+    left = 0
+    names = sorted(budgets)
+    for name in names:
+        budgets[name] += left
+        found[name] = uses(tokens[name], min(budgets[name], int(tokens[name].sum()) * max_repeats))
+        left = budgets[name] - int(np.dot(found[name], tokens[name]))
+        if name != names[-1]:
+            budgets[name] -= left
+    return found

@@ -1,0 +1,228 @@
+"""Checks one version of a mixture against everything it refers to.
+
+First the bytes: each file against the digest in its receipt. Then the names: each artifact's digest against what it was
+made from. Then the sense: the sums of the manifest, the tokens of the store, every use of every document in the
+schedule, and no held-out document in the mixture. What stands on damaged files is not looked into.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import polars as pl
+
+from engine.base.atomic import read_json
+from engine.base.errors import InputError, problem
+from engine.base.hashing import digest_file, digest_json
+from engine.formats.manifest import Mixture
+from engine.formats.receipt import Receipt, read_receipt
+from engine.formats.schedule import open_schedule
+from engine.formats.split import Split
+from engine.formats.token_store import open_token_store
+from engine.formats.tokenizer import FILES as TOKENIZER_FILES
+from engine.formats.tokenizer import META as TOKENIZER_META
+from engine.formats.tokenizer import TokenizerMeta
+from engine.formats.workspace import Workspace
+from engine.mixture.build import documents_digest
+from engine.mixture.write import content_digest
+
+# No JSON and no such model are ValueErrors, pydantic's too.
+_UNREADABLE = (InputError, OSError, ValueError, pl.exceptions.PolarsError)
+
+
+def verify(workspace: Workspace, mixture: Mixture) -> tuple[list[str], list[str]]:
+    """Return what was checked, and one message for each thing that does not hold."""
+    audit = _Audit()
+    if audit.run("version", _version, mixture):
+        audit.run("documents and sums", _content, mixture)
+    audit.run("tokenizer", _tokenizer, workspace, mixture)
+    if audit.run("token store", _token_store, workspace, mixture) and "documents and sums" in audit.checked:
+        audit.run("tokens of the documents", _store_rows, workspace, mixture)
+    if audit.run("schedule", _schedule, workspace, mixture) and "documents and sums" in audit.checked:
+        audit.run("every use of every document scheduled", _placements, workspace, mixture)
+    audit.run("selection", _selection, workspace, mixture)
+    if mixture.manifest.split is not None:
+        audit.run("held-out sets", _split, workspace, mixture)
+    return audit.checked, audit.found
+
+
+@dataclass
+class _Audit:
+    checked: list[str] = field(default_factory=list)
+    found: list[str] = field(default_factory=list)
+
+    def run(self, name: str, check: Callable[..., list[str]], *arguments: object) -> bool:
+        """Run a check, which returns its findings; return whether all holds."""
+        try:
+            found = check(*arguments)
+        except _UNREADABLE as error:
+            found = [f"{name}: cannot be read ({str(error).splitlines()[0]})"]
+        self.found += found
+        if not found:
+            self.checked.append(name)
+        return not found
+
+
+def _version(mixture: Mixture) -> list[str]:
+    manifest = mixture.manifest
+    _, found = _files(mixture.folder)
+    if (mixture.folder.parent.name, mixture.folder.name) != (manifest.name, f"v{manifest.version}"):
+        found.append(problem(mixture.folder, f"its manifest says {mixture.reference}"))
+    return found
+
+
+def _content(mixture: Mixture) -> list[str]:
+    manifest = mixture.manifest
+    documents = mixture.documents()
+    place = mixture.folder / "manifest.json"
+    computed = content_digest(manifest, documents_digest(documents))
+    found = _differing(place, {"digest": manifest.digest}, {"digest": computed})
+    repeats = pl.col("repeats").cast(pl.Int64)
+    sums = [
+        pl.len().alias("documents"),
+        pl.col("num_tokens").cast(pl.Int64).sum().alias("unique_tokens"),
+        (pl.col("num_tokens").cast(pl.Int64) * repeats).sum().alias("tokens"),
+        (pl.col("supervised_tokens").cast(pl.Int64) * repeats).sum().alias("supervised_tokens"),
+        repeats.max().alias("max_repeats"),
+    ]
+    said = {(row.source, row.is_replay): row.model_dump() for row in manifest.sources}
+    there = {
+        (row["source"], row["is_replay"]): row for row in documents.group_by("source", "is_replay").agg(sums).to_dicts()
+    }
+    for key in sorted(said.keys() | there.keys()):
+        expected = {name: value for name, value in there.get(key, {}).items() if name in said.get(key, there[key])}
+        found += _differing(f"{mixture.reference}: source {key[0]}", said.get(key, {}), expected)
+    whole = documents.select(sums).to_dicts()[0]
+    whole = {name: whole[name] for name in ("documents", "tokens", "supervised_tokens")}
+    return found + _differing(place, manifest.model_dump(), whole)
+
+
+def _tokenizer(workspace: Workspace, mixture: Mixture) -> list[str]:
+    folder = workspace.tokenizer(mixture.manifest.tokenizer)
+    found = _referred(workspace, mixture, folder)
+    if found:
+        return found
+    meta = TokenizerMeta.model_validate(read_json(folder / TOKENIZER_META))
+    file = digest_file(folder / TOKENIZER_FILES[meta.kind])
+    digest = digest_json({"file": file, "eos": meta.eos_id, "bos": meta.bos_id, "slots": meta.control_slots})
+    return _differing(folder, {"digest": mixture.manifest.tokenizer}, {"digest": digest})
+
+
+def _token_store(workspace: Workspace, mixture: Mixture) -> list[str]:
+    folder = workspace.tokens(mixture.manifest.token_store)
+    receipt, found = _files(folder)
+    if found:
+        return found
+    meta = open_token_store(folder).meta
+    said = {"token_store": mixture.manifest.token_store, "tokenizer": mixture.manifest.tokenizer}
+    found += _differing(folder, said, {"token_store": _made_digest(receipt), "tokenizer": meta.tokenizer})
+    return found + _differing(folder / "store.json", meta.model_dump(), {"digest": receipt.digest})
+
+
+def _store_rows(workspace: Workspace, mixture: Mixture) -> list[str]:
+    store = open_token_store(workspace.tokens(mixture.manifest.token_store)).documents()
+    documents = mixture.documents()
+    columns = ["doc_id", "source", "num_tokens", "supervised_tokens"]
+    inside = documents.filter(pl.col("store_row") < store.height)
+    named = store[inside["store_row"]].select(columns)
+    if inside.height < documents.height or not inside.select(columns).equals(named):
+        return [problem(mixture.folder / "documents.parquet", "not the documents of the token store it names")]
+    return []
+
+
+def _schedule(workspace: Workspace, mixture: Mixture) -> list[str]:
+    manifest = mixture.manifest
+    folder = workspace.schedule(manifest.schedule)
+    receipt, found = _files(folder)
+    if found:
+        return found
+    meta = open_schedule(folder).meta
+    names = ("token_store", "row_tokens", "rows_per_step", "num_steps")
+    said = {"digest": manifest.schedule} | {name: getattr(manifest, name) for name in names}
+    found = _differing(folder / "schedule.json", said, {name: getattr(meta, name) for name in said})
+    return found + _differing(folder, {"digest": manifest.schedule}, {"digest": _made_digest(receipt)})
+
+
+def _placements(workspace: Workspace, mixture: Mixture) -> list[str]:
+    schedule = open_schedule(workspace.schedule(mixture.manifest.schedule))
+    documents, spans = mixture.documents(), schedule.spans()
+    wide = {name: pl.col(name).cast(pl.Int64) for name in ("start", "length", "num_tokens", "repeats")}
+    found = _differing(schedule.folder, {"mixture": schedule.meta.mixture}, {"mixture": documents_digest(documents)})
+    if spans.filter(wide["start"] + wide["length"] > schedule.meta.row_tokens).height:
+        found.append(problem(schedule.folder, "a span crosses the end of its row"))
+    placed = spans.group_by("document").agg(wide["length"].sum().alias("placed"))
+    uses = documents.select("document", (wide["num_tokens"] * wide["repeats"]).alias("wanted"))
+    wrong = uses.join(placed, on="document", how="full", coalesce=True).filter(
+        pl.col("placed").fill_null(0) != pl.col("wanted").fill_null(0)
+    )
+    if wrong.height:
+        found.append(problem(schedule.folder, f"{wrong.height} documents are not placed as often as the mixture says"))
+    return found
+
+
+def _selection(workspace: Workspace, mixture: Mixture) -> list[str]:
+    return _there(workspace.selection(mixture.manifest.selection), mixture.manifest.selection)
+
+
+def _split(workspace: Workspace, mixture: Mixture) -> list[str]:
+    assert mixture.manifest.split is not None
+    folder = workspace.split(mixture.manifest.split)
+    found = _there(folder, mixture.manifest.split) or _referred(workspace, mixture, folder)
+    if found:
+        return found
+    split = Split(folder, mixture.manifest.split)
+    size = pl.col("text").str.len_bytes().cast(pl.Int64).sum().alias("bytes")
+    sets = split.heldout().group_by("set").agg(pl.len().alias("documents"), size)
+    there = {row["set"]: row for row in sets.to_dicts()}
+    for row in mixture.manifest.held_out:
+        expected = {name: there.get(row.set, {}).get(name, 0) for name in ("documents", "bytes")}
+        found += _differing(folder / f"heldout.parquet: set {row.set}", row.model_dump(), expected)
+    inside = mixture.documents().join(split.groups(), on="doc_id", how="semi")
+    if inside.height:
+        found.append(problem(mixture.reference, f"{inside.height} of its documents belong to a held-out group"))
+    return found
+
+
+def _there(folder: Path, digest: str) -> list[str]:
+    receipt = read_receipt(folder)
+    if receipt is None:
+        return [problem(folder, "it is not there, or not finished", "what the mixture was made from")]
+    return _differing(folder, {"digest": receipt.digest}, {"digest": digest})
+
+
+def _files(folder: Path) -> tuple[Receipt, list[str]]:
+    """Return the receipt, and the files whose bytes are not those it names; raises InputError where there is none."""
+    receipt = read_receipt(folder)
+    if receipt is None:
+        raise InputError(problem(folder, "it is not there, or not finished"))
+    if "files" not in receipt.details:
+        raise InputError(problem(folder / "receipt.json", "it names no files"))
+    return receipt, _changed({folder / name: digest for name, digest in receipt.details["files"].items()})
+
+
+def _referred(workspace: Workspace, mixture: Mixture, folder: Path) -> list[str]:
+    """Return the files of another artifact that changed since; the version's receipt has their digests."""
+    receipt, _ = _files(mixture.folder)
+    named = {workspace.root / name: digest for name, digest in receipt.details.get("refers_to", {}).items()}
+    mine = {path: digest for path, digest in named.items() if path.parent == folder}
+    return _changed(mine) if mine else [problem(folder, "it was not there when the version was written")]
+
+
+def _changed(digests: Mapping[Path, str]) -> list[str]:
+    return [
+        problem(path, "its bytes changed since it was written" if path.is_file() else "it is gone")
+        for path, digest in digests.items()
+        if not path.is_file() or digest_file(path) != digest
+    ]
+
+
+def _made_digest(receipt: Receipt) -> str:
+    return digest_json({"made_by": receipt.made_by, "inputs": receipt.inputs, "config": receipt.config})
+
+
+def _differing(place: object, said: Mapping[str, object], computed: Mapping[str, object]) -> list[str]:
+    return [
+        problem(place, f"{name} is said to be {said.get(name)}", f"{value}, as computed from what is there")
+        for name, value in computed.items()
+        if said.get(name) != value
+    ]

@@ -1,0 +1,130 @@
+"""Writes a planned mixture as a version, which never changes.
+
+The digest names the content: documents in their order, configuration, tokenizer, token store, selection, split and what
+follows from them. It stands apart from the mixture's name, its version, the name of the recipe and the schedule, so
+building the same content again finds the old version.
+"""
+
+import fcntl
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pydantic import Field
+
+from engine.base.atomic import atomic_folder, write_json
+from engine.base.hashing import digest_file, digest_json
+from engine.base.stage import StrictModel
+from engine.formats.manifest import HeldOutSet, Manifest, Mixture, mixture_versions, open_mixture
+from engine.formats.parquet import write_parquet
+from engine.formats.receipt import NAME as RECEIPT
+from engine.formats.receipt import Receipt, write_receipt
+from engine.formats.schedule import ScheduleMeta
+from engine.formats.workspace import Workspace
+from engine.mixture.build import MixturePlan
+
+VERSION = 1
+FILES = ("manifest.json", "documents.parquet", "ledger.parquet")
+_NOT_CONTENT = {"name", "version", "digest", "recipe", "schedule", "num_steps"}
+
+
+class MixtureInputs(StrictModel):
+    """What a version was made from, besides its part of the recipe."""
+
+    recipe: str = Field(description="name of the data recipe")
+    tokenizer: str = Field(description="digest")
+    token_store: str = Field(description="digest")
+    selection: str = Field(description="digest")
+    split: str | None = Field(default=None, description="digest")
+    held_out: list[HeldOutSet] = Field(default_factory=list)
+
+
+def write_version(workspace: Workspace, plan: MixturePlan, inputs: MixtureInputs, schedule: ScheduleMeta) -> Mixture:
+    """Write the plan as the next version of its mixture, or return the version that has this content already."""
+    assert schedule.mixture == plan.documents_digest, "the schedule was made from these documents"
+    assert schedule.token_store == inputs.token_store, "the schedule was made from this token store"
+    started = time.monotonic()
+    manifest = _manifest(plan, inputs, schedule)
+    with _only_writer(workspace.root / "mixtures" / plan.name) as folder:
+        for version in mixture_versions(workspace, plan.name):
+            if version.manifest.digest == manifest.digest:
+                return version
+        number = 1 + max((int(path.name[1:]) for path in folder.glob("v*") if path.name[1:].isdigit()), default=0)
+        manifest = manifest.model_copy(update={"version": number})
+        with atomic_folder(workspace.mixture(plan.name, number)) as temporary:
+            write_json(temporary / "manifest.json", manifest.model_dump(mode="json"))
+            write_parquet(temporary / "documents.parquet", plan.documents)
+            write_parquet(temporary / "ledger.parquet", plan.ledger)
+            _sign(temporary, manifest, plan.documents_digest, _referred(workspace, inputs), started)
+    return open_mixture(workspace, f"{plan.name}@v{number}")
+
+
+def content_digest(manifest: Manifest, documents: str) -> str:
+    """Digest of a version's content; `documents` is the digest of its documents and their order."""
+    return digest_json({"manifest": manifest.model_dump(mode="json", exclude=_NOT_CONTENT), "documents": documents})
+
+
+def _manifest(plan: MixturePlan, inputs: MixtureInputs, schedule: ScheduleMeta) -> Manifest:
+    config = plan.config
+    manifest = Manifest(
+        name=plan.name,
+        version=0,
+        digest="",
+        **inputs.model_dump(),
+        seed=config.seed,
+        curriculum=config.curriculum,
+        replay_share=float(config.replay_share) if config.replay is not None else None,
+        sources=plan.sources,
+        documents=plan.documents.height,
+        tokens=sum(row.tokens for row in plan.sources),
+        supervised_tokens=sum(row.supervised_tokens for row in plan.sources),
+        n_eff_before=plan.n_eff_before,
+        n_eff_after=plan.n_eff_after,
+        schedule=schedule.digest,
+        row_tokens=config.row_tokens,
+        rows_per_step=config.rows_per_step,
+        num_steps=schedule.num_steps,
+        config=config.model_dump(mode="json"),
+    )
+    return manifest.model_copy(update={"digest": content_digest(manifest, plan.documents_digest)})
+
+
+@contextmanager
+def _only_writer(folder: Path) -> Iterator[Path]:
+    """Wait until no other process writes a version of this mixture."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield folder
+
+
+def _referred(workspace: Workspace, inputs: MixtureInputs) -> dict[str, str]:
+    """Path in the workspace -> digest of the files it refers to whose own receipts may not name them."""
+    folders = [workspace.tokenizer(inputs.tokenizer)]
+    folders += [workspace.split(inputs.split)] if inputs.split is not None else []
+    paths = [path for folder in folders for path in sorted(folder.glob("*")) if path.name != RECEIPT and path.is_file()]
+    return {path.relative_to(workspace.root).as_posix(): digest_file(path) for path in paths}
+
+
+def _sign(folder: Path, manifest: Manifest, documents: str, referred: dict[str, str], started: float) -> None:
+    receipt = Receipt(
+        made_by=f"mixture/{VERSION}",
+        digest=manifest.digest,
+        inputs={
+            "documents": documents,
+            "tokenizer": manifest.tokenizer,
+            "token_store": manifest.token_store,
+            "selection": manifest.selection,
+            **({"split": manifest.split} if manifest.split is not None else {}),
+        },
+        config=manifest.config,
+        rows=manifest.documents,
+        seconds=round(time.monotonic() - started, 3),
+        details={
+            "schedule": manifest.schedule,
+            "files": {name: digest_file(folder / name) for name in FILES},
+            "refers_to": referred,
+        },
+    )
+    write_receipt(folder, receipt)

@@ -1,0 +1,268 @@
+"""The data recipe: YAML in, checked objects out, every mistake reported at once.
+
+A recipe stands alone: no includes, no environment, no inheritance. Each part is a pydantic model that lives with the
+code that does the work (stage modules, select, pack, mixture); here they are put together and checked against each
+other: sources that are named exist, columns that are read were written, no stage stands twice under one prefix.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Annotated, Any, TypeVar
+
+import polars as pl
+from pydantic import Field, ValidationError
+
+from engine.base.errors import RecipeError, problem, unknown
+from engine.base.hashing import digest_json
+from engine.base.recipe_errors import mistakes, read_yaml
+from engine.base.stage import (
+    ANNOTATOR_GROUP,
+    SourceConfig,
+    StageConfig,
+    StrictModel,
+    find_stage,
+    prefixed,
+    stage_names,
+    stage_reads,
+)
+from engine.formats.columns import CORE
+from engine.mixture.config import Config as MixtureConfig
+from engine.pack.tokenizer import TokenizerConfig
+from engine.select.filters import Filter, check_filter
+from engine.select.split import Config as SplitConfig
+from engine.select.split import split_columns
+
+Part = TypeVar("Part", bound=StrictModel)
+Share = Annotated[float, Field(ge=0, le=1)]
+SOURCE_LISTS = ("sources", "positive", "negative")
+"""Keys whose values name sources of the recipe, wherever they stand."""
+
+
+class GuardConfig(StrictModel):
+    """When a run stops because too much would go."""
+
+    max_source_loss: Share = Field(default=0.5, description="share of a source's documents that may be dropped")
+    max_cluster_documents: int = Field(default=10_000, ge=1, description="documents in one cluster of duplicates")
+    allow: dict[str, Share] = Field(default_factory=dict, description="source -> share it may lose instead")
+
+    def limit(self, source: str) -> float:
+        """The share of its documents this source may lose."""
+        return self.allow.get(source, self.max_source_loss)
+
+
+class _Frame(StrictModel):
+    """The recipe as written, its parts still raw where their model depends on `stage`."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$", description="name of the recipe")
+    seed: int = Field(default=1, ge=0, description="seed of everything that is drawn")
+    sources: list[dict[str, Any]] = Field(min_length=1, description="where documents come from")
+    annotate: list[dict[str, Any]] = Field(default_factory=list, description="stages, in the order of work")
+    split: SplitConfig | None = Field(default=None, description="held-out sets")
+    filters: list[Filter] = Field(default_factory=list, description="rules; the first that fails is the reason")
+    guard: GuardConfig = Field(default_factory=GuardConfig, description="when too much would go")
+    tokenizer: TokenizerConfig | None = Field(default=None, description="needed by mixtures")
+    mixtures: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")], MixtureConfig] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage of a recipe: its module and its checked configuration."""
+
+    module: ModuleType
+    config: Any
+
+
+@dataclass(frozen=True)
+class DataRecipe:
+    """A checked data recipe."""
+
+    path: Path
+    name: str
+    seed: int
+    sources: tuple[Stage, ...]
+    annotate: tuple[Stage, ...] = ()
+    split: SplitConfig | None = None
+    filters: tuple[Filter, ...] = ()
+    guard: GuardConfig = field(default_factory=GuardConfig)
+    tokenizer: TokenizerConfig | None = None
+    mixtures: dict[str, MixtureConfig] = field(default_factory=dict)
+
+    @property
+    def base(self) -> Path:
+        """The folder that relative paths of the recipe start from."""
+        return self.path.parent
+
+    @property
+    def source_names(self) -> list[str]:
+        """Names of the sources, as written."""
+        return [source.config.name for source in self.sources]
+
+    def resolved(self) -> dict[str, Any]:
+        """The whole recipe with every default written out."""
+        return {
+            "name": self.name,
+            "seed": self.seed,
+            "sources": [s.config.model_dump(mode="json") for s in self.sources],
+            "annotate": [s.config.model_dump(mode="json", by_alias=True) for s in self.annotate],
+            "split": self.split.model_dump(mode="json") if self.split else None,
+            "filters": [f.model_dump(mode="json") for f in self.filters],
+            "guard": self.guard.model_dump(mode="json"),
+            "tokenizer": self.tokenizer.model_dump(mode="json") if self.tokenizer else None,
+            "mixtures": {name: m.model_dump(mode="json") for name, m in self.mixtures.items()},
+        }
+
+    def digest(self) -> str:
+        """Digest of the resolved recipe."""
+        return digest_json(self.resolved())
+
+
+def load_recipe(path: Path | str) -> DataRecipe:
+    """Read and check a data recipe; raises one RecipeError that lists every mistake."""
+    path = Path(path)
+    return check_recipe(read_yaml(path), path)
+
+
+def check_recipe(content: dict[str, Any], path: Path) -> DataRecipe:
+    """Check a recipe that is already parsed; `path` is where it stands and how errors call it."""
+    place = path.name
+    found: list[str] = []
+    try:
+        frame: _Frame | None = _Frame.model_validate(content)
+    except ValidationError as error:
+        found += mistakes(place, error, _Frame)
+        frame = None
+    sources = _stages(place, "sources", content.get("sources"), "engine.sources", "source reader", SourceConfig, found)
+    annotators = _stages(
+        place, "annotate", content.get("annotate"), "engine.annotate", "annotate stage", StageConfig, found
+    )
+    found += _check_names(place, content)
+    found += _check_columns(place, content, annotators)
+    if found or frame is None:
+        raise RecipeError("\n".join(found))
+    return DataRecipe(
+        path=path,
+        name=frame.name,
+        seed=frame.seed,
+        sources=sources,
+        annotate=tuple(_with_floor(stage, frame.split) for stage in annotators),
+        split=_with_seed(frame.split, frame.seed),
+        filters=tuple(frame.filters),
+        guard=frame.guard,
+        tokenizer=frame.tokenizer,
+        mixtures=dict(frame.mixtures),
+    )
+
+
+def _stages(
+    place: str, key: str, items: Any, package: str, kind: str, base: type[StageConfig], found: list[str]
+) -> tuple[Stage, ...]:
+    modules = stage_names(package, ANNOTATOR_GROUP if base is StageConfig else None)
+    stages = []
+    for position, item in enumerate(items if isinstance(items, list) else []):
+        where = f"{place}: {key}[{position}]"
+        if not isinstance(item, dict):
+            found.append(problem(where, f"got {item!r}", "a mapping with the key 'stage'"))
+        elif "stage" not in item:
+            found.append(problem(where, "no key 'stage'", f"one of {', '.join(sorted(modules))}"))
+        else:
+            try:
+                module = find_stage(f"{where}.stage", kind, str(item["stage"]), modules)
+                stages.append(Stage(module, module.Config.model_validate(item)))
+            except RecipeError as error:
+                found.append(str(error))
+            except ValidationError as error:
+                found += mistakes(where, error, module.Config)
+    return tuple(stages)
+
+
+def _with_floor(stage: Stage, split: SplitConfig | None) -> Stage:
+    # A split groups documents by verified pairs below the threshold of removal, so they have to be verified too.
+    if split is None or getattr(stage.config, "floor", 0) is not None:
+        return stage
+    return Stage(
+        stage.module, stage.config.model_copy(update={"floor": min(split.min_similarity, stage.config.threshold)})
+    )
+
+
+def _with_seed(split: SplitConfig | None, seed: int) -> SplitConfig | None:
+    # The split draws with the recipe's seed unless it names its own.
+    if split is None or "seed" in split.model_fields_set:
+        return split
+    return split.model_copy(update={"seed": seed})
+
+
+def _check_names(place: str, content: dict[str, Any]) -> list[str]:
+    # On the recipe as written, so that a mistake elsewhere does not hide these.
+    found = []
+    items = content.get("sources")
+    names = [str(item.get("name")) for item in items if isinstance(item, dict)] if isinstance(items, list) else []
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        found.append(problem(f"{place}: sources", f"two sources are called '{name}'", "one name per source"))
+    rest = {key: value for key, value in content.items() if key != "sources"}
+    found += [
+        unknown(f"{place}: {where}", "source", name, names) for where, name in _named_sources(rest) if name not in names
+    ]
+    guard = content.get("guard")
+    allowed = guard.get("allow") if isinstance(guard, dict) else None
+    found += [unknown(f"{place}: guard.allow", "source", name, names) for name in allowed or () if name not in names]
+    if content.get("mixtures") and content.get("tokenizer") is None:
+        fix = "add tokenizer: {train: {sources: [...]}}"
+        found.append(
+            problem(f"{place}: mixtures", "no tokenizer is named", "one, as budgets are counted in tokens", fix)
+        )
+    return found
+
+
+def _named_sources(value: Any, where: str = "") -> Iterator[tuple[str, str]]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            path = f"{where}.{key}" if where else str(key)
+            if key in SOURCE_LISTS and isinstance(inner, list | dict):
+                yield from ((path, str(name)) for name in inner)
+            else:
+                yield from _named_sources(inner, path)
+    elif isinstance(value, list):
+        for position, inner in enumerate(value):
+            yield from _named_sources(inner, f"{where}[{position}]")
+
+
+def _check_columns(place: str, content: dict[str, Any], annotators: tuple[Stage, ...]) -> list[str]:
+    # What cannot be read at all was reported already; everything else is checked, so that all mistakes come at once.
+    found = []
+    written: dict[str, Any] = {"text": pl.String} | {name: column.dtype for name, column in CORE.items()}
+    prefixes: set[str] = set()
+    for position, stage in enumerate(annotators):
+        prefix = stage.config.column_prefix
+        where = f"{place}: annotate[{position}] ({prefix})"
+        if prefix in prefixes:
+            finding, fix = f"a second stage writes the columns {prefix}__*", "give one of them another name with as:"
+            found.append(problem(where, finding, "one prefix each", fix))
+        prefixes.add(prefix)
+        reads = stage_reads(stage.module, stage.config)
+        found += [unknown(where, "column written before it", name, written) for name in reads if name not in written]
+        if "split" in getattr(stage.module, "NEEDS", ()) and content.get("split") is None:
+            finding = "it searches for held-out documents, but there is no split"
+            found.append(problem(where, finding, fix="add a split: section"))
+        written |= {prefixed(name, stage.config): column.dtype for name, column in stage.module.ADDS.items()}
+    split = _lenient(SplitConfig, content.get("split"))
+    if split is not None:
+        reads = split_columns(split)
+        found += [unknown(f"{place}: split", "column", name, written) for name in reads if name not in written]
+    filters = content.get("filters")
+    for position, item in enumerate(filters if isinstance(filters, list) else []):
+        rule = _lenient(Filter, item)
+        try:
+            if rule is not None:
+                check_filter(f"{place}: filters[{position}]", rule, written)
+        except RecipeError as error:
+            found.append(str(error))
+    return found
+
+
+def _lenient(model: type[Part], value: Any) -> Part | None:
+    try:
+        return model.model_validate(value)
+    except ValidationError:
+        return None

@@ -1,0 +1,1 @@
+"""Small, complete data recipes, each one tested, and what prepares their input."""

@@ -1,0 +1,349 @@
+"""Runs the annotate stages of a recipe: in waves, each shard's text read once per wave, only what is missing.
+
+1. A stage is ready when every column it reads was written. Corpus stages that read no text go first (exact duplicates
+   are then known before anything is signed); all other ready stages form one wave.
+2. In a wave, stages that train get their model first; then each shard is decoded once and handed to every stage that
+   has no part for it yet; then corpus stages combine their stored parts.
+3. The split is made as soon as the columns it reads are there, because contamination searches for held-out documents.
+"""
+
+import importlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import polars as pl
+
+from engine.base.atomic import atomic_folder, read_json
+from engine.base.hashing import digest_json, short
+from engine.base.stage import StageConfig, prefixed, stage_reads
+from engine.formats.annotation import Annotation, Corpus, ShardView, part_path, write_part
+from engine.formats.columns import CORE
+from engine.formats.documents import Shard, SourceDocuments
+from engine.formats.receipt import Receipt, read_receipt, write_receipt
+from engine.formats.split import Split
+from engine.recipe import Stage
+from engine.run.memory import workers_within
+from engine.run.steps import FRESH, MADE, STALE, PlanEndsError, RunContext, Stopwatch
+from engine.run.workers import work
+from engine.select import split as split_step
+
+SPLIT = "split"
+
+
+@dataclass
+class Annotated:
+    """What the annotate part of a run ends with."""
+
+    sources: tuple[SourceDocuments, ...]
+    annotations: list[Annotation] = field(default_factory=list)
+    artifacts: dict[str, Path] = field(default_factory=dict)
+    digests: dict[str, str] = field(default_factory=dict)
+    """Column prefix (or "split") -> digest of what made it."""
+    split: Split | None = None
+
+    def columns(self) -> set[str]:
+        """All columns that can be read now."""
+        return set(CORE) | {name for annotation in self.annotations for name in annotation.columns}
+
+    def corpus(self, jobs: int, parts_folder: Path | None = None, sources: Iterable[str] | None = None) -> Corpus:
+        """The corpus as `combine` and `train` see it, all sources or only some."""
+        chosen = self.sources if sources is None else tuple(s for s in self.sources if s.name in set(sources))
+        return Corpus(chosen, tuple(self.annotations), parts_folder, dict(self.artifacts), jobs)
+
+    def input_digests(self, reads: Sequence[str]) -> dict[str, str]:
+        """Digests of the annotations that hold `reads`, by prefix."""
+        return {a.prefix: a.digest for a in self.annotations if set(a.columns) & set(reads)}
+
+    def documents_digest(self) -> str:
+        """Digest of all documents and of what decides between equal ones, the same for any cut into shards."""
+        return digest_json(
+            [[s.name, s.digest, s.config.get("priority", 0), s.config.get("pinned", False)] for s in self.sources]
+        )
+
+
+@dataclass
+class StageRun:
+    """One stage of the recipe on its way through the run."""
+
+    stage: Stage
+    state: Annotated
+    context: RunContext
+    model: Path | None = None
+    model_digest: str | None = None
+
+    @property
+    def module(self) -> ModuleType:
+        """The stage's module."""
+        return self.stage.module
+
+    @property
+    def config(self) -> StageConfig:
+        """Its checked configuration."""
+        return self.stage.config
+
+    @property
+    def prefix(self) -> str:
+        """The prefix of its columns."""
+        return self.config.column_prefix
+
+    @cached_property
+    def reads(self) -> tuple[str, ...]:
+        """Columns it reads, text included."""
+        return stage_reads(self.module, self.config)
+
+    @property
+    def is_corpus(self) -> bool:
+        """Whether it has a `combine`."""
+        return bool(self.module.SCOPE == "corpus")
+
+    @property
+    def needs_split(self) -> bool:
+        """Whether it works on the held-out documents."""
+        return SPLIT in getattr(self.module, "NEEDS", ())
+
+    def is_ready(self) -> bool:
+        """Whether everything it reads has been written."""
+        return set(self.reads) - {"text"} <= self.state.columns() and (
+            self.state.split is not None or not self.needs_split
+        )
+
+    def identity(self, config: dict[str, Any], reads: Sequence[str]) -> dict[str, Any]:
+        """What the stage's results depend on, under `config` and the columns it `reads`, besides the documents."""
+        identity: dict[str, Any] = {
+            "stage": self.config.stage,
+            "version": self.module.VERSION,
+            "config": config,
+            "inputs": self.state.input_digests(reads),
+            "model": self.model_digest,
+        }
+        if self.needs_split:
+            identity[SPLIT] = self.state.digests[SPLIT]
+        return identity
+
+    @cached_property
+    def part_digest(self) -> str:
+        """Digest of everything a shard's part depends on but the shard itself."""
+        part_config = getattr(self.module, "part_config", None)
+        config = part_config(self.config) if part_config is not None else self.full_config()
+        return digest_json(self.identity(config, getattr(self.module, "PART_READS", self.reads)))
+
+    @cached_property
+    def corpus_digest(self) -> str:
+        """Digest of everything the corpus columns depend on: config, documents, upstream columns."""
+        return digest_json(
+            {**self.identity(self.full_config(), self.reads), "documents": self.state.documents_digest()}
+        )
+
+    def full_config(self) -> dict[str, Any]:
+        """All settings but the prefix, which changes names only."""
+        return self.config.model_dump(mode="json", exclude={"prefix"})
+
+    @cached_property
+    def folder(self) -> Path:
+        """Folder of the shard parts."""
+        return self.context.workspace.annotation(self.prefix, self.part_digest)
+
+    @property
+    def columns_folder(self) -> Path:
+        """Folder of the columns."""
+        return self.folder / "_corpus" / short(self.corpus_digest) if self.is_corpus else self.folder
+
+    def missing(self) -> list[Shard]:
+        """Shards that have no part yet."""
+        return [s for source in self.state.sources for s in source.shards if not part_path(self.folder, s).is_file()]
+
+    def columns_whole(self) -> bool:
+        """Whether every shard has its columns."""
+        return all(part_path(self.columns_folder, s).is_file() for source in self.state.sources for s in source.shards)
+
+
+def annotate(context: RunContext, sources: tuple[SourceDocuments, ...]) -> Annotated:
+    """Run or re-use every stage and the split; raises PlanEndsError in a dry run at the first stale wave."""
+    state = Annotated(sources)
+    pending = [StageRun(stage, state, context) for stage in context.recipe.annotate]
+    while pending or (context.recipe.split is not None and state.split is None):
+        if context.recipe.split is not None and state.split is None and _split_is_ready(context, state):
+            _make_split(context, state)
+            continue
+        ready = [run for run in pending if run.is_ready()]
+        if not ready:
+            raise ValueError(
+                f"no stage of {[run.prefix for run in pending]} can run; the recipe check should have said so"
+            )
+        wave = [run for run in ready if run.is_corpus and "text" not in run.reads] or ready
+        _run_wave(context, state, wave)
+        pending = [run for run in pending if run not in wave]
+    return state
+
+
+def _run_wave(context: RunContext, state: Annotated, wave: list[StageRun]) -> None:
+    for run in wave:
+        if hasattr(run.module, "train"):
+            _train(context, run)
+    watch = Stopwatch()
+    made = _annotate_shards(context, state, wave)
+    for run in wave:
+        if run.is_corpus:
+            _combine(context, run)
+        elif made[run.prefix] or read_receipt(run.folder) is None:
+            write_receipt(run.folder, _receipt(run, run.part_digest, watch.seconds))
+            context.note(run.prefix, MADE, receipt=read_receipt(run.folder))
+        else:
+            context.note(run.prefix, FRESH, receipt=read_receipt(run.folder))
+        columns = tuple(prefixed(name, run.config) for name in run.module.ADDS)
+        digest = run.corpus_digest if run.is_corpus else run.part_digest
+        state.annotations.append(Annotation(run.prefix, run.config.stage, digest, run.columns_folder, columns))
+        state.digests[run.prefix] = digest
+        if run.is_corpus:
+            state.artifacts[run.prefix] = run.columns_folder
+
+
+def _receipt(run: StageRun, digest: str, seconds: float, details: dict[str, Any] | None = None) -> Receipt:
+    return Receipt(
+        made_by=f"{run.config.stage}/{run.module.VERSION}",
+        digest=digest,
+        inputs={source.name: source.digest for source in run.state.sources} | run.state.input_digests(run.reads),
+        config=run.config.model_dump(mode="json"),
+        rows=sum(source.num_documents for source in run.state.sources),
+        seconds=seconds,
+        details=details or {},
+    )
+
+
+@dataclass(frozen=True)
+class ShardTask:
+    """One shard and the stages that lack a part for it; picklable, so that a process can do it."""
+
+    shard: Shard
+    annotations: tuple[Annotation, ...]
+    stages: tuple[tuple[str, StageConfig, Path, Path | None], ...]
+    """(module name, config, folder of the parts, folder of the model)"""
+
+
+def _annotate_shards(context: RunContext, state: Annotated, wave: Sequence[StageRun]) -> dict[str, int]:
+    missing = {run.prefix: {shard.key + shard.source for shard in run.missing()} for run in wave}
+    tasks = []
+    for source in state.sources:
+        for shard in source.shards:
+            lacking = [run for run in wave if shard.key + shard.source in missing[run.prefix]]
+            if lacking:
+                stages = tuple((run.module.__name__, run.config, run.folder, run.model) for run in lacking)
+                tasks.append(ShardTask(shard, tuple(state.annotations), stages))
+    if tasks and context.dry_run:
+        for run in wave:
+            stale = len(missing[run.prefix])
+            context.note(run.prefix, STALE if stale else FRESH, f"{stale} shards to do" if stale else "")
+        raise PlanEndsError(wave[0].prefix)
+    in_processes = any(getattr(run.module, "HOLDS_GIL", False) and missing[run.prefix] for run in wave)
+    jobs = workers_within(context.memory_bytes, context.jobs, [task.shard for task in tasks])
+    work(
+        " + ".join(run.prefix for run in wave if missing[run.prefix]) or "annotate",
+        annotate_shard,
+        tasks,
+        jobs,
+        in_processes,
+    )
+    return {prefix: len(shards) for prefix, shards in missing.items()}
+
+
+def annotate_shard(task: ShardTask) -> None:
+    """Decode one shard once and write the part of every stage that lacks one."""
+    view = ShardView(task.shard, task.annotations)
+    for module_name, config, folder, model in task.stages:
+        module = importlib.import_module(module_name)
+        frame = module.annotate(view, config, model) if model is not None else module.annotate(view, config)
+        if module.SCOPE == "shard":
+            frame = _checked(frame, module, config)
+        write_part(folder, task.shard, frame)
+
+
+def _checked(frame: pl.DataFrame, module: ModuleType, config: StageConfig) -> pl.DataFrame:
+    wanted = {name: column.dtype for name, column in module.ADDS.items()}
+    if dict(frame.schema) != wanted:
+        raise TypeError(f"{module.__name__} returned {frame.schema}, but ADDS says {wanted}")
+    return frame.rename({name: prefixed(name, config) for name in wanted})
+
+
+def _combine(context: RunContext, run: StageRun) -> None:
+    folder = run.columns_folder
+
+    def combine() -> None:
+        watch = Stopwatch()
+        corpus = run.state.corpus(context.jobs, run.folder)
+        with atomic_folder(folder) as temporary:
+            for shard, frame in run.module.combine(corpus, run.config, temporary):
+                write_part(temporary, shard, _checked(frame, run.module, run.config))
+            details = _details(temporary)
+            write_receipt(temporary, _receipt(run, run.corpus_digest, watch.seconds, details))
+
+    context.ensure(run.prefix, folder, run.corpus_digest, combine, whole=run.columns_whole())
+
+
+def _train(context: RunContext, run: StageRun) -> None:
+    named = [name for key in ("positive", "negative", "sources") for name in getattr(run.config, key, None) or ()]
+    sources = [s for s in run.state.sources if not named or s.name in named]
+    identity = run.identity(run.full_config(), run.reads) | {"documents": [[s.name, s.digest] for s in sources]}
+    digest = digest_json(identity)
+    folder = context.workspace.model(digest)
+
+    def train() -> None:
+        watch = Stopwatch()
+        with atomic_folder(folder) as temporary:
+            run.module.train(run.state.corpus(context.jobs, sources=[s.name for s in sources]), run.config, temporary)
+            write_receipt(temporary, _receipt(run, digest, watch.seconds, _details(temporary)))
+
+    context.ensure(f"{run.prefix} (model)", folder, digest, train)
+    run.model, run.model_digest = folder, digest
+
+
+def _details(folder: Path) -> dict[str, Any]:
+    # A stage may leave counts for the receipt in details.json: expected recall, skipped buckets, AUC.
+    return read_json(folder / "details.json") if (folder / "details.json").is_file() else {}
+
+
+def _split_is_ready(context: RunContext, state: Annotated) -> bool:
+    config = context.recipe.split
+    return (
+        config is not None
+        and set(split_step.split_columns(config)) - {"text"} <= state.columns()
+        and (
+            "near_dup" in state.artifacts
+            or not any(s.config.column_prefix == "near_dup" for s in context.recipe.annotate)
+        )
+    )
+
+
+def _make_split(context: RunContext, state: Annotated) -> None:
+    config = context.recipe.split
+    assert config is not None
+    identity = {
+        "version": split_step.VERSION,
+        "config": config.model_dump(mode="json"),
+        "documents": state.documents_digest(),
+        "inputs": state.input_digests(split_step.split_columns(config)),
+    }
+    digest = digest_json(identity)
+    folder = context.workspace.split(digest)
+
+    def make() -> None:
+        watch = Stopwatch()
+        with atomic_folder(folder) as temporary:
+            split_step.make_split(state.corpus(context.jobs), config, temporary)
+            rows = Split(temporary, digest).heldout().height
+            receipt = Receipt(
+                made_by=f"split/{split_step.VERSION}",
+                digest=digest,
+                config=config.model_dump(mode="json"),
+                rows=rows,
+                seconds=watch.seconds,
+            )
+            write_receipt(temporary, receipt)
+
+    context.ensure(SPLIT, folder, digest, make)
+    state.split = Split(folder, digest)
+    state.digests[SPLIT] = digest
+    state.artifacts[SPLIT] = folder

@@ -1,0 +1,48 @@
+"""The 128-bit ids of documents: BLAKE2b of who they are.
+
+With an id of its own a document is H(source, id as text), else H(source, digest of its text, rank among rows of equal
+text). H takes its parts with their lengths, as `engine.base.hashing.digest_parts` does.
+"""
+
+import hashlib
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from engine.base.hashing import DIGEST_BYTES, digest_bytes
+
+Digests = np.ndarray[Any, np.dtype[np.uint8]]
+"""uint8[rows, 16]"""
+
+
+def own_doc_ids(source: str, own_ids: pl.Series) -> Digests:
+    """Return the doc_ids made of the documents' own ids (strings); zeros where an id is null."""
+    prefix = _sized(source.encode()) + _sized(b"id")
+    nobody = bytes(DIGEST_BYTES)
+    return _digests(
+        [nobody if value is None else digest_bytes(prefix + _sized(value.encode())) for value in own_ids.to_list()]
+    )
+
+
+def text_doc_ids(source: str, text_keys: Digests, ranks: np.ndarray) -> Digests:
+    """Return the doc_ids of documents without own ids from the digests of their texts and their ranks."""
+    prefix = _sized(source.encode()) + _sized(b"text") + DIGEST_BYTES.to_bytes(8, "little")
+    rank_bytes = np.ascontiguousarray(ranks.astype("<u8")).view(np.uint8).reshape(-1, 8)
+    rank_size = np.broadcast_to(np.frombuffer((8).to_bytes(8, "little"), np.uint8), (len(ranks), 8))
+    records = np.hstack([text_keys, rank_size, rank_bytes]).tobytes()
+    width = DIGEST_BYTES + 16
+    return _digests(
+        [
+            hashlib.blake2b(prefix + records[at : at + width], digest_size=DIGEST_BYTES).digest()
+            for at in range(0, len(records), width)
+        ]
+    )
+
+
+def _digests(values: list[bytes]) -> Digests:
+    return np.frombuffer(b"".join(values), np.uint8).reshape(len(values), DIGEST_BYTES)
+
+
+def _sized(part: bytes) -> bytes:
+    return len(part).to_bytes(8, "little") + part

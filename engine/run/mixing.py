@@ -1,0 +1,100 @@
+"""Builds the mixtures of a recipe: plan from exact token counts, schedule, version."""
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from engine.formats.manifest import HeldOutSet, Mixture, mixture_versions
+from engine.formats.parquet import read_parquet
+from engine.formats.receipt import read_receipt
+from engine.formats.schedule import open_schedule
+from engine.formats.selection import Selection
+from engine.formats.token_store import TokenStore
+from engine.formats.tokenizer import Tokenizer
+from engine.mixture.build import MixturePlan, plan_mixture
+from engine.mixture.write import MixtureInputs, write_version
+from engine.pack.schedule import ScheduleConfig, schedule_digest, write_schedule
+from engine.run.annotating import Annotated
+from engine.run.steps import FRESH, MADE, STALE, PlanEndsError, RunContext
+from engine.run.tokens import kept_documents
+
+
+def build_mixtures(
+    context: RunContext,
+    state: Annotated,
+    selection: Selection,
+    tokenizer: Tokenizer,
+    store: TokenStore,
+    names: Sequence[str],
+) -> list[Mixture]:
+    """Build or re-use the named mixtures, in the order given."""
+    candidates = _candidates(context, state, selection, store)
+    input_digests = {source.name: source.digest for source in state.sources}
+    built = []
+    for name in names:
+        plan = plan_mixture(name, context.recipe.mixtures[name], candidates, input_digests)
+        inputs = MixtureInputs(
+            recipe=context.recipe.name,
+            tokenizer=tokenizer.meta.digest,
+            token_store=store.meta.digest,
+            selection=selection.digest,
+            split=state.split.digest if state.split is not None else None,
+            held_out=_held_out(state, plan),
+        )
+        built.append(_build(context, plan, inputs, store))
+    return built
+
+
+def _build(context: RunContext, plan: MixturePlan, inputs: MixtureInputs, store: TokenStore) -> Mixture:
+    step = f"mixture {plan.name}"
+    shape = ScheduleConfig(row_tokens=plan.config.row_tokens, rows_per_step=plan.config.rows_per_step)
+    digest = schedule_digest(plan.documents_digest, store.meta.digest, shape)
+    folder = context.workspace.schedule(digest)
+    receipt = read_receipt(folder)
+    is_scheduled = receipt is not None and receipt.digest == digest
+    known = {version.manifest.digest for version in mixture_versions(context.workspace, plan.name)}
+    if context.dry_run:
+        if not is_scheduled:
+            context.note(step, STALE, "not scheduled yet")
+            raise PlanEndsError(step)
+        context.note(step, FRESH, receipt=receipt)
+    schedule = (
+        open_schedule(folder)
+        if is_scheduled
+        else write_schedule(folder, plan.documents, store, shape, plan.documents_digest)
+    )
+    mixture = write_version(context.workspace, plan, inputs, schedule.meta)
+    if not context.dry_run:
+        made = not is_scheduled or mixture.manifest.digest not in known
+        context.note(step, MADE if made else FRESH, receipt=read_receipt(folder))
+    return mixture
+
+
+def _candidates(context: RunContext, state: Annotated, selection: Selection, store: TokenStore) -> pl.DataFrame:
+    named = {name for mixture in context.recipe.mixtures.values() for name in mixture.source_names()}
+    kept = kept_documents([source for source in state.sources if source.name in named], selection)
+    stored = store.documents().with_row_index("store_row")
+    return stored.join(kept.select("doc_id", "license"), on="doc_id", how="left", maintain_order="left").select(
+        "doc_id", "source", "license", "store_row", "num_tokens", "supervised_tokens", "num_bytes"
+    )
+
+
+def _held_out(state: Annotated, plan: MixturePlan) -> list[HeldOutSet]:
+    """The held-out sets that every document of the mixture was searched for; none without a contamination stage."""
+    searches = [a for a in state.annotations if a.stage == "contamination"]
+    if state.split is None or not searches:
+        return []
+    sheet = read_parquet(state.artifacts[searches[-1].prefix] / "coverage.parquet")
+    contaminated = dict(sheet.select("set", "contaminated_documents").iter_rows())
+    sets = state.split.heldout().group_by("set").agg(pl.len().alias("documents"), pl.col("num_bytes").sum()).sort("set")
+    return [
+        HeldOutSet(
+            set=name,
+            documents=documents,
+            bytes=num_bytes,
+            # Every row with text was searched, and a mixture holds nothing else.
+            searched_documents=plan.documents.height,
+            contaminated_documents=contaminated.get(name, 0),
+        )
+        for name, documents, num_bytes in sets.iter_rows()
+    ]

@@ -1,0 +1,209 @@
+"""Runs a data recipe from sources to schedule, re-using everything that is not stale.
+
+1. intake: sources become documents with ids            (engine.run.intake)
+2. annotate: columns beside them, and the split          (engine.run.annotating)
+3. select: a decision per document, ledger, guard        (engine.run.selecting)
+4. tokenizer and token store                             (engine.run.tokens)
+5. mixtures: plan, schedule, version                     (engine.run.mixing)
+6. the state of the recipe, which the SQL views read     (engine.formats.state)
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from engine.base.errors import RecipeError, problem, unknown
+from engine.formats.documents import SourceDocuments
+from engine.formats.manifest import Mixture
+from engine.formats.receipt import read_receipt
+from engine.formats.selection import Selection
+from engine.formats.state import AnnotationState, RecipeState, write_state
+from engine.formats.token_store import TokenStore
+from engine.formats.tokenizer import Tokenizer
+from engine.formats.workspace import DEFAULT_WORKSPACE, Workspace
+from engine.recipe import DataRecipe, load_recipe
+from engine.run import intake
+from engine.run.annotating import Annotated, annotate
+from engine.run.memory import memory_ceiling
+from engine.run.mixing import build_mixtures
+from engine.run.selecting import select
+from engine.run.steps import FRESH, MADE, STALE, PlanEndsError, RunContext
+from engine.run.tokens import token_store_of, tokenizer_of
+from engine.run.workers import number_of_jobs
+
+
+def run(
+    recipe: Path | str | DataRecipe,
+    workspace: Path | str = DEFAULT_WORKSPACE,
+    dry_run: bool = False,
+    mixtures: Sequence[str] | None = None,
+    jobs: int | None = None,
+    memory: str | None = None,
+) -> dict[str, Any]:
+    """Run all data stages of a recipe and return what was done: steps, ledger, mixtures.
+
+    Args:
+        recipe: YAML file or a checked recipe.
+        workspace: Folder of all artifacts; made where it does not exist.
+        dry_run: Only say what is stale; nothing is written.
+        mixtures: Build only these mixtures of the recipe.
+        jobs: Workers; changes no byte.
+        memory: Ceiling such as "4GB"; changes no byte.
+
+    Raises:
+        RecipeError, InputError: what the user has to mend, before or while sources are read.
+        AuditError: the ledger does not balance, or the removal guard stopped the run.
+    """
+    context = _context(recipe, workspace, dry_run, jobs, memory)
+    chosen = _chosen_mixtures(context.recipe, mixtures)
+    try:
+        sources = take_in_sources(context)
+        state = annotate(context, sources)
+        selection = select(context, state)
+        tokenizer, store, built = None, None, []
+        if chosen:
+            tokenizer = tokenizer_of(context, state, selection)
+            store = token_store_of(context, state, selection, tokenizer)
+            built = build_mixtures(context, state, selection, tokenizer, store, chosen)
+    except PlanEndsError as end:
+        return _plan(context, str(end))
+    if dry_run:
+        return _plan(context, None)
+    write_state(context.workspace, recipe_state(context, state, selection, tokenizer, store, built))
+    return _result(context, selection, built)
+
+
+def tokenizer_train(
+    recipe: Path | str, workspace: Path | str = DEFAULT_WORKSPACE, jobs: int | None = None, memory: str | None = None
+) -> dict[str, Any]:
+    """Run a recipe up to its tokenizer and return where it is, its size and its digest."""
+    context = _context(recipe, workspace, False, jobs, memory)
+    if context.recipe.tokenizer is None or context.recipe.tokenizer.train is None:
+        raise RecipeError(
+            problem(context.recipe.path.name, "it trains no tokenizer", fix="add tokenizer: {train: {sources: [...]}}")
+        )
+    state = annotate(context, take_in_sources(context))
+    tokenizer = tokenizer_of(context, state, select(context, state))
+    return {"folder": str(tokenizer.folder), **tokenizer.meta.model_dump()}
+
+
+def take_in_sources(context: RunContext) -> tuple[SourceDocuments, ...]:
+    """Read in what is new or changed; in a dry run all stale sources are listed before the plan ends."""
+    taken: list[SourceDocuments] = []
+    stale = None
+    for source in context.recipe.sources:
+        name = f"source {source.config.name}"
+        documents = intake.current(source.config, source.module, context.recipe.base, context.workspace)
+        if documents is not None:
+            context.note(name, FRESH, receipt=read_receipt(documents.folder))
+        elif context.dry_run:
+            context.note(name, STALE, "new, or its files or its part of the recipe changed")
+            stale = stale or name
+            continue
+        else:
+            documents = intake.take_in(
+                source.config, source.module, context.recipe.base, context.workspace, context.jobs
+            )
+            context.note(name, MADE, receipt=read_receipt(documents.folder))
+        taken.append(documents)
+    if stale is not None:
+        raise PlanEndsError(stale)
+    return tuple(taken)
+
+
+def recipe_state(
+    context: RunContext,
+    state: Annotated,
+    selection: Selection,
+    tokenizer: Tokenizer | None,
+    store: TokenStore | None,
+    built: Sequence[Mixture],
+) -> RecipeState:
+    """Return what the views need to find the artifacts of this run; paths relative to the workspace."""
+    root = context.workspace.root
+
+    def relative(path: Path) -> str:
+        return str(path.relative_to(root))
+
+    return RecipeState(
+        recipe=context.recipe.name,
+        finished=datetime.now(UTC).isoformat(timespec="seconds"),
+        sources={source.name: relative(source.folder) for source in state.sources},
+        annotations=[
+            AnnotationState(
+                prefix=a.prefix, stage=a.stage, digest=a.digest, folder=relative(a.folder), columns=list(a.columns)
+            )
+            for a in state.annotations
+        ],
+        artifacts={prefix: relative(path) for prefix, path in state.artifacts.items()},
+        split=relative(state.split.folder) if state.split is not None else None,
+        selection=relative(selection.folder),
+        tokenizer=tokenizer.meta.digest if tokenizer is not None else None,
+        token_store=relative(store.folder) if store is not None else None,
+        mixtures={mixture.manifest.name: mixture.reference for mixture in built},
+    )
+
+
+def _context(
+    recipe: Path | str | DataRecipe, workspace: Path | str, dry_run: bool, jobs: int | None, memory: str | None
+) -> RunContext:
+    loaded = recipe if isinstance(recipe, DataRecipe) else load_recipe(recipe)
+    root = Path(workspace)
+    if not dry_run:
+        root.mkdir(parents=True, exist_ok=True)
+    return RunContext(loaded, Workspace(root), number_of_jobs(jobs), memory_ceiling(memory), dry_run)
+
+
+def _chosen_mixtures(recipe: DataRecipe, names: Sequence[str] | None) -> list[str]:
+    for name in names or ():
+        if name not in recipe.mixtures:
+            raise RecipeError(unknown(recipe.path.name, "mixture", name, recipe.mixtures))
+    return list(recipe.mixtures) if names is None else list(names)
+
+
+def _plan(context: RunContext, stopped_at: str | None) -> dict[str, Any]:
+    known = {step.name for step in context.steps}
+    steps = [step.model_dump() for step in context.steps]
+    if stopped_at is not None:
+        following = [s.config.column_prefix for s in context.recipe.annotate]
+        following += ["split"] if context.recipe.split else []
+        following += ["selection"]
+        following += (
+            ["tokenizer", "tokens", *(f"mixture {name}" for name in context.recipe.mixtures)]
+            if context.recipe.mixtures
+            else []
+        )
+        steps += [{"name": n, "state": STALE, "why": f"follows {stopped_at}"} for n in following if n not in known]
+    return {
+        "recipe": context.recipe.name,
+        "dry_run": True,
+        "jobs": context.jobs,
+        "memory_bytes": context.memory_bytes,
+        "steps": steps,
+    }
+
+
+def _result(context: RunContext, selection: Selection, built: Sequence[Mixture]) -> dict[str, Any]:
+    return {
+        "recipe": context.recipe.name,
+        "dry_run": False,
+        "workspace": str(context.workspace.root),
+        "steps": [step.model_dump() for step in context.steps],
+        "ledger": selection.ledger().to_dicts(),
+        "mixtures": [
+            {"reference": mixture.reference, "digest": mixture.manifest.digest, **_totals(mixture)} for mixture in built
+        ],
+    }
+
+
+def _totals(mixture: Mixture) -> dict[str, Any]:
+    manifest = mixture.manifest
+    return {
+        "documents": manifest.documents,
+        "tokens": manifest.tokens,
+        "supervised_tokens": manifest.supervised_tokens,
+        "n_eff_before": manifest.n_eff_before,
+        "n_eff_after": manifest.n_eff_after,
+        "num_steps": manifest.num_steps,
+    }

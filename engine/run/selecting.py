@@ -1,0 +1,115 @@
+"""Runs the selection: one decision per document, the ledger, the guard.
+
+The order of reasons: the row could not be read, it has no text, it is an exact or near duplicate, other drops of stages
+that do not need the split, it is held out, drops of stages that do (contaminated), then the recipe's filters.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import polars as pl
+
+from engine.base.atomic import atomic_folder, write_json
+from engine.base.hashing import digest_json
+from engine.formats.annotation import part_path, read_columns, write_part
+from engine.formats.documents import Shard
+from engine.formats.parquet import write_parquet
+from engine.formats.receipt import Receipt, write_receipt
+from engine.formats.selection import Selection
+from engine.run.annotating import Annotated
+from engine.run.guard import require_sane_removal
+from engine.run.ledger import require_balance
+from engine.run.steps import RunContext, Stopwatch
+from engine.run.workers import work
+from engine.select.decide import CORE_READS, HELD_OUT_COLUMN, Rule, decide, ledger_rows, rule_columns
+
+VERSION = 1
+EXAMPLES = 3
+CLUSTER_COLUMNS = ("near_dup__cluster_documents", "exact_dup__group_documents")
+
+
+def select(context: RunContext, state: Annotated) -> Selection:
+    """Make or re-use the selection; raises AuditError where the ledger does not balance or the guard stops it."""
+    rules = selection_rules(context, state)
+    reads = sorted({name for rule in rules for name in rule_columns(rule)} & state.columns())
+    identity = {
+        "version": VERSION,
+        "rules": [rule.model_dump(mode="json") for rule in rules],
+        "documents": state.documents_digest(),
+        "inputs": state.input_digests(reads),
+        "split": state.digests.get("split"),
+    }
+    digest = digest_json(identity)
+    folder = context.workspace.selection(digest)
+    shards = [shard for source in state.sources for shard in source.shards]
+    whole = all(part_path(folder, shard).is_file() for shard in shards)
+    receipt = context.ensure("selection", folder, digest, lambda: _make(context, state, rules, identity, digest), whole)
+    selection = Selection(folder, digest)
+    largest = receipt.details["largest_cluster_documents"]
+    require_sane_removal(selection.ledger(), largest, context.recipe.guard, lambda: _examples(selection, shards))
+    return selection
+
+
+def selection_rules(context: RunContext, state: Annotated) -> list[Rule]:
+    """Return the rules in their order; the first that applies is a document's reason."""
+    before: list[Rule] = []
+    after: list[Rule] = []
+    for stage in context.recipe.annotate:
+        prefix, module = stage.config.column_prefix, stage.module
+        drops = getattr(module, "DROPS", {}) if getattr(stage.config, "action", "drop") == "drop" else {}
+        group = after if "split" in getattr(module, "NEEDS", ()) else before
+        for reason, condition in drops.items():
+            name = reason if prefix == stage.config.stage else f"{prefix}_{reason}"
+            group.append(Rule(reason=name, drop=condition.replace(f"{stage.config.stage}__", f"{prefix}__")))
+    held_out = [Rule(reason="held_out")] if state.split is not None else []
+    filters = [Rule(reason=rule.reason, keep=rule.keep) for rule in context.recipe.filters]
+    return [*before, *held_out, *after, *filters]
+
+
+def _make(
+    context: RunContext, state: Annotated, rules: Sequence[Rule], identity: dict[str, object], digest: str
+) -> None:
+    watch = Stopwatch()
+    folder = context.workspace.selection(digest)
+    shards = [shard for source in state.sources for shard in source.shards]
+    with atomic_folder(folder) as temporary:
+        parts = work("selection", lambda shard: _decide(state, rules, shard, temporary), shards, context.jobs)
+        write_parquet(temporary / "ledger.parquet", require_balance([rows for rows, _ in parts], "selection"))
+        write_json(temporary / "selection.json", identity)
+        receipt = Receipt(
+            made_by=f"selection/{VERSION}",
+            digest=digest,
+            config=identity,
+            rows=sum(shard.num_rows for shard in shards),
+            seconds=watch.seconds,
+            details={"largest_cluster_documents": max((largest for _, largest in parts), default=0)},
+        )
+        write_receipt(temporary, receipt)
+
+
+def _decide(state: Annotated, rules: Sequence[Rule], shard: Shard, folder: Path) -> tuple[pl.DataFrame, int]:
+    """Write the decisions of one shard; return its ledger rows and the size of the largest cluster it is part of."""
+    clusters = [name for name in CLUSTER_COLUMNS if name in state.columns()]
+    reads = {"doc_id", "num_bytes", *CORE_READS, *clusters, *(name for rule in rules for name in rule_columns(rule))}
+    frame = read_columns(shard, sorted(reads), state.annotations)
+    if state.split is not None:
+        held_out = state.split.groups().select("doc_id", pl.col("set").alias(HELD_OUT_COLUMN))
+        frame = frame.join(held_out, on="doc_id", how="left", maintain_order="left")
+    decisions = decide(frame, rules)
+    write_part(folder, shard, decisions)
+    largest = frame.select(pl.max_horizontal(pl.lit(0, pl.UInt32), *(pl.col(name).max() for name in clusters))).item()
+    return ledger_rows(decisions, frame["num_bytes"], shard.source), int(largest)
+
+
+def _examples(selection: Selection, shards: Sequence[Shard]) -> list[str]:
+    """A few dropped documents, one per reason: what somebody needs to judge whether the guard is right."""
+    lines: dict[str, str] = {}
+    for shard in shards:
+        decisions = selection.decisions(shard).with_row_index("row").filter(pl.col("decision") == "dropped")
+        for row in decisions.unique("reason", keep="first", maintain_order=True).iter_rows(named=True):
+            if row["reason"] not in lines and row["reason"] != "no_text" and len(lines) < EXAMPLES:
+                text = shard.read_text()[int(row["row"])].as_py() or ""
+                lines[row["reason"]] = (
+                    f"{row['reason']}, {shard.source} row {row['row']}: {' '.join(text[:400].split())[:120]!r}"
+                )
+    return list(lines.values())

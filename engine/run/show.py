@@ -1,0 +1,110 @@
+"""What run, mixture and tokenizer verbs look like in a terminal; narrow ones too."""
+
+from collections.abc import Iterable, Sequence
+from io import StringIO
+from typing import Any
+
+
+def show_run(result: dict[str, Any]) -> str:
+    """Return the steps, the ledger per source and the mixtures; for a dry run only the plan."""
+    steps = [(step["name"], step["state"], _step_note(step)) for step in result["steps"]]
+    parts = [table(("step", "state", ""), steps)]
+    if result["dry_run"]:
+        ceiling = result["memory_bytes"] / (1 << 30)
+        parts.append(f"plan only, nothing was written; {result['jobs']} workers, memory ceiling {ceiling:.1f} GiB")
+        return "\n".join(parts)
+    parts.append(table(("source", "in", "kept", "held out", "dropped", "why"), _ledger_rows(result["ledger"])))
+    for mixture in result["mixtures"]:
+        parts.append(
+            f"{mixture['reference']}: {mixture['documents']:,} documents, {mixture['tokens']:,} tokens, "
+            f"{mixture['num_steps']:,} steps, N_eff {mixture['n_eff_before']:.2f} -> {mixture['n_eff_after']:.2f}"
+        )
+    return "\n".join(parts)
+
+
+def show_mixture_list(result: dict[str, Any]) -> str:
+    """Return one line per version."""
+    rows = [
+        (m["reference"], f"{m['documents']:,}", f"{m['tokens']:,}", f"{m['num_steps']:,}", m["digest"][:12])
+        for m in result["mixtures"]
+    ]
+    return (
+        table(("mixture", "documents", "tokens", "steps", "digest"), rows)
+        if rows
+        else "no mixtures yet: provender run RECIPE"
+    )
+
+
+def show_mixture(result: dict[str, Any]) -> str:
+    """Return the manifest: sources first, then everything that identifies it."""
+    rows = [
+        (
+            s["source"] + (" (replay)" if s["is_replay"] else ""),
+            f"{s['documents']:,} of {s['available_documents']:,}",
+            f"{s['tokens']:,}",
+            f"{s['supervised_tokens']:,}",
+            f"{s['max_repeats']}",
+            ", ".join(f"{name} {count:,}" for name, count in list(s["licenses"].items())[:3]),
+        )
+        for s in result["sources"]
+    ]
+    lines = [table(("source", "documents", "tokens", "supervised", "repeats", "licences"), rows)]
+    for key, value in result.items():
+        if not isinstance(value, list | dict):
+            lines.append(
+                f"{key}: {value:,}" if isinstance(value, int) and not isinstance(value, bool) else f"{key}: {value}"
+            )
+    return "\n".join(lines)
+
+
+def show_verify(result: dict[str, Any]) -> str:
+    """Return one line per thing that was checked."""
+    return "\n".join([f"{result['reference']}: every digest holds", *(f"  {name}" for name in result["checked"])])
+
+
+def show_tokenizer(result: dict[str, Any]) -> str:
+    """Return where the tokenizer is and how large it is."""
+    slots = len(result["control_slots"])
+    size = f"{result['vocab_size']:,} ids, {slots} control slots"
+    return f"{result['folder']}\n{result['kind']}, {size}, digest {result['digest'][:12]}"
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a plain table that wraps its cells to the terminal's width; numbers to the right."""
+    from rich.console import Console
+    from rich.table import Table
+
+    rows = list(rows)
+    drawn = Table(box=None, pad_edge=False, header_style="bold")
+    for position, name in enumerate(head):
+        numeric = bool(rows) and all(row[position].replace(",", "").isdigit() for row in rows)
+        drawn.add_column(name, justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        drawn.add_row(*row)
+    console = Console(file=StringIO(), width=Console().width, highlight=False)
+    console.print(drawn)
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    return "\n".join(line.rstrip() for line in text.splitlines())
+
+
+def _step_note(step: dict[str, Any]) -> str:
+    if step["state"] == "made":
+        return f"{step['rows']:,} rows, {step['seconds']:.1f} s"
+    return step["why"]
+
+
+def _ledger_rows(ledger: Iterable[dict[str, Any]]) -> list[tuple[str, ...]]:
+    sources: dict[str, dict[str, Any]] = {}
+    for row in ledger:
+        source = sources.setdefault(row["source"], {"in": 0, "kept": 0, "held_out": 0, "dropped": 0, "why": []})
+        source[row["outcome"]] += row["documents"]
+        if row["outcome"] == "dropped":
+            source["why"].append((row["documents"], row["reason"]))
+    return [
+        (
+            name,
+            *(f"{source[key]:,}" for key in ("in", "kept", "held_out", "dropped")),
+            ", ".join(f"{reason} {count:,}" for count, reason in sorted(source["why"], reverse=True)),
+        )
+        for name, source in sources.items()
+    ]

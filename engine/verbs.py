@@ -1,0 +1,24 @@
+"""Every verb of the engine as a plain function: the arguments of the command line in, what `--json` prints out."""
+
+from engine.catalog import sql
+from engine.explain import explain
+from engine.mixture.versions import mixture_list, mixture_show, mixture_verify
+from engine.report import report
+from engine.run.dedup import dedup
+from engine.run.init import init
+from engine.run.pipeline import run, tokenizer_train
+from engine.run.sample import sample
+
+__all__ = [
+    "dedup",
+    "explain",
+    "init",
+    "mixture_list",
+    "mixture_show",
+    "mixture_verify",
+    "report",
+    "run",
+    "sample",
+    "sql",
+    "tokenizer_train",
+]

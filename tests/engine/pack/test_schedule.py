@@ -1,0 +1,182 @@
+"""The schedule places every use of every document, each token once, and counts its labels."""
+
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from engine.base.atomic import write_json
+from engine.base.hashing import digest_bytes, digest_file
+from engine.formats.manifest import DOCUMENTS_SCHEMA
+from engine.formats.parquet import write_parquet
+from engine.formats.receipt import Receipt, read_receipt, write_receipt
+from engine.formats.schedule import SCHEMA
+from engine.formats.token_store import DOCUMENTS_SCHEMA as STORE_SCHEMA
+from engine.formats.token_store import StoreMeta, TokenStore, open_token_store
+from engine.pack.schedule import ScheduleConfig, make_schedule, schedule_digest, write_schedule
+
+Use = tuple[str, bool, int, int]
+"""source, is_replay, tokens, repeats."""
+
+
+def write_store(folder: Path, num_tokens: list[int], seed: int = 0) -> TokenStore:
+    """A token store with random supervised bits; the first token of a document is never a label."""
+    rng = np.random.default_rng(seed)
+    offsets = np.cumsum([0, *num_tokens])
+    bits = rng.random(offsets[-1]) < 0.7
+    bits[offsets[:-1]] = False
+    folder.mkdir(parents=True)
+    np.arange(offsets[-1], dtype=np.uint16).tofile(folder / "ids.bin")
+    np.packbits(bits, bitorder="little").tofile(folder / "supervised.bin")
+    rows = {
+        "doc_id": [digest_bytes(str(number).encode()) for number in range(len(num_tokens))],
+        "source": ["s"] * len(num_tokens),
+        "offset": offsets[:-1],
+        "num_tokens": num_tokens,
+        "supervised_tokens": [bits[a:b].sum() for a, b in pairwise(offsets)],
+        "num_bytes": num_tokens,
+    }
+    write_parquet(folder / "documents.parquet", pl.DataFrame(rows).cast(pl.Schema(STORE_SCHEMA)))
+    meta = StoreMeta(
+        digest="d" * 32,
+        tokenizer="t" * 32,
+        eos_id=2,
+        dtype="uint16",
+        num_documents=len(num_tokens),
+        num_tokens=int(offsets[-1]),
+    )
+    write_json(folder / "store.json", meta.model_dump())
+    write_receipt(folder, Receipt(made_by="test", digest=meta.digest, rows=len(num_tokens), seconds=0))
+    return open_token_store(folder)
+
+
+def mixture_documents(store: TokenStore, uses: list[Use]) -> pl.DataFrame:
+    """The documents of a mixture, in the order given, over a store whose rows stand in the opposite order."""
+    rows = store.documents().with_row_index("store_row").reverse()
+    return (
+        rows.with_columns(
+            pl.int_range(pl.len(), dtype=pl.UInt32).alias("document"),
+            pl.Series("source", [use[0] for use in uses]),
+            pl.Series("is_replay", [use[1] for use in uses]),
+            pl.Series("repeats", [use[3] for use in uses], dtype=pl.UInt16),
+        )
+        .select(DOCUMENTS_SCHEMA.keys())
+        .cast(pl.Schema(DOCUMENTS_SCHEMA))
+    )
+
+
+def made(folder: Path, uses: list[Use], seed: int = 0) -> tuple[TokenStore, pl.DataFrame]:
+    store = write_store(folder, [use[2] for use in reversed(uses)], seed)
+    return store, mixture_documents(store, uses)
+
+
+use = st.tuples(st.sampled_from("abc"), st.booleans(), st.integers(1, 100), st.integers(1, 3))
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.lists(use, min_size=1, max_size=40), st.sampled_from([8, 16, 33]), st.integers(1, 5), st.integers(0, 99))
+def test_every_token_of_every_use_is_placed_once_and_its_labels_are_counted(
+    tmp_path_factory: pytest.TempPathFactory, uses: list[Use], row_tokens: int, rows_per_step: int, seed: int
+) -> None:
+    store, documents = made(tmp_path_factory.mktemp("schedule") / "store", uses, seed)
+    spans = make_schedule(documents, store, ScheduleConfig(row_tokens=row_tokens, rows_per_step=rows_per_step))
+    offsets = store.documents()["offset"]
+    placed: dict[tuple[int, int], list[int]] = {}
+    slots = set()
+    for span in spans.to_dicts():
+        start, length = span["document_start"], span["length"]
+        placed.setdefault((span["document"], span["repeat"]), []).extend(range(start, start + length))
+        here = {(span["step"], span["row"], span["start"] + place) for place in range(length)}
+        assert not slots & here
+        slots |= here
+        bits = store.supervised(offsets[documents["store_row"][span["document"]]] + start, length)
+        assert span["supervised_tokens"] == bits[1:].sum()
+        assert length == row_tokens or start + length == uses[span["document"]][2]  # cut only where it has to be
+    expected = {
+        (number, repeat): list(range(tokens))
+        for number, (_, _, tokens, repeats) in enumerate(uses)
+        for repeat in range(repeats)
+    }
+    assert {key: sorted(tokens) for key, tokens in placed.items()} == expected
+    assert max(row for _, row, _ in slots) < rows_per_step
+    assert max(start for _, _, start in slots) < row_tokens
+    assert spans.equals(spans.sort("step", "row", "start"))
+    assert spans.schema == pl.Schema(SCHEMA)
+
+
+def test_steps_are_full_but_for_the_last(tmp_path: Path) -> None:
+    store, documents = made(tmp_path / "store", [("a", False, 20, 1)] * 10)
+    spans = make_schedule(documents, store, ScheduleConfig(row_tokens=8, rows_per_step=4))
+    rows = spans.group_by("step").agg(pl.col("row").n_unique()).sort("step")["row"].to_list()
+    assert rows[:-1] == [4] * (len(rows) - 1)
+    assert 1 <= rows[-1] <= 4
+
+
+def test_a_document_is_used_again_only_after_all_of_its_source_were_used(tmp_path: Path) -> None:
+    uses = [("a", False, 8, 1 + number % 3) for number in range(30)]
+    store, documents = made(tmp_path / "store", uses)
+    spans = make_schedule(documents, store, ScheduleConfig(row_tokens=8, rows_per_step=2))
+    assert spans["repeat"].to_list() == [0] * 30 + [1] * 20 + [2] * 10
+    assert spans["document"].to_list()[:30] == list(range(30))
+
+
+def test_replay_and_domain_text_of_one_source_are_two(tmp_path: Path) -> None:
+    uses = [("a", number % 4 == 0, 8, 1) for number in range(40)]
+    store, documents = made(tmp_path / "store", uses)
+    config = ScheduleConfig(row_tokens=8, rows_per_step=4)
+    schedule = write_schedule(tmp_path / "schedule", documents, store, config, "m" * 32)
+    spans = schedule.spans().join(documents.select("document", "is_replay"), on="document", maintain_order="left")
+    assert spans.group_by("step").agg(pl.col("is_replay").sum())["is_replay"].max() <= 2
+    receipt = read_receipt(tmp_path / "schedule")
+    assert receipt is not None
+    assert [(row["source"], row["is_replay"]) for row in receipt.details["sources"]] == [("a", False), ("a", True)]
+
+
+def test_another_batch_size_is_another_schedule_of_the_same_tokens(tmp_path: Path) -> None:
+    store, documents = made(tmp_path / "store", [("a", False, 50, 2), ("b", True, 9, 1)] * 10)
+    totals = set()
+    for row_tokens, rows_per_step in ((8, 1), (64, 4), (33, 3)):
+        config = ScheduleConfig(row_tokens=row_tokens, rows_per_step=rows_per_step)
+        schedule = write_schedule(tmp_path / f"{row_tokens}", documents, store, config, "m" * 32)
+        totals.add(schedule.meta.num_tokens)
+        assert schedule.meta.num_steps == schedule.spans()["step"].max() + 1  # type: ignore[operator]
+        assert schedule.meta.supervised_tokens == schedule.spans()["supervised_tokens"].sum()
+        assert schedule.meta.digest == schedule_digest("m" * 32, store.meta.digest, config)
+    assert totals == {50 * 2 * 10 + 9 * 10}
+
+
+def test_writing_twice_gives_the_same_bytes_and_the_receipt_names_them(tmp_path: Path) -> None:
+    store, documents = made(tmp_path / "store", [("a", False, 70, 1), ("b", True, 12, 3)] * 20)
+    config = ScheduleConfig(row_tokens=32, rows_per_step=2)
+    for name in ("one", "two"):
+        write_schedule(tmp_path / name, documents, store, config, "m" * 32)
+        receipt = read_receipt(tmp_path / name)
+        assert receipt is not None
+        assert receipt.details["files"] == {
+            file: digest_file(tmp_path / name / file) for file in ("schedule.parquet", "schedule.json")
+        }
+    for file in ("schedule.parquet", "schedule.json"):
+        assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
+
+
+def test_the_digest_names_mixture_store_and_shape() -> None:
+    config = ScheduleConfig(row_tokens=8, rows_per_step=2)
+    digests = {
+        schedule_digest("m", "t", config),
+        schedule_digest("n", "t", config),
+        schedule_digest("m", "u", config),
+        schedule_digest("m", "t", ScheduleConfig(row_tokens=9, rows_per_step=2)),
+        schedule_digest("m", "t", ScheduleConfig(row_tokens=8, rows_per_step=3)),
+    }
+    assert len(digests) == 5
+
+
+@pytest.mark.parametrize("shape", [(7, 1), (8, 0), (8, 1 << 16), ((1 << 20) + 1, 1)])
+def test_a_step_of_impossible_shape_is_refused(shape: tuple[int, int]) -> None:
+    with pytest.raises(ValidationError):
+        ScheduleConfig(row_tokens=shape[0], rows_per_step=shape[1])

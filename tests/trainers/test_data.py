@@ -1,0 +1,105 @@
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+import pytest
+
+from engine.base.errors import InputError
+from engine.formats.parquet import read_parquet, write_parquet
+from trainers.data import MicroBatch, TrainingRows
+
+
+def naive_rows(rows: TrainingRows, step: int) -> dict[int, list[tuple[int, int, bool, str]]]:
+    """Row -> (id, position in the span, is label, source) of each token, one token after the other."""
+    documents, stored = rows.mixture.documents(), rows.store.documents()
+    found: dict[int, list[tuple[int, int, bool, str]]] = {}
+    for span in rows.schedule.spans().filter(pl.col("step") == step).iter_rows(named=True):
+        document = documents.row(span["document"], named=True)
+        offset = stored.row(document["store_row"], named=True)["offset"] + span["document_start"]
+        source = document["source"] + (" replay" if document["is_replay"] else "")
+        row = found.setdefault(span["row"], [])
+        assert len(row) == span["start"]
+        for i in range(span["length"]):
+            is_label = i > 0 and bool(rows.store.supervised(offset + i, 1)[0])
+            row.append((int(rows.store.ids[offset + i]), i, is_label, source))
+    return found
+
+
+def tokens_of(batch: MicroBatch, rows: TrainingRows) -> list[list[tuple[int, int, bool, str]]]:
+    columns = zip(batch.predictors.tolist(), batch.labels.tolist(), batch.label_sources.tolist(), strict=True)
+    labels = {predictor + 1: (label, source) for predictor, label, source in columns}
+    names = [source + (" replay" if is_replay else "") for source, is_replay in rows.sources]
+    found = []
+    num_columns = batch.ids.shape[1]
+    for r in range(batch.ids.shape[0]):
+        line = []
+        for c in range(num_columns):
+            flat = r * num_columns + c
+            token = int(batch.ids[r, c])
+            assert flat not in labels or labels[flat][0] == token
+            source = names[labels[flat][1]] if flat in labels else ""
+            line.append((token, int(batch.positions[r, c]), flat in labels, source))
+        found.append(line)
+    return found
+
+
+@pytest.mark.parametrize("rows_at_once", [None, 1, 3, 99])
+def test_batches_are_the_schedule_and_nothing_else(rows: TrainingRows, rows_at_once: int | None) -> None:
+    widths = set()
+    for step in range(rows.num_steps):
+        expected = list(naive_rows(rows, step).values())
+        found = [line for batch in rows.gather(step).micro_batches(rows_at_once) for line in tokens_of(batch, rows)]
+        assert len(found) == len(expected)
+        for line, row in zip(found, expected, strict=True):
+            assert [token[:3] for token in line[: len(row)]] == [token[:3] for token in row]
+            assert all(token[3] in ("", wanted[3]) for token, wanted in zip(line, row, strict=False))
+            padding = line[len(row) :]
+            assert [token[1:3] for token in padding] == [(i, False) for i in range(len(padding))]
+            widths.add(len(padding))
+    assert rows_at_once == 1 or len(widths) > 1, "no row with padding was seen"
+
+
+def test_positions_start_at_zero_at_each_span(rows: TrainingRows) -> None:
+    gathered = rows.gather(1)
+    starts = rows.spans_of(1)["start"]
+    assert gathered.columns[gathered.positions == 0].tolist() == starts.tolist()
+
+
+def test_labels_of_a_step_are_those_the_schedule_counted(rows: TrainingRows) -> None:
+    planned = rows.schedule.spans().group_by("step").agg(pl.col("supervised_tokens").sum()).sort("step")
+    counted = [rows.gather(step).supervised_tokens for step in range(rows.num_steps)]
+    assert counted == planned.get_column("supervised_tokens").to_list()
+    assert sum(counted) == rows.schedule.meta.supervised_tokens
+
+
+def test_same_source_as_domain_and_as_replay_is_two_sources(rows: TrainingRows) -> None:
+    assert rows.sources == (("code", False), ("docs", True))
+
+
+def test_other_supervised_bits_than_the_schedule_counted_are_refused(rows: TrainingRows) -> None:
+    path = rows.store.folder / "supervised.bin"
+    bits = np.fromfile(path, dtype=np.uint8)
+    bits[10] ^= 0b00010000
+    bits.tofile(path)
+    with pytest.raises(InputError, match=r"labels in the token store, .* in the schedule. Needed: the same number"):
+        all(rows.gather(step) for step in range(rows.num_steps))
+
+
+def test_step_without_spans_is_refused(rows: TrainingRows) -> None:
+    path = rows.schedule.folder / "schedule.parquet"
+    write_parquet(path, read_parquet(path).filter(pl.col("step") != 2))
+    with pytest.raises(InputError, match="step 2 has no spans"):
+        rows.gather(2)
+
+
+def test_rows_are_read_from_the_map_of_the_file_not_from_memory(rows: TrainingRows) -> None:
+    assert isinstance(rows.store.ids, np.memmap)
+
+
+def test_order_of_the_documents_file_does_not_matter(rows: TrainingRows) -> None:
+    before = rows.gather(3)
+    path = rows.mixture.folder / "documents.parquet"
+    write_parquet(path, read_parquet(path).reverse())
+    after = replace(rows).gather(3)
+    assert np.array_equal(before.ids, after.ids)
+    assert np.array_equal(before.sources, after.sources)

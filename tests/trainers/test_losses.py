@@ -1,0 +1,65 @@
+from typing import Any
+
+import pytest
+import torch
+
+import trainers.losses
+from trainers.losses import chunked_nats
+
+
+@pytest.mark.parametrize("chunk_tokens", [1, 7, 1000])
+@pytest.mark.parametrize("freeze", ["nothing", "head", "states"])
+def test_value_and_gradients_are_those_of_torch(
+    monkeypatch: pytest.MonkeyPatch, chunk_tokens: int, freeze: str
+) -> None:
+    monkeypatch.setattr(trainers.losses, "CHUNK_LOGITS", 1)
+    monkeypatch.setattr(trainers.losses, "MIN_CHUNK_TOKENS", chunk_tokens)
+    torch.manual_seed(0)
+    states = torch.randn(30, 8, dtype=torch.float32, requires_grad=freeze != "states")
+    weight = torch.randn(50, 8, requires_grad=freeze != "head")
+    predictors = torch.arange(0, 30, 2)
+    labels = torch.randint(0, 50, (15,))
+
+    expected = torch.nn.functional.cross_entropy(states[predictors] @ weight.t(), labels, reduction="none")
+    wanted = [tensor for tensor in (states, weight) if tensor.requires_grad]
+    expected_grads = torch.autograd.grad(3 * expected.sum(), wanted)
+    total, nats = chunked_nats(states, weight, predictors, labels)
+    grads = torch.autograd.grad(3 * total, wanted)
+
+    torch.testing.assert_close(nats, expected)
+    torch.testing.assert_close(total, expected.sum())
+    for found, grad in zip(grads, expected_grads, strict=True):
+        torch.testing.assert_close(found, grad)
+
+
+def test_logits_of_the_whole_batch_never_exist(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes, original = [], torch.Tensor.logsumexp
+
+    def logsumexp(logits: torch.Tensor, *arguments: Any, **options: Any) -> torch.Tensor:
+        sizes.append(logits.numel())
+        return original(logits, *arguments, **options)
+
+    monkeypatch.setattr(torch.Tensor, "logsumexp", logsumexp)
+    monkeypatch.setattr(trainers.losses, "CHUNK_LOGITS", 100 * 500)
+    states = torch.randn(1000, 4, requires_grad=True)
+    chunked_nats(states, torch.randn(500, 4), torch.arange(1000), torch.zeros(1000, dtype=torch.int64))
+    assert sizes == [100 * 500] * 10
+
+
+def test_sum_is_fp32_where_the_weights_are_bf16() -> None:
+    states, weight = torch.randn(4000, 8).bfloat16(), torch.randn(50, 8).bfloat16()
+    labels = torch.randint(0, 50, (4000,))
+    total, nats = chunked_nats(states, weight, torch.arange(4000), labels)
+    expected = torch.nn.functional.cross_entropy((states @ weight.t()).double(), labels, reduction="sum")
+    assert nats.dtype == torch.float32
+    assert float(total) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_batch_without_labels_counts_nothing_and_has_no_gradient() -> None:
+    states = torch.randn(5, 4, requires_grad=True)
+    none = torch.zeros(0, dtype=torch.int64)
+    total, nats = chunked_nats(states, torch.randn(9, 4), none, none)
+    total.backward()
+    assert (total.item(), len(nats)) == (0.0, 0)
+    assert states.grad is not None
+    assert not states.grad.any()

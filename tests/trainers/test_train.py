@@ -1,0 +1,292 @@
+"""The verb, end to end, on a tiny model in fp32 on the CPU."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import trainers.isolation
+import trainers.loop
+import trainers.train
+from engine.base.errors import AuditError, InputError, RecipeError, ResourceError
+from engine.formats.manifest import open_mixture
+from engine.formats.parquet import read_parquet
+from engine.formats.run import FORGETTING_SCHEMA, METRICS_SCHEMA
+from engine.formats.workspace import Workspace
+from trainers.record import RunRecord
+from trainers.train import train
+
+FULL: dict[str, Any] = {"method": "full"}
+LORA: dict[str, Any] = {"method": "lora", "r": 4, "alpha": 8, "dropout": 0.2}
+Recipe = Callable[..., Path]
+
+
+class Killed(BaseException):
+    """The end of the process, as far as the code can see."""
+
+
+def lines_of(folder: Path) -> list[dict[str, Any]]:
+    """metrics.jsonl without the seconds."""
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in line.items() if key != "seconds"} for line in lines]
+
+
+def weights_of(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(next((folder / "final").glob("*.safetensors")))
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    assert lines_of(one) == lines_of(other)
+    first, second = weights_of(one), weights_of(other)
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    for name in ("probes.parquet", "forgetting.parquet"):
+        assert read_parquet(one / name).equals(read_parquet(other / name))
+
+
+@pytest.fixture(scope="module")
+def straight(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[dict[str, Any]], Path]:
+    """A function that returns the folder of an undisturbed run of 20 steps with the given tuning."""
+    folders: dict[str, Path] = {}
+
+    def folder(tuning: dict[str, Any], write: Recipe) -> Path:
+        if tuning["method"] not in folders:
+            root = shutil.copytree(built, tmp_path_factory.mktemp(tuning["method"]) / "workspace")
+            folders[tuning["method"]] = Path(train(write(tuning=tuning), root)["folder"])
+        return folders[tuning["method"]]
+
+    return folder  # type: ignore[return-value]
+
+
+def die_at(monkeypatch: pytest.MonkeyPatch, where: str, call: int) -> None:
+    """Let the process end at the given call (from 1) of a step of the loop."""
+    owner: Any = {"measure": trainers.loop, "save_checkpoint": trainers.loop, "train_step": trainers.loop}.get(where)
+    owner = owner or {"save_final": trainers.train}.get(where, RunRecord)
+    original, calls = getattr(owner, where), []
+
+    def dying(*arguments: Any, **options: Any) -> Any:
+        calls.append(1)
+        if len(calls) == call:
+            raise Killed
+        return original(*arguments, **options)
+
+    monkeypatch.setattr(owner, where, dying)
+
+
+@pytest.mark.parametrize("tuning", [FULL, LORA], ids=["full", "lora with dropout"])
+@pytest.mark.parametrize(
+    ("where", "call"),
+    [  # steps count from 1
+        ("train_step", 1),
+        ("append_step", 4),
+        ("save_checkpoint", 1),
+        ("train_step", 11),
+        ("append_step", 17),
+        ("measure", 3),
+    ],
+)
+def test_killed_run_goes_on_and_ends_with_the_same_bits(
+    straight: Any,
+    workspace: Workspace,
+    recipe: Recipe,
+    monkeypatch: pytest.MonkeyPatch,
+    tuning: dict[str, Any],
+    where: str,
+    call: int,
+) -> None:
+    path = recipe(tuning=tuning)
+    with monkeypatch.context() as patched:
+        die_at(patched, where, call)
+        with pytest.raises(Killed):
+            train(path, workspace.root)
+    result = train(path, workspace.root)
+    assert_same_run(Path(result["folder"]), straight(tuning, recipe))
+
+
+@pytest.mark.parametrize("where", ["append_probes", "save_final"])
+def test_run_killed_again_and_again_ends_with_the_same_bits(
+    straight: Any, workspace: Workspace, recipe: Recipe, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    path = recipe()
+    for _ in range(2):
+        with monkeypatch.context() as patched:
+            die_at(patched, where, 1)
+            with pytest.raises(Killed):
+                train(path, workspace.root)
+    assert_same_run(Path(train(path, workspace.root)["folder"]), straight(FULL, recipe))
+
+
+def test_half_a_line_of_a_killed_run_is_dropped(
+    straight: Any, workspace: Workspace, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, folder = recipe(), workspace.run("tiny")
+    with monkeypatch.context() as patched:
+        die_at(patched, "train_step", 14)
+        with pytest.raises(Killed):
+            train(path, workspace.root)
+    with (folder / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 14, "lo')
+    train(path, workspace.root)
+    assert_same_run(folder, straight(FULL, recipe))
+
+
+def test_interrupted_run_says_so_and_goes_on_from_its_checkpoint(
+    workspace: Workspace, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = trainers.loop.train_step
+
+    def interrupted(training: Any, step: int) -> Any:
+        if step == 12:
+            raise KeyboardInterrupt
+        return original(training, step)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(trainers.loop, "train_step", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            train(recipe(), workspace.root)
+    train(recipe(), workspace.root)
+    sessions = json.loads((workspace.run("tiny") / "run.json").read_text())["sessions"]
+    assert [session["from_step"] for session in sessions] == [0, 10]
+
+
+def test_two_runs_make_the_same_numbers(straight: Any, workspace: Workspace, recipe: Recipe) -> None:
+    assert_same_run(Path(train(recipe(), workspace.root, name="again")["folder"]), straight(FULL, recipe))
+
+
+def test_micro_batches_change_nothing_but_rounding(straight: Any, workspace: Workspace, recipe: Recipe) -> None:
+    whole = straight(FULL, recipe)
+    divided = Path(train(recipe(micro_batch_rows=1), workspace.root)["folder"])
+    for one, other in zip(lines_of(whole), lines_of(divided), strict=True):
+        assert one["loss"] == pytest.approx(other["loss"], rel=1e-5)
+        assert one["supervised_tokens"] == other["supervised_tokens"]
+        for source, figures in one["sources"].items():
+            assert figures == pytest.approx(other["sources"][source], rel=1e-5)
+
+
+def test_step_is_the_sum_of_its_sources_and_replay_is_marked(straight: Any, recipe: Recipe) -> None:
+    seen = set()
+    for line in lines_of(straight(FULL, recipe)):
+        parts = line["sources"].values()
+        assert line["tokens"] == sum(part["tokens"] for part in parts)
+        assert line["supervised_tokens"] == sum(part["supervised_tokens"] for part in parts)
+        nats = sum(part["loss"] * part["supervised_tokens"] for part in parts if part["supervised_tokens"])
+        assert line["loss"] == pytest.approx(nats / line["supervised_tokens"])
+        seen |= {(name, part["is_replay"]) for name, part in line["sources"].items()}
+    assert seen == {("code", False), ("docs (replay)", True)}
+
+
+def test_files_of_a_finished_run_have_the_columns_of_the_formats(straight: Any, recipe: Recipe) -> None:
+    folder = straight(FULL, recipe)
+    metrics = read_parquet(folder / "metrics.parquet")
+    assert metrics.schema == pl.Schema(METRICS_SCHEMA)
+    assert metrics.filter(pl.col("source").is_null()).get_column("step").to_list() == list(range(1, 21))
+    forgetting = read_parquet(folder / "forgetting.parquet")
+    assert forgetting.schema == pl.Schema(FORGETTING_SCHEMA)
+    assert forgetting.get_column("step").to_list() == [0, 0, 10, 10, 20, 20]
+    assert sorted(path.name for path in (folder / "checkpoints").iterdir()) == ["step-000010", "step-000020"]
+
+
+def test_finished_run_answers_at_once(workspace: Workspace, recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = train(recipe(), workspace.root)
+    monkeypatch.setattr(trainers.train, "load_base", None)
+    assert train(recipe(), workspace.root) == first
+    assert first["steps"] == 20
+    assert first["within_budget"] is True
+
+
+def test_name_of_a_run_with_another_recipe_is_refused(workspace: Workspace, recipe: Recipe) -> None:
+    train(recipe(max_steps=2), workspace.root)
+    with pytest.raises(RecipeError) as error:
+        train(recipe(max_steps=3, optimizer={"learning_rate": 1.0}), workspace.root)
+    assert "optimizer.learning_rate (0.003 there, 1.0 here); recipe.max_steps (2 there, 3 here)" in str(error.value)
+    assert "--name" in str(error.value)
+
+
+def test_name_of_a_run_on_another_mixture_version_is_refused(
+    workspace: Workspace, recipe: Recipe, change_manifest: Callable[..., None]
+) -> None:
+    train(recipe(max_steps=2), workspace.root)
+    change_manifest("mixed", digest="f" * 32)
+    with pytest.raises(RecipeError, match=r"another mixture.digest \([0-9a-f]{12} there, f{12} here\)"):
+        train(recipe(max_steps=2), workspace.root)
+
+
+def test_second_process_on_the_same_run_is_refused(workspace: Workspace, recipe: Recipe) -> None:
+    with (
+        RunRecord(workspace.run("tiny")).exclusive(),
+        pytest.raises(ResourceError, match="another process is training this run"),
+    ):
+        train(recipe(), workspace.root)
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"mixture": "mixt"}, InputError, "did you mean 'mixed'?"),
+        ({"base": {"run": "nobody"}}, InputError, "no run 'nobody'"),
+        ({"base": {"model": "smollm2"}}, InputError, "no base model 'smollm2'"),
+        ({"base": {"path": "nowhere"}}, InputError, "a Hugging Face model folder"),
+        ({"max_steps": 10_000}, RecipeError, "max_steps: got 10000. Needed: at most"),
+        ({"probes": {"general": ["generel"]}}, AuditError, "did you mean 'general'?"),
+    ],
+)
+def test_what_is_missing_is_told_before_anything_is_made(
+    workspace: Workspace, recipe: Recipe, changes: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error) as raised:
+        train(recipe(**changes), workspace.root)
+    assert message in str(raised.value)
+    assert not workspace.run("tiny").exists()
+
+
+def test_model_that_fails_the_proof_leaves_no_run(
+    workspace: Workspace, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def leaking(model: Any, ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+        states: torch.Tensor = model.base_model(input_ids=ids, position_ids=positions).last_hidden_state
+        return states
+
+    monkeypatch.setattr(trainers.isolation, "hidden_states", leaking)
+    with pytest.raises(AuditError, match="documents of one row that cannot see each other"):
+        train(recipe(), workspace.root)
+    assert not workspace.run("tiny").exists()
+
+
+def test_run_whose_loss_is_no_number_is_stopped(workspace: Workspace, recipe: Recipe) -> None:
+    with pytest.raises(AuditError, match=r"lower optimizer.learning_rate"):
+        train(recipe(optimizer={"learning_rate": 1e30, "clip": None, "warmup_fraction": 0.0}), workspace.root)
+
+
+def test_bf16_masters_learn_as_fp32_does(straight: Any, workspace: Workspace, recipe: Recipe) -> None:
+    result = train(recipe(precision="bf16"), workspace.root)
+    folders = Path(result["folder"]), straight(FULL, recipe)
+    losses = [[line["loss"] for line in lines_of(folder)] for folder in folders]
+    assert losses[0] != losses[1]
+    assert losses[0] == pytest.approx(losses[1], rel=0.01)
+    assert {tensor.dtype for tensor in weights_of(Path(result["folder"])).values()} == {torch.float32}
+
+
+def test_run_without_probes_has_no_verdict(workspace: Workspace, recipe: Recipe) -> None:
+    result = train(recipe(probes=None, max_steps=2, checkpoints={"every_steps": None, "keep": 1}), workspace.root)
+    assert (result["probes"], result["within_budget"]) == ([], None)
+    assert not (workspace.run("tiny") / "probes.parquet").exists()
+
+
+def test_mixture_is_recorded_by_version_and_digest(workspace: Workspace, recipe: Recipe) -> None:
+    train(recipe(max_steps=2), workspace.root)
+    content = json.loads((workspace.run("tiny") / "run.json").read_text())
+    manifest = open_mixture(workspace, "mixed").manifest
+    assert content["mixture"] == {
+        "digest": manifest.digest,
+        "reference": "mixed@v1",
+        "schedule": manifest.schedule,
+        "tokenizer": manifest.tokenizer,
+        "split": manifest.split,
+    }
+    assert content["lineage"] == {"runs": [], "pretraining": "none: initialised from the seed", "note": ""}

@@ -1,0 +1,143 @@
+"""The loop: replays the schedule step by step, measures, writes down, and leaves checkpoints.
+
+The only position is the step number. Everything random in a step is drawn from (seed, step), so a run that was killed
+goes on from its newest checkpoint and ends with the same bits.
+"""
+
+import math
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from engine.base.errors import AuditError, InputError, problem
+from engine.base.hashing import digest_parts
+from engine.base.progress import progress
+from engine.formats.parquet import write_parquet
+from trainers.checkpoint import save_checkpoint
+from trainers.data import StepRows, TrainingRows
+from trainers.forgetting import forgetting
+from trainers.losses import batch_nats
+from trainers.optim import MasterOptimizer, learning_rate
+from trainers.probes import ProbeDocument, measure
+from trainers.recipe import TrainRecipe
+from trainers.record import RunRecord
+
+
+@dataclass(frozen=True)
+class Training:
+    """Everything the loop works with."""
+
+    recipe: TrainRecipe
+    rows: TrainingRows
+    model: Any
+    """The transformers model; adapters, where there are any, stand inside it."""
+    optimizer: MasterOptimizer
+    record: RunRecord
+    device: torch.device
+    num_steps: int
+    probes: list[ProbeDocument] = field(default_factory=list)
+
+
+def train_steps(training: Training, first: int) -> None:
+    """Make all optimizer steps after the first `first` ones, with their probes and checkpoints.
+
+    Raises AuditError where the loss or the gradient is no number any more.
+    """
+    recipe, last = training.recipe, training.num_steps
+    with progress("training", total=last, unit="steps") as bar:
+        bar.advance(first)
+        _probe(training, first)
+        for step in range(first, last):
+            figures = train_step(training, step)
+            training.record.append_step(figures)
+            made = step + 1
+            bar.advance(1, f"loss {figures['loss']:.3f}")
+            is_checkpoint = made == last or _is_due(made, recipe.checkpoints.every_steps)
+            # A checkpoint comes after its probes, so a run that goes on from it has them already.
+            if is_checkpoint or _is_due(made, recipe.probes.every_steps):
+                _probe(training, made)
+            if is_checkpoint:
+                folder = training.record.folder / "checkpoints"
+                save_checkpoint(folder, made, training.optimizer, recipe.checkpoints.keep)
+
+
+def train_step(training: Training, step: int) -> dict[str, Any]:
+    """Make optimizer step `step` (from 0); return its line of metrics.jsonl."""
+    started = time.perf_counter()
+    recipe = training.recipe
+    torch.manual_seed(step_seed(recipe.seed, step))
+    rows = training.rows.gather(step)
+    total = rows.supervised_tokens
+    if total == 0:
+        place = training.rows.schedule.folder
+        raise InputError(problem(place, f"step {step} has no supervised token", "at least one", "use longer documents"))
+    nats, sources = [], []
+    for batch in rows.micro_batches(recipe.micro_batch_rows):
+        summed, each = batch_nats(training.model, batch.to(training.device))
+        (summed / total).backward()  # type: ignore[no-untyped-call]
+        training.optimizer.collect()
+        nats.append(each.cpu().numpy().astype(np.float64))
+        sources.append(batch.label_sources)
+    all_nats = np.concatenate(nats)
+    loss = float(all_nats.sum() / total)
+    rate = learning_rate(step, training.num_steps, recipe.optimizer)
+    norm = training.optimizer.step(rate) if math.isfinite(loss) else math.nan
+    if not math.isfinite(norm):
+        found = f"step {step + 1}: loss {loss:.4g}, gradient norm {norm:.4g}"
+        fix = "lower optimizer.learning_rate and train under another --name"
+        raise AuditError(problem(training.record.folder, found, "finite numbers", fix))
+    return {
+        "step": step + 1,
+        "loss": loss,
+        "supervised_tokens": total,
+        "tokens": len(rows.ids),
+        "learning_rate": rate,
+        "grad_norm": norm,
+        "seconds": time.perf_counter() - started,
+        "sources": _by_source(training.rows, rows, all_nats, np.concatenate(sources)),
+    }
+
+
+def step_seed(seed: int, step: int) -> int:
+    """Return the seed of everything random in one step, such as dropout."""
+    return int.from_bytes(digest_parts((seed.to_bytes(8, "little"), step.to_bytes(8, "little")))[:8], "little") >> 1
+
+
+def source_label(source: str, is_replay: bool) -> str:
+    """Return the name of a source in the metrics: replay is told apart from the same source as domain text."""
+    return f"{source} (replay)" if is_replay else source
+
+
+def _by_source(training: TrainingRows, rows: StepRows, nats: np.ndarray, sources: np.ndarray) -> dict[str, Any]:
+    number = len(training.sources)
+    tokens = np.bincount(rows.sources, minlength=number)
+    labels = np.bincount(sources, minlength=number)
+    summed = np.bincount(sources, weights=nats, minlength=number)
+    return {
+        source_label(source, is_replay): {
+            "loss": float(summed[i] / labels[i]) if labels[i] else None,
+            "supervised_tokens": int(labels[i]),
+            "tokens": int(tokens[i]),
+            "is_replay": is_replay,
+        }
+        for i, (source, is_replay) in enumerate(training.sources)
+        if tokens[i]
+    }
+
+
+def _probe(training: Training, step: int) -> None:
+    recipe, record = training.recipe, training.record
+    if not training.probes:
+        return
+    if step not in record.probes().get_column("step"):
+        context = training.rows.schedule.meta.row_tokens
+        record.append_probes(measure(training.model, training.probes, step, context, training.device))
+    figures = forgetting(record.probes(), recipe.probes, recipe.budget.max_general_bpb_rise, recipe.seed)
+    write_parquet(record.folder / "forgetting.parquet", figures)
+
+
+def _is_due(step: int, every: int | None) -> bool:
+    return every is not None and step % every == 0

@@ -1,0 +1,89 @@
+"""Negative log-likelihood of chosen tokens, without ever holding the logits of a whole batch.
+
+The head is applied only where a label is, a chunk at a time. The gradient of the sum is made in the same pass as the
+value, chunk by chunk, so nothing is computed twice: three matrix products with the head instead of the four of
+checkpointed chunks (the way of Liger-Kernel's fused linear cross-entropy, in plain PyTorch). Sums are fp32.
+
+Shapes: L labels, H width of the model, V vocabulary.
+"""
+
+from typing import Any
+
+import torch
+
+from trainers.data import MicroBatch
+
+CHUNK_LOGITS = 1 << 22
+"""Logits held at once (16 MiB in fp32)."""
+MIN_CHUNK_TOKENS = 64
+
+
+def hidden_states(model: Any, ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+    """Run the body of a transformers model: [R, T] ids and positions to [R, T, H] states.
+
+    The one place that calls a model in training and in probes. Documents are kept apart by transformers only without
+    an attention mask and without a cache, so neither is ever given.
+    """
+    states: torch.Tensor = model.base_model(input_ids=ids, position_ids=positions, use_cache=False).last_hidden_state
+    return states
+
+
+def batch_nats(model: Any, batch: MicroBatch) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the summed nats of the batch's labels (differentiable), and fp32[L] nats of each label."""
+    states = hidden_states(model, batch.ids, batch.positions)
+    weight: torch.Tensor = model.get_output_embeddings().weight
+    return chunked_nats(states.view(-1, states.shape[-1]), weight, batch.predictors, batch.labels)
+
+
+def chunked_nats(
+    states: torch.Tensor, weight: torch.Tensor, predictors: torch.Tensor, labels: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the sum of -log p(label) in fp32 and its L summands.
+
+    `states` [N, H], `weight` [V, H] of the head, `predictors` int64[L] (positions in `states`, each at most once),
+    `labels` int64[L]. Only the sum has a gradient.
+    """
+    total, nats = _ChunkedNats.apply(states, weight, predictors, labels)  # type: ignore[no-untyped-call]
+    return total, nats
+
+
+class _ChunkedNats(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, states: torch.Tensor, weight: torch.Tensor, predictors: torch.Tensor, labels: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        wants_states, wants_weight = ctx.needs_input_grad[:2]
+        states_grad = torch.zeros_like(states) if wants_states else None
+        weight_grad = torch.zeros_like(weight, dtype=torch.float32) if wants_weight else None
+        nats = torch.empty(len(labels), dtype=torch.float32, device=states.device)
+        size = max(MIN_CHUNK_TOKENS, CHUNK_LOGITS // weight.shape[0])
+        for start in range(0, len(labels), size):
+            chunk, wanted = predictors[start : start + size], labels[start : start + size, None]
+            inputs = states.index_select(0, chunk)
+            logits = (inputs @ weight.t()).float()
+            log_sum = logits.logsumexp(1, keepdim=True)
+            nats[start : start + size] = (log_sum - logits.gather(1, wanted)).squeeze(1)
+            if not (wants_states or wants_weight):
+                continue
+            # d(-log p)/d(logits) = softmax - one-hot, in place of the logits.
+            grad = logits.sub_(log_sum).exp_()
+            grad.scatter_add_(1, wanted, torch.full_like(wanted, -1, dtype=grad.dtype))
+            grad = grad.to(weight.dtype)
+            if states_grad is not None:
+                states_grad.index_copy_(0, chunk, grad @ weight)
+            if weight_grad is not None:
+                weight_grad += grad.t() @ inputs
+        ctx.save_for_backward(states_grad, None if weight_grad is None else weight_grad.to(weight.dtype))
+        ctx.mark_non_differentiable(nats)
+        return nats.sum(), nats
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        states_grad, weight_grad = ctx.saved_tensors
+        scale = grads[0]
+        return (
+            None if states_grad is None else states_grad * scale.to(states_grad.dtype),
+            None if weight_grad is None else weight_grad * scale.to(weight_grad.dtype),
+            None,
+            None,
+        )

@@ -1,0 +1,1 @@
+"""Small complete train recipes, each one tested."""

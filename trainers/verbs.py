@@ -1,0 +1,7 @@
+"""Every verb of the trainers as a plain function: the arguments of the command line in, what `--json` prints out."""
+
+from trainers.base_models import models_add, models_list
+from trainers.train import train
+from trainers.workflows.demo import demo
+
+__all__ = ["demo", "models_add", "models_list", "train"]
