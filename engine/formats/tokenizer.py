@@ -61,10 +61,9 @@ def describe(
     folder: Path, kind: str, vocab_size: int, eos_id: int, bos_id: int | None, slots: dict[str, int]
 ) -> TokenizerMeta:
     """Write provender.json for the tokenizer file in `folder` and return it."""
-    identity = {"file": digest_file(folder / FILES[kind]), "eos": eos_id, "bos": bos_id, "slots": slots}
     meta = TokenizerMeta(
         kind=kind,
-        digest=digest_json(identity),
+        digest=_digest(folder / FILES[kind], eos_id, bos_id, slots),
         vocab_size=vocab_size,
         eos_id=eos_id,
         bos_id=bos_id,
@@ -82,6 +81,10 @@ def load_tokenizer(folder: Path) -> Tokenizer:
     if meta.kind not in FILES:
         raise InputError(problem(folder, f"tokenizer kind '{meta.kind}'", " or ".join(FILES)))
     path = folder / FILES[meta.kind]
+    if not path.is_file() or _digest(path, meta.eos_id, meta.bos_id, meta.control_slots) != meta.digest:
+        raise InputError(
+            problem(path, "missing, or not the file that was described", fix="train or add the tokenizer again")
+        )
     encoder = _sentencepiece(path) if meta.kind == "sentencepiece" else _huggingface(path)
     return Tokenizer(meta, folder, encoder)
 
@@ -96,6 +99,10 @@ def decode(tokenizer: Tokenizer, ids: Sequence[int]) -> str:
     import tokenizers
 
     return tokenizers.Tokenizer.from_file(str(path)).decode([int(i) for i in ids], skip_special_tokens=False)
+
+
+def _digest(path: Path, eos_id: int, bos_id: int | None, slots: dict[str, int]) -> str:
+    return digest_json({"file": digest_file(path), "eos": eos_id, "bos": bos_id, "slots": slots})
 
 
 def _sentencepiece(path: Path) -> Encoder:

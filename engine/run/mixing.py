@@ -52,21 +52,22 @@ def _build(context: RunContext, plan: MixturePlan, inputs: MixtureInputs, store:
     folder = context.workspace.schedule(digest)
     receipt = read_receipt(folder)
     is_scheduled = receipt is not None and receipt.digest == digest
-    known = {version.manifest.digest for version in mixture_versions(context.workspace, plan.name)}
+    versions = mixture_versions(context.workspace, plan.name)
     if context.dry_run:
-        if not is_scheduled:
-            context.note(step, STALE, "not scheduled yet")
+        version = next((v for v in versions if v.manifest.schedule == digest), None)
+        if not is_scheduled or version is None:
+            context.note(step, STALE, "no version with these documents in this order")
             raise PlanEndsError(step)
         context.note(step, FRESH, receipt=receipt)
+        return version
     schedule = (
         open_schedule(folder)
         if is_scheduled
         else write_schedule(folder, plan.documents, store, shape, plan.documents_digest)
     )
     mixture = write_version(context.workspace, plan, inputs, schedule.meta)
-    if not context.dry_run:
-        made = not is_scheduled or mixture.manifest.digest not in known
-        context.note(step, MADE if made else FRESH, receipt=read_receipt(folder))
+    is_known = mixture.manifest.digest in {version.manifest.digest for version in versions}
+    context.note(step, FRESH if is_scheduled and is_known else MADE, receipt=read_receipt(folder))
     return mixture
 
 

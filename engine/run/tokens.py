@@ -7,17 +7,18 @@ from pathlib import Path
 
 import polars as pl
 
+from engine.base.atomic import atomic_folder
 from engine.base.errors import RecipeError, problem
-from engine.base.hashing import digest_json
+from engine.base.hashing import digest_bytes, digest_json
 from engine.formats.base_model import find_model
 from engine.formats.documents import Shard, SourceDocuments
 from engine.formats.receipt import Receipt, read_receipt, write_receipt
 from engine.formats.selection import KEPT, Selection
 from engine.formats.token_store import TokenStore, open_token_store
-from engine.formats.tokenizer import Tokenizer, load_tokenizer
+from engine.formats.tokenizer import FILES, META, Tokenizer, load_tokenizer
 from engine.pack.render import RenderConfig
 from engine.pack.tokenise import build_token_store, token_store_digest
-from engine.pack.tokenizer import train_tokenizer
+from engine.pack.tokenizer import TokenizerTraining, sample_texts, train_tokenizer
 from engine.run.annotating import Annotated
 from engine.run.steps import FRESH, MADE, STALE, PlanEndsError, RunContext, Stopwatch
 
@@ -37,7 +38,18 @@ def tokenizer_of(context: RunContext, state: Annotated, selection: Selection) ->
         model = find_model(context.workspace, config.model)
         return load_tokenizer(context.workspace.tokenizer(model.tokenizer))
     assert config.path is not None
-    return load_tokenizer(context.recipe.base / config.path)
+    return _copied(context, context.recipe.base / config.path)
+
+
+def _copied(context: RunContext, path: Path) -> Tokenizer:
+    # Into the workspace, so that a mixture keeps its tokenizer whatever becomes of the folder.
+    found = load_tokenizer(path)
+    folder = context.workspace.tokenizer(found.meta.digest)
+    if not (folder / META).is_file() and not context.dry_run:
+        with atomic_folder(folder) as temporary:
+            for name in (META, FILES[found.meta.kind]):
+                shutil.copyfile(path / name, temporary / name)
+    return found
 
 
 def _trained(context: RunContext, state: Annotated, selection: Selection) -> Tokenizer:
@@ -64,10 +76,10 @@ def _trained(context: RunContext, state: Annotated, selection: Selection) -> Tok
     parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=".tmp-", dir=parent))
     try:
-        texts = kept_texts(chosen, selection)
-        meta = train_tokenizer(texts["text"].to_list(), config.train, temporary)
+        texts = training_texts(chosen, selection, config.train)
+        meta = train_tokenizer(texts, config.train, temporary)
         receipt = Receipt(
-            made_by=f"tokenizer/{VERSION}", digest=digest, config=identity, rows=texts.height, seconds=watch.seconds
+            made_by=f"tokenizer/{VERSION}", digest=digest, config=identity, rows=len(texts), seconds=watch.seconds
         )
         write_receipt(temporary, receipt)
         folder = context.workspace.tokenizer(meta.digest)
@@ -111,13 +123,10 @@ def kept_digest(sources: list[SourceDocuments], selection: Selection) -> str:
     )
 
 
-def kept_texts(sources: list[SourceDocuments], selection: Selection) -> pl.DataFrame:
-    """Return doc_id and text of the kept documents, in the order of doc_id."""
-    frames = [
-        pl.DataFrame({"doc_id": doc_ids, "text": texts}, schema={"doc_id": pl.Binary, "text": pl.String})
-        for doc_ids, _, texts in kept_batches(sources, selection)
-    ]
-    return pl.concat(frames).sort("doc_id")
+def training_texts(sources: list[SourceDocuments], selection: Selection, training: TokenizerTraining) -> list[str]:
+    """Return the sample of kept texts a tokenizer is trained on, in an order that no cut into shards changes."""
+    stream = (text for _, _, texts in kept_batches(sources, selection) for text in texts)
+    return sorted(sample_texts(stream, training.max_bytes, training.seed), key=lambda text: digest_bytes(text.encode()))
 
 
 def kept_batches(

@@ -2,6 +2,9 @@
 
 import json
 import shutil
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +23,7 @@ from engine.formats.parquet import read_parquet
 from engine.formats.run import FORGETTING_SCHEMA, METRICS_SCHEMA
 from engine.formats.workspace import Workspace
 from trainers.record import RunRecord
-from trainers.train import train
+from trainers.train import show_train, train
 
 FULL: dict[str, Any] = {"method": "full"}
 LORA: dict[str, Any] = {"method": "lora", "r": 4, "alpha": 8, "dropout": 0.2}
@@ -290,3 +293,27 @@ def test_mixture_is_recorded_by_version_and_digest(workspace: Workspace, recipe:
         "split": manifest.split,
     }
     assert content["lineage"] == {"runs": [], "pretraining": "none: initialised from the seed", "note": ""}
+
+
+@pytest.mark.slow
+def test_process_killed_by_the_system_goes_on_with_the_same_bits(
+    straight: Any, workspace: Workspace, recipe: Recipe
+) -> None:
+    code = "import sys, torch; torch.set_num_threads(1); from trainers.train import train; train(*sys.argv[1:])"
+    command = [sys.executable, "-c", code, str(recipe()), str(workspace.root)]
+    folder = workspace.run("tiny")
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+        while process.poll() is None and not (folder / "checkpoints" / "step-000010").exists():
+            time.sleep(0.002)
+        process.kill()
+    if (folder / "receipt.json").exists():
+        pytest.skip("the run was done before it could be killed")
+    subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
+    assert_same_run(folder, straight(FULL, recipe))
+
+
+def test_outcome_is_told_in_a_few_lines(workspace: Workspace, recipe: Recipe) -> None:
+    lines = show_train(train(recipe(max_steps=4, budget={"max_general_bpb_rise": 0.0}), workspace.root)).splitlines()
+    assert lines[0].startswith("tiny: 4 steps on mixed@v1, loss 6.")
+    assert [line.split(":")[0].strip() for line in lines[1:4]] == ["general (general)", "code (domain)", "forgetting"]
+    assert lines[3].strip() in ("forgetting: within the budget of +0.00 %", "forgetting: OVER the budget of +0.00 %")

@@ -23,7 +23,7 @@ from engine.pack.tokenizer import (
 TEXTS = [
     "def add(a, b):\n    return a + b\n",
     "The quick brown fox jumps over the lazy dog.\tTabs too.",
-    "Ein Beispiel mit Umlauten: Größe, Straße, schön.",
+    "Ein Beispiel mit Umlauten: Gr\u00f6\u00dfe, Stra\u00dfe, sch\u00f6n.",
     "for number in range(10):\n        print(number)\n\n\n",
     "A tokenizer turns text into numbers, and numbers into text again.",
 ] * 4

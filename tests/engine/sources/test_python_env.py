@@ -120,8 +120,9 @@ def test_docstrings_are_found_in_every_kind_of_block(tmp_path: Path) -> None:
 
     branches = "".join(f"elif a == {n}:\n    pass\n" for n in range(1500))
     source = (
-        'try:\n    def one():\n        """1"""\nexcept E:\n    class Two:\n        """2"""\nelse:\n    def three():\n        """3"""\n'
-        'finally:\n    async def four():\n        """4"""\nmatch x:\n    case 1:\n        def five():\n            """5"""\n'
+        'try:\n    def one():\n        """1"""\nexcept E:\n    class Two:\n        """2"""\n'
+        'else:\n    def three():\n        """3"""\nfinally:\n    async def four():\n        """4"""\n'
+        'match x:\n    case 1:\n        def five():\n            """5"""\n'
         f'if a:\n    pass\n{branches}else:\n    def six():\n        """6"""\n'
     )
     assert _docstrings(source) == ("1\n\n2\n\n3\n\n4\n\n5\n\n6", None)
