@@ -8,6 +8,7 @@
 """
 
 import platform
+import time
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -141,16 +142,18 @@ def _identity(job: Job) -> dict[str, Any]:
 
 
 def _train(job: Job) -> None:
+    started = time.monotonic()
     keep_freed_memory()
     with progress(f"loading the base {job.base.name}"):
         training, trained = _prepare(job)
         proof = prove_isolation(training.model, training.rows, training.device)
     with job.record.exclusive():
         if not (job.record.folder / RECEIPT).is_file():  # another process may have been at work meanwhile
-            _train_exclusively(job, training, trained, proof)
+            content = _train_exclusively(job, training, proof)
+            _finish(job, training, trained, content, started)
 
 
-def _train_exclusively(job: Job, training: Training, trained: Any, proof: dict[str, Any]) -> None:
+def _train_exclusively(job: Job, training: Training, proof: dict[str, Any]) -> dict[str, Any]:
     record = job.record
     first, checkpoint = latest_checkpoint(record.folder / "checkpoints")
     stored = record.content
@@ -171,7 +174,7 @@ def _train_exclusively(job: Job, training: Training, trained: Any, proof: dict[s
     if checkpoint is not None:
         load_checkpoint(checkpoint, training.optimizer)
     train_steps(training, first)
-    _finish(job, training, trained, content)
+    return content
 
 
 def _prepare(job: Job) -> tuple[Training, Any]:
@@ -188,14 +191,14 @@ def _prepare(job: Job) -> tuple[Training, Any]:
     return Training(recipe, job.rows, model, optimizer, job.record, device, job.num_steps, probes), trained
 
 
-def _finish(job: Job, training: Training, trained: Any, content: dict[str, Any]) -> None:
+def _finish(job: Job, training: Training, trained: Any, content: dict[str, Any], started: float) -> None:
     record = job.record
     metrics = record.metrics()
     write_parquet(record.folder / "metrics.parquet", metrics)
     training.optimizer.restore()
     with atomic_folder(record.folder / "final") as folder:
         digest = save_final(trained, job.base, job.tokenizer, folder, _some_texts(job))
-    summary = _summary(job, metrics)
+    summary = _summary(job, metrics) | {"wall_seconds": _wall_seconds(metrics, content["sessions"], started)}
     record.write({**content, "summary": summary})
     inputs = {"mixture": job.mixture.manifest.digest, "base": job.base.digest}
     receipt = Receipt(
@@ -204,10 +207,16 @@ def _finish(job: Job, training: Training, trained: Any, content: dict[str, Any])
         inputs=inputs,
         config=job.recipe.resolved(),
         rows=job.num_steps,
-        seconds=summary["seconds"],
+        seconds=summary["wall_seconds"],
         details=summary,
     )
     write_receipt(record.folder, receipt)
+
+
+def _wall_seconds(metrics: pl.DataFrame, sessions: list[dict[str, Any]], started: float) -> float:
+    # Probes, checkpoints and loading of this session, and the steps of the ones before that still count.
+    earlier = metrics.filter(pl.col("source").is_null() & (pl.col("step") <= sessions[-1]["from_step"]))
+    return round(time.monotonic() - started + float(earlier.get_column("seconds").sum()), 3)
 
 
 def _some_texts(job: Job) -> list[str]:

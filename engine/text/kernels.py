@@ -179,9 +179,7 @@ def _absorb_character(state: np.uint64, entry: np.uint32, expansions: Entries) -
 
 
 @kernel
-def ngrams(
-    word_offsets: Places, word_hashes: Hashes, ngram_words: int, offsets: Places, hashes: Hashes
-) -> None:
+def ngrams(word_offsets: Places, word_hashes: Hashes, ngram_words: int, offsets: Places, hashes: Hashes) -> None:
     """Write the n-gram hashes of document d, in the order of its text, from hashes[offsets[d]] on."""
     for document in range(len(offsets) - 1):
         words = word_hashes[word_offsets[document] : word_offsets[document + 1]]

@@ -161,17 +161,13 @@ def _sorted_distinct(keys: NDArray[np.int64]) -> NDArray[np.int64]:
     return keys[is_first]
 
 
-def _members_above(
-    max_documents: int, order: NDArray[np.int64], ends: NDArray[np.int64]
-) -> list[NDArray[np.int64]]:
+def _members_above(max_documents: int, order: NDArray[np.int64], ends: NDArray[np.int64]) -> list[NDArray[np.int64]]:
     begins = np.concatenate([[0], ends[:-1]])
     above = np.flatnonzero(ends - begins > max_documents)
     return [order[begins[bucket] : ends[bucket]] for bucket in above]
 
 
-def _keys_with_leaders(
-    members: NDArray[np.int64], rank: NDArray[np.int64], num_leaders: int
-) -> NDArray[np.int64]:
+def _keys_with_leaders(members: NDArray[np.int64], rank: NDArray[np.int64], num_leaders: int) -> NDArray[np.int64]:
     """Return the keys of each member with each of the best-ranked members, each pair once."""
     members = members[np.argsort(rank[members])]
     keys = []

@@ -71,9 +71,7 @@ def _sign(offsets: Places, hashes: Hashes, factors: Signature, addends: Signatur
 
 
 @kernel
-def _sign_eight(
-    shingles: Hashes, begin: int, factors: Signature, addends: Signature, signature: Signature
-) -> None:
+def _sign_eight(shingles: Hashes, begin: int, factors: Signature, addends: Signature, signature: Signature) -> None:
     """Take eight shingles into a signature.
 
     Eight a pass, because each pass reads and writes the whole signature; past the end the last one is taken

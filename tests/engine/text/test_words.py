@@ -193,9 +193,7 @@ def test_splitter_equals_the_reference_on_every_assigned_character() -> None:
 def test_splitter_equals_the_reference_on_real_multilingual_text(shared_data: Path) -> None:
     files = [
         sorted(
-            path
-            for path in (shared_data / "corpora" / corpus).rglob("*")
-            if path.suffix != ".gz" and path.is_file()
+            path for path in (shared_data / "corpora" / corpus).rglob("*") if path.suffix != ".gz" and path.is_file()
         )
         for corpus in ("zhwiki", "kowiki", "gesetze", "bible", "python-code")
     ]
@@ -229,9 +227,7 @@ def test_null_that_owns_bytes_has_no_words() -> None:
 
 @given(st.lists(st.one_of(st.none(), texts_of_any_kind), max_size=8), st.data())
 @settings(deadline=None)
-def test_slices_chunks_and_string_types_give_the_same_words(
-    texts: list[str | None], data: st.DataObject
-) -> None:
+def test_slices_chunks_and_string_types_give_the_same_words(texts: list[str | None], data: st.DataObject) -> None:
     cut = data.draw(st.integers(0, len(texts)))
     whole = split(*texts)
     array = pa.array(["before", *texts, None], pa.string())
@@ -273,9 +269,7 @@ def test_ngrams_are_those_of_the_text_in_its_order(texts: list[str], ngram_words
 
 @given(st.lists(few_words, max_size=4), st.integers(1, 13))
 @settings(deadline=None)
-def test_shingle_set_is_the_sorted_set_of_ngrams_or_one_over_a_short_text(
-    texts: list[str], ngram_words: int
-) -> None:
+def test_shingle_set_is_the_sorted_set_of_ngrams_or_one_over_a_short_text(texts: list[str], ngram_words: int) -> None:
     expected = []
     for text in texts:
         length = min(ngram_words, len(text.split()))

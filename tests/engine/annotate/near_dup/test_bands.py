@@ -32,9 +32,7 @@ def test_chosen_bands_reach_the_recall_and_nothing_reaches_it_with_fewer_candida
         for other_bands in range(1, 256 // other_rows + 1):
             if chance(threshold, other_bands, other_rows) >= recall:
                 # One per cent, because the average is taken over other points here.
-                assert np.sum(chance(below, bands, rows)) <= 1.01 * np.sum(
-                    chance(below, other_bands, other_rows)
-                )
+                assert np.sum(chance(below, bands, rows)) <= 1.01 * np.sum(chance(below, other_bands, other_rows))
                 break
 
 
@@ -46,9 +44,7 @@ def test_bands_follow_the_threshold() -> None:
 
 
 def test_recall_out_of_reach_says_what_can_be_reached() -> None:
-    with pytest.raises(
-        RecipeError, match=r"recall: 0\.99 at threshold 0\.1 .* with 16 permutations.*at most 0\.8147"
-    ):
+    with pytest.raises(RecipeError, match=r"recall: 0\.99 at threshold 0\.1 .* with 16 permutations.*at most 0\.8147"):
         choose_bands(0.1, 0.99, 16)
 
 
@@ -140,9 +136,7 @@ def test_order_of_documents_changes_no_pair_even_in_hot_buckets(
 def test_planted_pairs_at_the_threshold_are_found_as_often_as_promised(threshold: float) -> None:
     recall, num_pairs, num_shingles = 0.95, 1000, 120
     shared = round(2 * threshold * num_shingles / (1 + threshold))
-    pool = (
-        np.random.default_rng(3).integers(0, 2**63, (num_pairs, 2 * num_shingles - shared)).astype(np.uint64)
-    )
+    pool = np.random.default_rng(3).integers(0, 2**63, (num_pairs, 2 * num_shingles - shared)).astype(np.uint64)
     one, other = pool[:, :num_shingles], pool[:, -num_shingles:]
     hashes = np.sort(np.stack([one, other], axis=1), axis=2).ravel()
     signed = signatures(ShingleSets(np.arange(0, len(hashes) + 1, num_shingles), hashes))

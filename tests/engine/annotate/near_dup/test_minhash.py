@@ -12,9 +12,7 @@ from engine.text.words import ShingleSets
 
 def as_sets(*documents: list[int]) -> ShingleSets:
     offsets = np.cumsum([0, *map(len, documents)])
-    return ShingleSets(
-        offsets, np.array([h for document in documents for h in sorted(document)], dtype=np.uint64)
-    )
+    return ShingleSets(offsets, np.array([h for document in documents for h in sorted(document)], dtype=np.uint64))
 
 
 def datasketch_signature(shingles: list[int], num_permutations: int, seed: int) -> list[int]:

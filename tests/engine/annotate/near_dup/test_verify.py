@@ -56,7 +56,5 @@ def test_empty_sets_are_similar_to_nothing() -> None:
 
 @pytest.mark.parametrize("threshold", [0, -0.5, 1.0001, 0.12345, "many", float("nan"), float("inf")])
 def test_threshold_outside_ten_thousandths_is_an_error(threshold: float | str) -> None:
-    with pytest.raises(
-        RecipeError, match=rf"near_dup: threshold: got {threshold}\. Needed: above 0, at most 1"
-    ):
+    with pytest.raises(RecipeError, match=rf"near_dup: threshold: got {threshold}\. Needed: above 0, at most 1"):
         at_least(np.array([1]), np.array([1]), threshold)
