@@ -25,7 +25,7 @@ class Receipt(StrictModel):
         default_factory=dict, description="the configuration that was used, defaults included"
     )
     rows: int = Field(description="documents, pairs or spans, whatever a row of the artifact is")
-    seconds: float = Field(description="wall-clock seconds the step took")
+    seconds: float = Field(description="seconds of work; of work on shards, summed over the workers")
     details: dict[str, Any] = Field(default_factory=dict, description="counts a report wants, named with their unit")
     provender: str = Field(default=engine.__version__, description="version of the code")
 

@@ -184,13 +184,12 @@ def _run_wave(context: RunContext, state: Annotated, wave: list[StageRun]) -> No
     for run in wave:
         if hasattr(run.module, "train"):
             _train(context, run)
-    watch = Stopwatch()
-    made = _annotate_shards(context, state, wave)
+    seconds = _annotate_shards(context, state, wave)
     for run in wave:
         if run.is_corpus:
-            _combine(context, run)
-        elif made[run.prefix] or read_receipt(run.folder) is None:
-            write_receipt(run.folder, _receipt(run, run.part_digest, watch.seconds))
+            _combine(context, run, seconds.get(run.prefix, 0.0))
+        elif run.prefix in seconds or read_receipt(run.folder) is None:
+            write_receipt(run.folder, _receipt(run, run.part_digest, seconds.get(run.prefix, 0.0)))
             context.note(run.prefix, MADE, receipt=read_receipt(run.folder))
         else:
             context.note(run.prefix, FRESH, receipt=read_receipt(run.folder))
@@ -209,7 +208,7 @@ def _receipt(run: StageRun, digest: str, seconds: float, details: dict[str, Any]
         inputs={source.name: source.digest for source in run.state.sources} | run.state.input_digests(run.reads),
         config=run.config.model_dump(mode="json"),
         rows=sum(source.num_documents for source in run.state.sources),
-        seconds=seconds,
+        seconds=round(seconds, 3),
         details=details or {},
     )
 
@@ -224,12 +223,13 @@ class ShardTask:
     """(module name, config, folder of the parts, folder of the model)"""
 
 
-def _annotate_shards(context: RunContext, state: Annotated, wave: Sequence[StageRun]) -> dict[str, int]:
-    missing = {run.prefix: {shard.key + shard.source for shard in run.missing()} for run in wave}
+def _annotate_shards(context: RunContext, state: Annotated, wave: Sequence[StageRun]) -> dict[str, float]:
+    """Make the missing parts of a wave; return the seconds of work of every stage that had any, by prefix."""
+    missing = {run.prefix: {(shard.source, shard.key) for shard in run.missing()} for run in wave}
     tasks = []
     for source in state.sources:
         for shard in source.shards:
-            lacking = [run for run in wave if shard.key + shard.source in missing[run.prefix]]
+            lacking = [run for run in wave if (shard.source, shard.key) in missing[run.prefix]]
             if lacking:
                 stages = tuple((run.module.__name__, run.config, run.folder, run.model) for run in lacking)
                 tasks.append(ShardTask(shard, tuple(state.annotations), stages))
@@ -240,25 +240,27 @@ def _annotate_shards(context: RunContext, state: Annotated, wave: Sequence[Stage
         raise PlanEndsError(wave[0].prefix)
     in_processes = any(getattr(run.module, "HOLDS_GIL", False) and missing[run.prefix] for run in wave)
     jobs = workers_within(context.memory_bytes, context.jobs, [task.shard for task in tasks])
-    work(
-        " + ".join(run.prefix for run in wave if missing[run.prefix]) or "annotate",
-        annotate_shard,
-        tasks,
-        jobs,
-        in_processes,
-    )
-    return {prefix: len(shards) for prefix, shards in missing.items()}
+    names = " + ".join(run.prefix for run in wave if missing[run.prefix])
+    seconds: dict[str, float] = {}
+    for spent in work(names or "annotate", annotate_shard, tasks, jobs, in_processes):
+        for prefix, more in spent.items():
+            seconds[prefix] = round(seconds.get(prefix, 0.0) + more, 3)
+    return seconds
 
 
-def annotate_shard(task: ShardTask) -> None:
-    """Decode one shard once and write the part of every stage that lacks one."""
+def annotate_shard(task: ShardTask) -> dict[str, float]:
+    """Decode one shard once and write the part of every stage that lacks one; return the seconds each took."""
     view = ShardView(task.shard, task.annotations)
+    seconds = {}
     for module_name, config, folder, model in task.stages:
+        watch = Stopwatch()
         module = importlib.import_module(module_name)
         frame = module.annotate(view, config, model) if model is not None else module.annotate(view, config)
         if module.SCOPE == "shard":
             frame = _checked(frame, module, config)
         write_part(folder, task.shard, frame)
+        seconds[config.column_prefix] = watch.seconds
+    return seconds
 
 
 def _checked(frame: pl.DataFrame, module: ModuleType, config: StageConfig) -> pl.DataFrame:
@@ -268,7 +270,7 @@ def _checked(frame: pl.DataFrame, module: ModuleType, config: StageConfig) -> pl
     return frame.rename({name: prefixed(name, config) for name in wanted})
 
 
-def _combine(context: RunContext, run: StageRun) -> None:
+def _combine(context: RunContext, run: StageRun, part_seconds: float) -> None:
     folder = run.columns_folder
 
     def combine() -> None:
@@ -278,7 +280,7 @@ def _combine(context: RunContext, run: StageRun) -> None:
             for shard, frame in run.module.combine(corpus, run.config, temporary):
                 write_part(temporary, shard, _checked(frame, run.module, run.config))
             details = _details(temporary)
-            write_receipt(temporary, _receipt(run, run.corpus_digest, watch.seconds, details))
+            write_receipt(temporary, _receipt(run, run.corpus_digest, part_seconds + watch.seconds, details))
 
     context.ensure(run.prefix, folder, run.corpus_digest, combine, whole=run.columns_whole())
 

@@ -25,6 +25,7 @@ from engine.formats.workspace import DEFAULT_WORKSPACE, Workspace
 from engine.recipe import DataRecipe, load_recipe
 from engine.run import intake
 from engine.run.annotating import Annotated, annotate
+from engine.run.estimate import estimate
 from engine.run.memory import memory_ceiling
 from engine.run.mixing import build_mixtures
 from engine.run.selecting import select
@@ -181,6 +182,7 @@ def _plan(context: RunContext, stopped_at: str | None) -> dict[str, Any]:
         "jobs": context.jobs,
         "memory_bytes": context.memory_bytes,
         "steps": steps,
+        "estimate": estimate(context, steps),
     }
 
 

@@ -10,9 +10,7 @@ def show_run(result: dict[str, Any]) -> str:
     steps = [(step["name"], step["state"], _step_note(step)) for step in result["steps"]]
     parts = [table(("step", "state", ""), steps)]
     if result["dry_run"]:
-        ceiling = result["memory_bytes"] / (1 << 30)
-        parts.append(f"plan only, nothing was written; {result['jobs']} workers, memory ceiling {ceiling:.1f} GiB")
-        return "\n".join(parts)
+        return "\n".join([*parts, _plan_note(result)])
     parts.append(table(("source", "in", "kept", "held out", "dropped", "why"), _ledger_rows(result["ledger"])))
     for mixture in result["mixtures"]:
         parts.append(
@@ -85,6 +83,16 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     console.print(drawn)
     text = console.file.getvalue()  # type: ignore[attr-defined]
     return "\n".join(line.rstrip() for line in text.splitlines())
+
+
+def _plan_note(result: dict[str, Any]) -> str:
+    ahead = result["estimate"]
+    gib = {key: ahead[key] / (1 << 30) for key in ("disk_bytes", "free_disk_bytes")}
+    return (
+        f"plan only, nothing was written. Stale steps: about {ahead['seconds']:,.0f} s of work, "
+        f"{gib['disk_bytes']:.2f} GiB of disk ({gib['free_disk_bytes']:,.0f} free); "
+        f"{result['jobs']} workers, memory ceiling {result['memory_bytes'] / (1 << 30):.1f} GiB"
+    )
 
 
 def _step_note(step: dict[str, Any]) -> str:

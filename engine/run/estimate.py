@@ -1,0 +1,69 @@
+"""What a dry run says about the work ahead: time from what the same step took before, disk from what it leaves.
+
+Figures of this workspace, or where a step never ran in it, rates measured on two cores of a 3 GHz Xeon: good to a
+factor of two.
+"""
+
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from engine.formats.receipt import NAME, read_receipt
+from engine.recipe import Stage
+from engine.run.steps import STALE, RunContext
+
+MB_PER_SECOND = {
+    "source": 20.0,
+    "exact_dup": 500.0,
+    "near_dup": 20.0,
+    "heuristics": 20.0,
+    "quality": 8.0,
+    "contamination": 15.0,
+    "split": 200.0,
+    "selection": 200.0,
+    "tokenizer": 3.0,
+    "tokens": 3.0,
+    "mixture": 50.0,
+}
+DISK_BYTES_PER_TEXT_BYTE = {"source": 0.35, "near_dup": 0.25, "tokens": 0.6}
+"""Zstandard text, signatures of 1 KB a document, two bytes a token of about four bytes of text."""
+_FOLDERS = {
+    "mixture": "mixtures",
+    "split": "splits",
+    "selection": "selections",
+    "tokenizer": "tokenizers",
+    "tokens": "tokens",
+}
+
+
+def estimate(context: RunContext, steps: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """Return the seconds and disk bytes the stale steps will take, and the disk that is free."""
+    sizes = {source.config.name: _input_bytes(source, context.recipe.base) for source in context.recipe.sources}
+    seconds, disk = 0.0, 0.0
+    for step in steps:
+        if step["state"] == STALE:
+            kind, _, name = step["name"].partition(" ")
+            text_bytes = sizes[name] if kind == "source" else sum(sizes.values())
+            before = _seconds_before(context.workspace.root, kind, name)
+            seconds += before if before is not None else text_bytes / 1e6 / MB_PER_SECOND.get(kind, 20.0)
+            disk += text_bytes * DISK_BYTES_PER_TEXT_BYTE.get(kind, 0.01)
+    root = context.workspace.root.absolute()
+    existing = next(path for path in (root, *root.parents) if path.exists())
+    return {"seconds": round(seconds, 1), "disk_bytes": int(disk), "free_disk_bytes": shutil.disk_usage(existing).free}
+
+
+def _input_bytes(source: Stage, base: Path) -> int:
+    return sum(path.stat().st_size for path in source.module.files(source.config, base))
+
+
+def _seconds_before(root: Path, kind: str, name: str) -> float | None:
+    """Return what the newest receipt of the same step says, None where there is none."""
+    if kind == "source":
+        folder = root / "documents" / name
+    else:
+        folder = root / _FOLDERS.get(kind, f"annotations/{kind}")
+        folder = folder / name if kind == "mixture" else folder
+    receipts = sorted(folder.rglob(NAME), key=lambda path: path.stat().st_mtime) if folder.is_dir() else []
+    receipt = read_receipt(receipts[-1].parent) if receipts else None
+    return receipt.seconds if receipt is not None else None

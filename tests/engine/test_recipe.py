@@ -1,0 +1,113 @@
+"""A recipe is checked as a whole, and every mistake is reported at once."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.base.errors import RecipeError
+from engine.recipe import check_recipe
+
+Change = Callable[[dict[str, Any]], Any]
+
+
+def content() -> dict[str, Any]:
+    return {
+        "name": "web",
+        "seed": 7,
+        "sources": [
+            {"stage": "jsonl", "name": "good", "path": "good.jsonl"},
+            {"stage": "parquet", "name": "bad", "path": "bad.parquet", "columns": {"text": "body"}},
+        ],
+        "annotate": [
+            {"stage": "exact_dup"},
+            {"stage": "near_dup", "threshold": 0.8},
+            {"stage": "quality", "positive": ["good"], "negative": ["bad"]},
+            {"stage": "quality", "as": "edu_quality", "positive": ["bad"], "negative": ["good"]},
+            {"stage": "contamination"},
+        ],
+        "split": {"heldout": {"general": {"sources": ["good"], "max_bytes": 1000}}, "min_similarity": 0.5},
+        "filters": [{"reason": "poor", "keep": "edu_quality__score >= 0.5 AND quality__score > 0.1"}],
+        "guard": {"allow": {"bad": 0.9}},
+        "tokenizer": {"train": {"sources": ["good"], "vocab_size": 1000}},
+        "mixtures": {"mix": {"sources": ["bad"], "replay": {"share": 0.1, "sources": {"good": 2}}}},
+    }
+
+
+def mistakes(change: Change) -> list[str]:
+    spoilt = content()
+    change(spoilt)
+    with pytest.raises(RecipeError) as caught:
+        check_recipe(spoilt, Path("web.yaml"))
+    return str(caught.value).splitlines()
+
+
+def test_whole_recipe_is_accepted_and_resolved_with_its_defaults() -> None:
+    recipe = check_recipe(content(), Path("web.yaml"))
+    assert recipe.source_names == ["good", "bad"]
+    assert [stage.config.column_prefix for stage in recipe.annotate][2:4] == ["quality", "edu_quality"]
+    assert recipe.resolved()["guard"] == {
+        "max_source_loss": 0.5,
+        "max_cluster_documents": 10_000,
+        "allow": {"bad": 0.9},
+    }
+
+
+def test_near_dup_verifies_down_to_what_the_split_needs() -> None:
+    with_split = check_recipe(content(), Path("web.yaml"))
+    assert with_split.annotate[1].config.floor == 0.5
+    without = content()
+    del without["split"], without["annotate"][4]
+    assert check_recipe(without, Path("web.yaml")).annotate[1].config.floor is None
+
+
+def test_split_draws_with_the_recipe_seed_unless_it_has_its_own() -> None:
+    assert check_recipe(content(), Path("web.yaml")).split.seed == 7  # type: ignore[union-attr]
+    own = content()
+    own["split"]["seed"] = 3
+    assert check_recipe(own, Path("web.yaml")).split.seed == 3  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda r: r.update(sed=1), "web.yaml: sed: unknown key. Fix: did you mean 'seed'?"),
+        (lambda r: r["sources"][0].update(nme="x"), "sources[0].nme: unknown key"),
+        (lambda r: r["sources"][1].update(name="good"), "two sources are called 'good'"),
+        (
+            lambda r: r["annotate"][2].update(positive=["god"]),
+            "annotate[2].positive: no source 'god' (have: bad, good)",
+        ),
+        (lambda r: r["annotate"].pop(0), "annotate[0] (near_dup): no column written before it 'exact_dup__kept_id'"),
+        (lambda r: r["annotate"][3].pop("as"), "a second stage writes the columns quality__*"),
+        (lambda r: r.pop("split"), "it searches for held-out documents, but there is no split"),
+        (lambda r: r["filters"][0].update(keep="edu__score > 1"), "filters[0] (poor): no column 'edu__score'"),
+        (lambda r: r["filters"][0].update(keep="quality__score > "), "filters[0].keep"),
+        (lambda r: r["filters"][0].update(keep="quality__score"), "write a comparison"),
+        (lambda r: r["guard"]["allow"].update(god=1), "guard.allow: no source 'god'"),
+        (lambda r: r.pop("tokenizer"), "no tokenizer is named"),
+        (
+            lambda r: r["mixtures"]["mix"]["replay"].update(sources=["web"]),
+            "mixtures.mix.replay.sources: no source 'web'",
+        ),
+        (lambda r: r.update(sources=[]), "sources"),
+        (lambda r: r["annotate"].append("near_dup"), "annotate[5]: got 'near_dup'"),
+        (lambda r: r["annotate"].append({"stge": "near_dup"}), "annotate[5]: no key 'stage'"),
+    ],
+)
+def test_mistake_names_its_place_and_the_remedy(change: Change, message: str) -> None:
+    assert any(message in line for line in mistakes(change)), mistakes(change)
+
+
+def test_all_mistakes_come_at_once() -> None:
+    def spoil(recipe: dict[str, Any]) -> None:
+        recipe["sed"] = recipe.pop("seed")
+        recipe["sources"][0]["stage"] = "jsnol"
+        recipe["annotate"][1]["threshold"] = 1.4
+        recipe["filters"][0]["keep"] = "edu__score > 1"
+        recipe["mixtures"]["mix"]["row_tokens"] = 0
+
+    found = mistakes(spoil)
+    for part in ("sed", "jsnol", "annotate[1].threshold: got 1.4", "edu__score", "mixtures.mix.row_tokens"):
+        assert any(part in line for line in found), part
