@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 the user can mend it (usage errors too), 2 an audit, guard
 """
 
 import argparse
+import errno
 import inspect
 import json
 import os
@@ -21,6 +22,8 @@ from engine.base.errors import ProvenderError, closest, problem
 DEFAULT_WORKSPACE = "provender-workspace"
 ABOUT = "Turn raw text into a training mixture you can defend, and train on exactly that mixture."
 EXIT_USER, EXIT_BUG, EXIT_INTERRUPTED = 1, 3, 130
+MENDABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS}
+"""Errors of the file system that the user can do something about."""
 
 _RECIPE = argument("recipe", help="data recipe, a YAML file")
 _WHICH = argument("--recipe", help="recipe whose artifacts to look at (default: the one that ran last)", metavar="NAME")
@@ -28,7 +31,9 @@ _JOBS = argument(
     "--jobs", help="number of workers (default: one per processor); never changes a byte", type=int, metavar="N"
 )
 _MEMORY = argument(
-    "--memory", help="memory ceiling such as 4GB (default: half of the machine's or container's)", metavar="SIZE"
+    "--memory",
+    help="memory for shards that are worked on at once, such as 4GB (default: half of what there is)",
+    metavar="SIZE",
 )
 
 COMMANDS = (
@@ -280,6 +285,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
+        if error.errno not in MENDABLE:
+            return _bug()
         print(
             problem(
                 error.filename or "file system",
@@ -290,9 +297,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         return EXIT_USER
     except Exception:  # noqa: BLE001 - whatever else escapes is a bug, and says so
-        traceback.print_exc()
-        print("\nThis is a bug of provender, not of your data. Please report the lines above.", file=sys.stderr)
-        return EXIT_BUG
+        return _bug()
+
+
+def _bug() -> int:
+    traceback.print_exc()
+    print("\nThis is a bug of provender, not of your data. Please report the lines above.", file=sys.stderr)
+    return EXIT_BUG
 
 
 def _main(argv: Sequence[str] | None) -> int:

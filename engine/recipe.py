@@ -56,7 +56,7 @@ class _Frame(StrictModel):
     """The recipe as written, its parts still raw where their model depends on `stage`."""
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$", description="name of the recipe")
-    seed: int = Field(default=1, ge=0, description="seed of everything that is drawn")
+    seed: int = Field(default=1, ge=0, lt=1 << 63, description="seed of everything that is drawn and names no own seed")
     sources: list[dict[str, Any]] = Field(min_length=1, description="where documents come from")
     annotate: list[dict[str, Any]] = Field(default_factory=list, description="stages, in the order of work")
     split: SplitConfig | None = Field(default=None, description="held-out sets")
@@ -146,12 +146,12 @@ def check_recipe(content: dict[str, Any], path: Path) -> DataRecipe:
         name=frame.name,
         seed=frame.seed,
         sources=sources,
-        annotate=tuple(_with_floor(stage, frame.split) for stage in annotators),
+        annotate=tuple(_prepared(stage, frame) for stage in annotators),
         split=_with_seed(frame.split, frame.seed),
         filters=tuple(frame.filters),
         guard=frame.guard,
-        tokenizer=frame.tokenizer,
-        mixtures=dict(frame.mixtures),
+        tokenizer=_seeded_tokenizer(frame.tokenizer, frame.seed),
+        mixtures={name: _with_seed(mixture, frame.seed) for name, mixture in frame.mixtures.items()},
     )
 
 
@@ -186,11 +186,22 @@ def _with_floor(stage: Stage, split: SplitConfig | None) -> Stage:
     )
 
 
-def _with_seed(split: SplitConfig | None, seed: int) -> SplitConfig | None:
-    # The split draws with the recipe's seed unless it names its own.
-    if split is None or "seed" in split.model_fields_set:
-        return split
-    return split.model_copy(update={"seed": seed})
+def _prepared(stage: Stage, frame: _Frame) -> Stage:
+    stage = _with_floor(stage, frame.split)
+    return Stage(stage.module, _with_seed(stage.config, frame.seed))
+
+
+def _with_seed(part: Any, seed: int) -> Any:
+    # What draws, draws with the recipe's seed unless it names its own.
+    if part is None or "seed" not in type(part).model_fields or "seed" in part.model_fields_set:
+        return part
+    return part.model_copy(update={"seed": seed})
+
+
+def _seeded_tokenizer(tokenizer: TokenizerConfig | None, seed: int) -> TokenizerConfig | None:
+    if tokenizer is None or tokenizer.train is None:
+        return tokenizer
+    return tokenizer.model_copy(update={"train": _with_seed(tokenizer.train, seed)})
 
 
 def _check_names(place: str, content: dict[str, Any]) -> list[str]:
@@ -206,7 +217,8 @@ def _check_names(place: str, content: dict[str, Any]) -> list[str]:
     ]
     guard = content.get("guard")
     allowed = guard.get("allow") if isinstance(guard, dict) else None
-    found += [unknown(f"{place}: guard.allow", "source", name, names) for name in allowed or () if name not in names]
+    allowed = allowed if isinstance(allowed, dict) else {}
+    found += [unknown(f"{place}: guard.allow", "source", str(name), names) for name in allowed if name not in names]
     if content.get("mixtures") and content.get("tokenizer") is None:
         fix = "add tokenizer: {train: {sources: [...]}}"
         found.append(
@@ -246,19 +258,47 @@ def _check_columns(place: str, content: dict[str, Any], annotators: tuple[Stage,
             finding = "it searches for held-out documents, but there is no split"
             found.append(problem(where, finding, fix="add a split: section"))
         written |= {prefixed(name, stage.config): column.dtype for name, column in stage.module.ADDS.items()}
+    del written["text"]  # stages read it, conditions cannot
     split = _lenient(SplitConfig, content.get("split"))
     if split is not None:
         reads = split_columns(split)
         found += [unknown(f"{place}: split", "column", name, written) for name in reads if name not in written]
+        if split.where is not None and set(reads) <= set(written):
+            found += _checked_filter(f"{place}: split.where", Filter(reason="where", keep=split.where), written)
+        found += _check_order(place, annotators, set(reads))
     filters = content.get("filters")
     for position, item in enumerate(filters if isinstance(filters, list) else []):
         rule = _lenient(Filter, item)
-        try:
-            if rule is not None:
-                check_filter(f"{place}: filters[{position}]", rule, written)
-        except RecipeError as error:
-            found.append(str(error))
+        if rule is not None:
+            found += _checked_filter(f"{place}: filters[{position}]", rule, written)
     return found
+
+
+def _checked_filter(place: str, rule: Filter, written: dict[str, Any]) -> list[str]:
+    try:
+        check_filter(place, rule, written)
+    except RecipeError as error:
+        return [str(error)]
+    return []
+
+
+def _check_order(place: str, annotators: tuple[Stage, ...], split_reads: set[str]) -> list[str]:
+    """Report a split that waits for a stage that waits for the split."""
+    behind: set[str] = set()
+    for stage in annotators:
+        reads = set(stage_reads(stage.module, stage.config))
+        if "split" in getattr(stage.module, "NEEDS", ()) or reads & behind:
+            behind |= {prefixed(name, stage.config) for name in stage.module.ADDS}
+    circular = sorted(split_reads & behind)
+    if not circular:
+        return []
+    return [
+        problem(
+            f"{place}: split",
+            f"it reads {circular[0]}, which can only be made after the split",
+            "columns made before it",
+        )
+    ]
 
 
 def _lenient(model: type[Part], value: Any) -> Part | None:

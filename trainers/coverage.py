@@ -11,6 +11,9 @@ from engine.base.errors import AuditError, problem, unknown
 from engine.formats.manifest import Mixture, open_mixture
 from engine.formats.workspace import Workspace
 
+MIN_PLANTED_RECALL = 0.95
+"""Share of planted copies a search must have found for its silence to mean something."""
+
 
 def require_coverage(
     sets: Sequence[str], mixture: Mixture, ancestors: Sequence[Mapping[str, Any]], workspace: Workspace
@@ -49,4 +52,8 @@ def _uncovered(sets: Sequence[str], mixture: Mixture, place: str) -> list[str]:
             searched = held_out[name].searched_documents
             found = f"{searched:,} of its {manifest.documents:,} documents were searched for '{name}'"
             messages.append(problem(place, found, "all of them, replay included", "run the data recipe again"))
+        elif (recall := held_out[name].planted_recall) is not None and recall < MIN_PLANTED_RECALL:
+            found = f"the search for '{name}' found {recall:.1%} of its planted copies"
+            fix = "look at coverage.parquet of the contamination stage"
+            messages.append(problem(place, found, f"at least {MIN_PLANTED_RECALL:.0%}", fix))
     return messages

@@ -23,6 +23,10 @@ class Bar:
         self.note = ""
         self._lock = threading.Lock()
         self._started = self._last_line = time.monotonic()
+        self._announcement = threading.Timer(QUIET_SECONDS, self._announce)
+        self._announcement.daemon = True
+        if not _display.shows_bars:
+            self._announcement.start()
 
     def advance(self, amount: int = 1, note: str = "") -> None:
         """Report `amount` more units done; `note` is shown beside the bar (a loss, a count)."""
@@ -43,13 +47,13 @@ class Bar:
         note = f", {self.note}" if self.note else ""
         return f"{self.what}: {self.done:,}{of} {self.unit}, {now - self._started:,.0f} s{left}{note}"
 
+    def _announce(self) -> None:
+        if not self.done:
+            print(f"{self.what} ...", file=sys.stderr, flush=True)
+
     def close(self) -> None:
-        """Say that it is done, where it took long enough for anybody to wonder."""
-        now = time.monotonic()
-        if not _display.shows_bars and now - self._started >= QUIET_SECONDS:
-            note = f", {self.note}" if self.note else ""
-            count = f"{self.done:,} {self.unit}, " if self.done else ""
-            print(f"{self.what}: done, {count}{now - self._started:,.1f} s{note}", file=sys.stderr, flush=True)
+        """Stop saying anything; whoever did the work says what came of it."""
+        self._announcement.cancel()
 
 
 class _Display:
@@ -122,8 +126,8 @@ def progress(what: str, total: int | None = None, unit: str = "") -> Iterator[Ba
     _display.open(bar)
     try:
         yield bar
-        bar.close()
     finally:
+        bar.close()
         _display.close(bar)
 
 

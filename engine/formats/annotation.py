@@ -2,7 +2,7 @@
 
 annotations/<stage or its `as`>/<config digest>/
     <source>/<shard key>.parquet               SCOPE "shard": the columns; SCOPE "corpus": the stored shard part
-    <source>/receipt.json
+    receipt.json
     _corpus/<inputs digest>/
         <source>/<shard key>.parquet           SCOPE "corpus": the columns
         *.parquet                              pairs, hits, frequencies: whatever the stage leaves
@@ -85,8 +85,6 @@ class ShardView:
 
     shard: Shard
     annotations: tuple[Annotation, ...] = ()
-    fresh: dict[str, pl.DataFrame] = field(default_factory=dict)
-    """Columns made in this very pass, by column prefix."""
 
     @cached_property
     def text(self) -> pa.ChunkedArray:
@@ -100,10 +98,7 @@ class ShardView:
 
     def columns(self, names: Sequence[str]) -> pl.DataFrame:
         """Core and annotation columns, one row per document."""
-        made = {name: frame.get_column(name) for frame in self.fresh.values() for name in frame.columns}
-        stored = [name for name in names if name not in made]
-        frame = read_columns(self.shard, stored, self.annotations) if stored else pl.DataFrame()
-        return frame.with_columns([made[name] for name in names if name in made]).select(names)
+        return read_columns(self.shard, names, self.annotations)
 
 
 @dataclass(frozen=True)

@@ -63,6 +63,8 @@ class HeldOutSet(StrictModel):
     bytes: int
     searched_documents: int = Field(description="documents of the mixture searched for passages of it, replay included")
     contaminated_documents: int = Field(description="documents dropped for holding a passage of it, over all sources")
+    matchable_documents: int | None = Field(default=None, description="its documents that a search can find at all")
+    planted_recall: float | None = Field(default=None, description="share of planted copies the search found, 0 to 1")
 
 
 class Manifest(StrictModel):

@@ -60,6 +60,14 @@ def write_version(workspace: Workspace, plan: MixturePlan, inputs: MixtureInputs
     return open_mixture(workspace, f"{plan.name}@v{number}")
 
 
+def find_version(
+    workspace: Workspace, plan: MixturePlan, inputs: MixtureInputs, schedule: ScheduleMeta
+) -> Mixture | None:
+    """Return the version that has this content already, None where there is none; nothing is written."""
+    digest = _manifest(plan, inputs, schedule).digest
+    return next((v for v in mixture_versions(workspace, plan.name) if v.manifest.digest == digest), None)
+
+
 def content_digest(manifest: Manifest, documents: str) -> str:
     """Digest of a version's content; `documents` is the digest of its documents and their order."""
     return digest_json({"manifest": manifest.model_dump(mode="json", exclude=_NOT_CONTENT), "documents": documents})

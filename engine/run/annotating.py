@@ -18,7 +18,7 @@ from typing import Any
 import polars as pl
 
 from engine.base.atomic import atomic_folder, read_json
-from engine.base.hashing import digest_json, short
+from engine.base.hashing import digest_file, digest_json, short
 from engine.base.stage import StageConfig, prefixed, stage_reads
 from engine.formats.annotation import Annotation, Corpus, ShardView, part_path, write_part
 from engine.formats.columns import CORE
@@ -288,7 +288,9 @@ def _combine(context: RunContext, run: StageRun, part_seconds: float) -> None:
 def _train(context: RunContext, run: StageRun) -> None:
     named = [name for key in ("positive", "negative", "sources") for name in getattr(run.config, key, None) or ()]
     sources = [s for s in run.state.sources if not named or s.name in named]
-    identity = run.identity(run.full_config(), run.reads) | {"documents": [[s.name, s.digest] for s in sources]}
+    part_config = getattr(run.module, "part_config", None)
+    config = part_config(run.config) if part_config is not None else run.full_config()
+    identity = run.identity(config, run.reads) | {"documents": [[s.name, s.digest] for s in sources]}
     digest = digest_json(identity)
     folder = context.workspace.model(digest)
 
@@ -347,5 +349,6 @@ def _make_split(context: RunContext, state: Annotated) -> None:
 
     context.ensure(SPLIT, folder, digest, make)
     state.split = Split(folder, digest)
-    state.digests[SPLIT] = digest
+    # What follows depends on what is held out, not on how it came to be.
+    state.digests[SPLIT] = digest_json([digest_file(folder / name) for name in ("heldout.parquet", "groups.parquet")])
     state.artifacts[SPLIT] = folder

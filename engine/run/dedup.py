@@ -3,7 +3,7 @@
 The same stages as in a recipe (exact_dup, near_dup) over one source per input file, in a workspace that is thrown away.
 
 OUT/
-    survivors/<input>.parquet   the kept rows with all their columns
+    survivors/<source>-<input>.parquet   the kept rows with all their columns
     removed.parquet             id, file, row, kept_id, reason, similarity
     pairs.parquet               id, other_id, similarity: every verified pair at or above the threshold
     report.json                 counts, seconds, throughput, the recipe this amounts to
@@ -18,8 +18,8 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from engine.base.atomic import atomic_file, write_json
-from engine.base.errors import RecipeError, problem
+from engine.base.atomic import TEMPORARY_PREFIX, atomic_file, atomic_folder, write_json
+from engine.base.errors import InputError, RecipeError, problem
 from engine.formats.documents import SourceDocuments
 from engine.formats.parquet import write_parquet
 from engine.formats.workspace import Workspace
@@ -63,16 +63,18 @@ def dedup(
         RecipeError, InputError: a file, column or setting is not what it has to be.
     """
     folder = Path(out)
-    if (folder / "report.json").exists():
-        raise RecipeError(
-            problem(folder, "it holds a result already", "an empty or new folder", "choose another --out")
-        )
+    if folder.exists() and any(not path.name.startswith(TEMPORARY_PREFIX) for path in folder.iterdir()):
+        raise RecipeError(problem(folder, "it is not empty", "an empty or new folder", "choose another --out"))
     watch = Stopwatch()
-    files = [(Path(path), False) for path in inputs] + [(Path(path), True) for path in against]
+    # By path, so that the order of the arguments decides nothing.
+    files = sorted({(Path(path), False) for path in inputs} | {(Path(path), True) for path in against})
     recipe = _recipe(files, text, id, {"threshold": threshold, "ngram_words": ngram_words})
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".tmp-", dir=folder) as scratch:
-        checked = check_recipe(recipe, Path.cwd() / "dedup.yaml")
+    checked = check_recipe(recipe, Path.cwd() / "dedup.yaml")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        tempfile.TemporaryDirectory(prefix=TEMPORARY_PREFIX, dir=folder.parent) as scratch,
+        atomic_folder(folder) as temporary,
+    ):
         context = RunContext(checked, Workspace(Path(scratch)), number_of_jobs(jobs), memory_ceiling(memory))
         state = annotate(context, take_in_sources(context))
         decisions = _decisions(state, [path for path, _ in files], id)
@@ -80,13 +82,12 @@ def dedup(
         pairs = _pairs(state, decisions, threshold)
         for source, (path, is_old) in zip(state.sources, files, strict=True):
             if not is_old:
-                _write_survivors(
-                    source, decisions, folder / "survivors" / f"{source.name}-{path.name.split('.')[0]}.parquet"
-                )
-    write_parquet(folder / "removed.parquet", removed)
-    write_parquet(folder / "pairs.parquet", pairs)
-    report = _report(decisions, removed, pairs, recipe, watch.seconds)
-    write_json(folder / "report.json", report)
+                name = f"{source.name}-{path.name.split('.')[0]}.parquet"
+                _write_survivors(source, decisions, temporary / "survivors" / name)
+        write_parquet(temporary / "removed.parquet", removed)
+        write_parquet(temporary / "pairs.parquet", pairs)
+        report = _report(decisions, removed, pairs, recipe, watch.seconds)
+        write_json(temporary / "report.json", report)
     return {"out": str(folder), **report}
 
 
@@ -131,13 +132,20 @@ def _decisions(state: Annotated, files: list[Path], own_id: str | None) -> pl.Da
         label = _own_ids(source, own_id) if own_id is not None else None
         frames.append(frame.with_columns(id=label if label is not None else _uuid_text(frame["doc_id"])))
     frame = pl.concat(frames)
+    if not frame["id"].is_unique().all():
+        twice = ", ".join(frame.filter(pl.col("id").is_duplicated())["id"].unique(maintain_order=True).head(3))
+        raise InputError(problem(f"--id {own_id}", f"ids stand twice in these files: {twice}", "ids that differ"))
     reason = (
         pl.when(pl.col("exact_dup__kept_id").is_not_null())
         .then(pl.lit("exact_duplicate"))
         .when(pl.col("near_dup__kept_id").is_not_null())
         .then(pl.lit("near_duplicate"))
     )
-    similarity = pl.when(pl.col("exact_dup__kept_id").is_not_null()).then(1.0).otherwise(pl.col("near_dup__similarity"))
+    # The representative of an exact duplicate may itself have gone for a near-duplicate: then that similarity is meant.
+    near = frame.select("doc_id", representative_similarity="near_dup__similarity")
+    frame = frame.join(near, left_on="exact_dup__kept_id", right_on="doc_id", how="left", maintain_order="left")
+    of_exact = pl.col("representative_similarity").fill_null(1.0)
+    similarity = pl.when(pl.col("exact_dup__kept_id").is_not_null()).then(of_exact).otherwise("near_dup__similarity")
     frame = frame.with_columns(kept_doc_id=final_survivors(frame), reason=reason, similarity=similarity)
     return frame.join(
         frame.select("doc_id", kept_id="id"),

@@ -17,7 +17,7 @@ def require_sane_removal(
 ) -> None:
     """Raise AuditError with examples where a source lost more than the recipe allows, or a cluster is too large.
 
-    Loss: share of the source's documents that were dropped for any reason but the row being unreadable or without text.
+    Loss: share of the source's documents that were dropped for any reason but having no text.
     """
     wrong = [*losses_over_limit(ledger, guard)]
     if largest_cluster > guard.max_cluster_documents:

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from engine.formats.manifest import HeldOutSet, Mixture, mixture_versions
+from engine.base.progress import progress
+from engine.formats.manifest import HeldOutSet, Mixture
 from engine.formats.parquet import read_parquet
 from engine.formats.receipt import read_receipt
 from engine.formats.schedule import open_schedule
@@ -12,7 +13,7 @@ from engine.formats.selection import Selection
 from engine.formats.token_store import TokenStore
 from engine.formats.tokenizer import Tokenizer
 from engine.mixture.build import MixturePlan, plan_mixture
-from engine.mixture.write import MixtureInputs, write_version
+from engine.mixture.write import MixtureInputs, find_version, write_version
 from engine.pack.schedule import ScheduleConfig, schedule_digest, write_schedule
 from engine.run.annotating import Annotated
 from engine.run.steps import FRESH, MADE, STALE, PlanEndsError, RunContext
@@ -52,22 +53,21 @@ def _build(context: RunContext, plan: MixturePlan, inputs: MixtureInputs, store:
     folder = context.workspace.schedule(digest)
     receipt = read_receipt(folder)
     is_scheduled = receipt is not None and receipt.digest == digest
-    versions = mixture_versions(context.workspace, plan.name)
-    if context.dry_run:
-        version = next((v for v in versions if v.manifest.schedule == digest), None)
-        if not is_scheduled or version is None:
-            context.note(step, STALE, "no version with these documents in this order")
-            raise PlanEndsError(step)
+    known = find_version(context.workspace, plan, inputs, open_schedule(folder).meta) if is_scheduled else None
+    if known is not None:
         context.note(step, FRESH, receipt=receipt)
-        return version
-    schedule = (
-        open_schedule(folder)
-        if is_scheduled
-        else write_schedule(folder, plan.documents, store, shape, plan.documents_digest)
-    )
-    mixture = write_version(context.workspace, plan, inputs, schedule.meta)
-    is_known = mixture.manifest.digest in {version.manifest.digest for version in versions}
-    context.note(step, FRESH if is_scheduled and is_known else MADE, receipt=read_receipt(folder))
+        return known
+    if context.dry_run:
+        context.note(step, STALE, "no version with these documents in this order")
+        raise PlanEndsError(step)
+    with progress(step):
+        schedule = (
+            open_schedule(folder)
+            if is_scheduled
+            else write_schedule(folder, plan.documents, store, shape, plan.documents_digest)
+        )
+        mixture = write_version(context.workspace, plan, inputs, schedule.meta)
+    context.note(step, MADE, receipt=read_receipt(folder))
     return mixture
 
 
@@ -81,21 +81,26 @@ def _candidates(context: RunContext, state: Annotated, selection: Selection, sto
 
 
 def _held_out(state: Annotated, plan: MixturePlan) -> list[HeldOutSet]:
-    """The held-out sets that every document of the mixture was searched for; none without a contamination stage."""
+    """The held-out sets the documents of the mixture were searched for; none without a contamination stage."""
     searches = [a for a in state.annotations if a.stage == "contamination"]
     if state.split is None or not searches:
         return []
     sheet = read_parquet(state.artifacts[searches[-1].prefix] / "coverage.parquet")
-    contaminated = dict(sheet.select("set", "contaminated_documents").iter_rows())
+    coverage = {row["set"]: row for row in sheet.iter_rows(named=True)}
+    # Searched: every document with text outside the held-out groups (engine.annotate.contamination).
+    with_text = state.corpus(jobs=1).all_columns(["doc_id", "text_digest"]).filter(pl.col("text_digest").is_not_null())
+    searched = with_text.join(state.split.groups(), on="doc_id", how="anti")
+    searched_documents = plan.documents.join(searched, on="doc_id", how="semi").height
     sets = state.split.heldout().group_by("set").agg(pl.len().alias("documents"), pl.col("num_bytes").sum()).sort("set")
     return [
         HeldOutSet(
             set=name,
             documents=documents,
             bytes=num_bytes,
-            # Every row with text was searched, and a mixture holds nothing else.
-            searched_documents=plan.documents.height,
-            contaminated_documents=contaminated.get(name, 0),
+            searched_documents=searched_documents,
+            contaminated_documents=coverage[name]["contaminated_documents"],
+            matchable_documents=coverage[name]["matchable_items"],
+            planted_recall=coverage[name]["planted_recall"],
         )
         for name, documents, num_bytes in sets.iter_rows()
     ]

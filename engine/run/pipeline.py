@@ -18,7 +18,7 @@ from engine.formats.documents import SourceDocuments
 from engine.formats.manifest import Mixture
 from engine.formats.receipt import read_receipt
 from engine.formats.selection import Selection
-from engine.formats.state import AnnotationState, RecipeState, write_state
+from engine.formats.state import AnnotationState, RecipeState, read_state, write_state
 from engine.formats.token_store import TokenStore
 from engine.formats.tokenizer import Tokenizer
 from engine.formats.workspace import DEFAULT_WORKSPACE, Workspace
@@ -28,7 +28,7 @@ from engine.run.annotating import Annotated, annotate
 from engine.run.estimate import estimate
 from engine.run.memory import memory_ceiling
 from engine.run.mixing import build_mixtures
-from engine.run.selecting import select
+from engine.run.selecting import guard, select
 from engine.run.steps import FRESH, MADE, STALE, PlanEndsError, RunContext
 from engine.run.tokens import token_store_of, tokenizer_of
 from engine.run.workers import number_of_jobs
@@ -62,15 +62,21 @@ def run(
         sources = take_in_sources(context)
         state = annotate(context, sources)
         selection = select(context, state)
-        tokenizer, store, built = None, None, []
+        tokenizer: Tokenizer | None = None
+        store: TokenStore | None = None
+        built: list[Mixture] = []
+        if not dry_run:
+            # Before anything may stop the run, so that sql, sample and explain show what it stopped at.
+            write_state(context.workspace, recipe_state(context, state, selection, tokenizer, store, built))
+        guard(context, state, selection)
         if chosen:
             tokenizer = tokenizer_of(context, state, selection)
             store = token_store_of(context, state, selection, tokenizer)
             built = build_mixtures(context, state, selection, tokenizer, store, chosen)
     except PlanEndsError as end:
-        return _plan(context, str(end))
+        return _plan(context, chosen, str(end))
     if dry_run:
-        return _plan(context, None)
+        return _plan(context, chosen, None)
     write_state(context.workspace, recipe_state(context, state, selection, tokenizer, store, built))
     return _result(context, selection, built)
 
@@ -85,7 +91,9 @@ def tokenizer_train(
             problem(context.recipe.path.name, "it trains no tokenizer", fix="add tokenizer: {train: {sources: [...]}}")
         )
     state = annotate(context, take_in_sources(context))
-    tokenizer = tokenizer_of(context, state, select(context, state))
+    selection = select(context, state)
+    guard(context, state, selection)
+    tokenizer = tokenizer_of(context, state, selection)
     return {"folder": str(tokenizer.folder), **tokenizer.meta.model_dump()}
 
 
@@ -95,7 +103,9 @@ def take_in_sources(context: RunContext) -> tuple[SourceDocuments, ...]:
     stale = None
     for source in context.recipe.sources:
         name = f"source {source.config.name}"
-        documents = intake.current(source.config, source.module, context.recipe.base, context.workspace)
+        documents = intake.current(
+            source.config, source.module, context.recipe.base, context.workspace, may_write=not context.dry_run
+        )
         if documents is not None:
             context.note(name, FRESH, receipt=read_receipt(documents.folder))
         elif context.dry_run:
@@ -142,8 +152,16 @@ def recipe_state(
         selection=relative(selection.folder),
         tokenizer=tokenizer.meta.digest if tokenizer is not None else None,
         token_store=relative(store.folder) if store is not None else None,
-        mixtures={mixture.manifest.name: mixture.reference for mixture in built},
+        mixtures=_current_mixtures(context, built),
     )
+
+
+def _current_mixtures(context: RunContext, built: Sequence[Mixture]) -> dict[str, str]:
+    """The mixtures just built, and of the recipe's others what earlier runs of it built."""
+    path = context.workspace.state(context.recipe.name)
+    before = read_state(context.workspace, context.recipe.name) if path.is_file() else None
+    kept = {name: r for name, r in (before.mixtures if before else {}).items() if name in context.recipe.mixtures}
+    return kept | {mixture.manifest.name: mixture.reference for mixture in built}
 
 
 def _context(
@@ -163,18 +181,16 @@ def _chosen_mixtures(recipe: DataRecipe, names: Sequence[str] | None) -> list[st
     return list(recipe.mixtures) if names is None else list(names)
 
 
-def _plan(context: RunContext, stopped_at: str | None) -> dict[str, Any]:
+def _plan(context: RunContext, mixtures: Sequence[str], stopped_at: str | None) -> dict[str, Any]:
     known = {step.name for step in context.steps}
     steps = [step.model_dump() for step in context.steps]
     if stopped_at is not None:
         following = [s.config.column_prefix for s in context.recipe.annotate]
         following += ["split"] if context.recipe.split else []
         following += ["selection"]
-        following += (
-            ["tokenizer", "tokens", *(f"mixture {name}" for name in context.recipe.mixtures)]
-            if context.recipe.mixtures
-            else []
-        )
+        trains = context.recipe.tokenizer is not None and context.recipe.tokenizer.train is not None
+        if mixtures:
+            following += [*(["tokenizer"] if trains else []), "tokens", *(f"mixture {name}" for name in mixtures)]
         steps += [{"name": n, "state": STALE, "why": f"follows {stopped_at}"} for n in following if n not in known]
     return {
         "recipe": context.recipe.name,

@@ -12,9 +12,10 @@ import polars as pl
 from engine.base.atomic import atomic_folder, write_json
 from engine.base.hashing import digest_json
 from engine.formats.annotation import part_path, read_columns, write_part
-from engine.formats.documents import Shard
+from engine.formats.documents import Shard, SourceDocuments
+from engine.formats.ledger import SCHEMA as LEDGER
 from engine.formats.parquet import write_parquet
-from engine.formats.receipt import Receipt, write_receipt
+from engine.formats.receipt import Receipt, read_receipt, write_receipt
 from engine.formats.selection import Selection
 from engine.run.annotating import Annotated
 from engine.run.guard import require_sane_removal
@@ -25,11 +26,12 @@ from engine.select.decide import CORE_READS, HELD_OUT_COLUMN, Rule, decide, ledg
 
 VERSION = 1
 EXAMPLES = 3
-CLUSTER_COLUMNS = ("near_dup__cluster_documents", "exact_dup__group_documents")
+CLUSTER_COLUMNS = {"near_dup": "cluster_documents", "exact_dup": "group_documents"}
+"""Stage -> its column of how many documents resemble each other."""
 
 
 def select(context: RunContext, state: Annotated) -> Selection:
-    """Make or re-use the selection; raises AuditError where the ledger does not balance or the guard stops it."""
+    """Make or re-use the selection; raises AuditError where the ledger does not balance. The guard comes after it."""
     rules = selection_rules(context, state)
     reads = sorted({name for rule in rules for name in rule_columns(rule)} & state.columns())
     identity = {
@@ -43,11 +45,17 @@ def select(context: RunContext, state: Annotated) -> Selection:
     folder = context.workspace.selection(digest)
     shards = [shard for source in state.sources for shard in source.shards]
     whole = all(part_path(folder, shard).is_file() for shard in shards)
-    receipt = context.ensure("selection", folder, digest, lambda: _make(context, state, rules, identity, digest), whole)
-    selection = Selection(folder, digest)
+    context.ensure("selection", folder, digest, lambda: _make(context, state, rules, identity, digest), whole)
+    return Selection(folder, digest)
+
+
+def guard(context: RunContext, state: Annotated, selection: Selection) -> None:
+    """Raise AuditError, with examples, where more would go than the recipe allows."""
+    receipt = read_receipt(selection.folder)
+    assert receipt is not None
     largest = receipt.details["largest_cluster_documents"]
+    shards = [shard for source in state.sources for shard in source.shards]
     require_sane_removal(selection.ledger(), largest, context.recipe.guard, lambda: _examples(selection, shards))
-    return selection
 
 
 def selection_rules(context: RunContext, state: Annotated) -> list[Rule]:
@@ -74,7 +82,9 @@ def _make(
     shards = [shard for source in state.sources for shard in source.shards]
     with atomic_folder(folder) as temporary:
         parts = work("selection", lambda shard: _decide(state, rules, shard, temporary), shards, context.jobs)
-        write_parquet(temporary / "ledger.parquet", require_balance([rows for rows, _ in parts], "selection"))
+        outcomes = [rows.filter(pl.col("outcome") != "in") for rows, _ in parts]
+        ledger = require_balance([*outcomes, *(_came_in(source) for source in state.sources)], "selection")
+        write_parquet(temporary / "ledger.parquet", ledger)
         write_json(temporary / "selection.json", identity)
         receipt = Receipt(
             made_by=f"selection/{VERSION}",
@@ -87,9 +97,16 @@ def _make(
         write_receipt(temporary, receipt)
 
 
+def _came_in(source: SourceDocuments) -> pl.DataFrame:
+    """What the intake counted: the other side of the balance, which no later step can change."""
+    num_bytes = sum(shard.num_bytes for shard in source.shards)
+    row = ("selection", source.name, "in", None, source.num_documents, num_bytes, None)
+    return pl.DataFrame([row], schema=LEDGER, orient="row")
+
+
 def _decide(state: Annotated, rules: Sequence[Rule], shard: Shard, folder: Path) -> tuple[pl.DataFrame, int]:
     """Write the decisions of one shard; return its ledger rows and the size of the largest cluster it is part of."""
-    clusters = [name for name in CLUSTER_COLUMNS if name in state.columns()]
+    clusters = [f"{a.prefix}__{CLUSTER_COLUMNS[a.stage]}" for a in state.annotations if a.stage in CLUSTER_COLUMNS]
     reads = {"doc_id", "num_bytes", *CORE_READS, *clusters, *(name for rule in rules for name in rule_columns(rule))}
     frame = read_columns(shard, sorted(reads), state.annotations)
     if state.split is not None:

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Sequence
 from io import StringIO
 from typing import Any
 
+from engine.base.terminal import one_line
+
 
 def show_run(result: dict[str, Any]) -> str:
     """Return the steps, the ledger per source and the mixtures; for a dry run only the plan."""
@@ -71,6 +73,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Return a plain table that wraps its cells to the terminal's width; numbers to the right."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     rows = list(rows)
     drawn = Table(box=None, pad_edge=False, header_style="bold")
@@ -78,7 +81,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
         numeric = bool(rows) and all(row[position].replace(",", "").isdigit() for row in rows)
         drawn.add_column(name, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
-        drawn.add_row(*row)
+        drawn.add_row(*(Text(one_line(cell)) for cell in row))
     console = Console(file=StringIO(), width=Console().width, highlight=False)
     console.print(drawn)
     text = console.file.getvalue()  # type: ignore[attr-defined]

@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import Field
 
-from engine.base.progress import say
+from engine.base.progress import progress, say
 from engine.base.stage import StrictModel
 from engine.formats.receipt import Receipt, read_receipt
 from engine.formats.workspace import Workspace
@@ -70,7 +70,8 @@ class RunContext:
         if self.dry_run:
             self.note(name, STALE, "no result for this input and config")
             raise PlanEndsError(name)
-        work()
+        with progress(name):
+            work()
         receipt = read_receipt(folder)
         if receipt is None or receipt.digest != digest:
             raise ValueError(f"{name}: the step left no receipt for {digest} in {folder}")

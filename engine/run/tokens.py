@@ -7,15 +7,16 @@ from pathlib import Path
 
 import polars as pl
 
-from engine.base.atomic import atomic_folder
+from engine.base.atomic import atomic_folder, read_json, write_json
 from engine.base.errors import RecipeError, problem
-from engine.base.hashing import digest_bytes, digest_json
+from engine.base.hashing import digest_bytes, digest_json, short
+from engine.base.progress import progress
 from engine.formats.base_model import find_model
 from engine.formats.documents import Shard, SourceDocuments
 from engine.formats.receipt import Receipt, read_receipt, write_receipt
 from engine.formats.selection import KEPT, Selection
 from engine.formats.token_store import TokenStore, open_token_store
-from engine.formats.tokenizer import FILES, META, Tokenizer, load_tokenizer
+from engine.formats.tokenizer import FILES, META, Tokenizer, TokenizerMeta, load_tokenizer
 from engine.pack.render import RenderConfig
 from engine.pack.tokenise import build_token_store, token_store_digest
 from engine.pack.tokenizer import TokenizerTraining, sample_texts, train_tokenizer
@@ -38,17 +39,9 @@ def tokenizer_of(context: RunContext, state: Annotated, selection: Selection) ->
         model = find_model(context.workspace, config.model)
         return load_tokenizer(context.workspace.tokenizer(model.tokenizer))
     assert config.path is not None
-    return _copied(context, context.recipe.base / config.path)
-
-
-def _copied(context: RunContext, path: Path) -> Tokenizer:
-    # Into the workspace, so that a mixture keeps its tokenizer whatever becomes of the folder.
-    found = load_tokenizer(path)
-    folder = context.workspace.tokenizer(found.meta.digest)
-    if not (folder / META).is_file() and not context.dry_run:
-        with atomic_folder(folder) as temporary:
-            for name in (META, FILES[found.meta.kind]):
-                shutil.copyfile(path / name, temporary / name)
+    found = load_tokenizer(context.recipe.base / config.path)
+    if not context.dry_run:
+        _stored(context, found.folder, found.meta)
     return found
 
 
@@ -63,32 +56,37 @@ def _trained(context: RunContext, state: Annotated, selection: Selection) -> Tok
         "documents": kept_digest(chosen, selection),
     }
     digest = digest_json(identity)
-    for folder in sorted((context.workspace.root / "tokenizers").glob("*")):
-        receipt = read_receipt(folder)
-        if receipt is not None and receipt.digest == digest:
-            context.note("tokenizer", FRESH, receipt=receipt)
-            return load_tokenizer(folder)
+    # A tokenizer is named by its content, so what it was trained on leads to it through a small file beside it.
+    pointer = context.workspace.root / "tokenizers" / f"trained-{short(digest)}.json"
+    if pointer.is_file():
+        folder = context.workspace.tokenizer(read_json(pointer)["tokenizer"])
+        context.note("tokenizer", FRESH, receipt=read_receipt(folder))
+        return load_tokenizer(folder)
     if context.dry_run:
         context.note("tokenizer", STALE, "not trained on these documents yet")
         raise PlanEndsError("tokenizer")
     watch = Stopwatch()
-    parent = context.workspace.root / "tokenizers"
-    parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=".tmp-", dir=parent))
-    try:
+    with tempfile.TemporaryDirectory() as scratch, progress("tokenizer"):
         texts = training_texts(chosen, selection, config.train)
-        meta = train_tokenizer(texts, config.train, temporary)
-        receipt = Receipt(
-            made_by=f"tokenizer/{VERSION}", digest=digest, config=identity, rows=len(texts), seconds=watch.seconds
-        )
-        write_receipt(temporary, receipt)
-        folder = context.workspace.tokenizer(meta.digest)
-        shutil.rmtree(folder, ignore_errors=True)
-        temporary.replace(folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        meta = train_tokenizer(texts, config.train, Path(scratch))
+        folder = _stored(context, Path(scratch), meta)
+    receipt = Receipt(
+        made_by=f"tokenizer/{VERSION}", digest=digest, config=identity, rows=len(texts), seconds=watch.seconds
+    )
+    write_receipt(folder, receipt)
+    write_json(pointer, {"tokenizer": meta.digest, "trained_on": identity})
     context.note("tokenizer", MADE, receipt=receipt)
     return load_tokenizer(folder)
+
+
+def _stored(context: RunContext, path: Path, meta: TokenizerMeta) -> Path:
+    """Copy a tokenizer into the workspace, where a mixture keeps it whatever becomes of the original."""
+    folder = context.workspace.tokenizer(meta.digest)
+    if not (folder / META).is_file():
+        with atomic_folder(folder) as temporary:
+            for name in (META, FILES[meta.kind]):
+                shutil.copyfile(path / name, temporary / name)
+    return folder
 
 
 def token_store_of(context: RunContext, state: Annotated, selection: Selection, tokenizer: Tokenizer) -> TokenStore:

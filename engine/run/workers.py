@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Executor, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from typing import TypeVar
@@ -54,5 +55,7 @@ def work(
 def _executor(jobs: int, in_processes: bool) -> Executor:
     if in_processes:
         # Spawned, not forked: Polars and numba hold threads that do not survive a fork.
-        return ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"))
+        # Ctrl-C is for the parent to answer: it stops the pool, and says so once.
+        context = multiprocessing.get_context("spawn")
+        return ProcessPoolExecutor(jobs, context, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN))
     return ThreadPoolExecutor(jobs)

@@ -56,7 +56,7 @@ class Config(StrictModel):
         default=(), description="columns whose equal values join documents; url_host works"
     )
     where: str | None = Field(default=None, description="SQL condition on documents that may stand in a set")
-    seed: int = Field(default=1, ge=0, description="seed of the order in which groups are taken")
+    seed: int = Field(default=1, ge=0, lt=1 << 63, description="seed of the order in which groups are taken")
 
     @field_validator("where")
     @classmethod

@@ -53,7 +53,7 @@ class Config(StageConfig):
     min_fraction: float = Field(default=0.5, gt=0, le=1, description="fraction of an item's n-grams that contaminates")
     min_item_words: int = Field(default=5, ge=1, description="words below which an item is not searched for")
     planted_items: int = Field(default=50, ge=1, description="items per set whose copies are planted to measure recall")
-    seed: int = Field(default=1, ge=0, description="seed of what is planted where")
+    seed: int = Field(default=1, ge=0, lt=1 << 63, description="seed of what is planted where")
 
 
 def part_config(config: Config) -> dict[str, object]:

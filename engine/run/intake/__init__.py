@@ -70,17 +70,20 @@ def take_in(
     return found
 
 
-def current(config: SourceConfig, module: ModuleType, base: Path, workspace: Workspace) -> SourceDocuments | None:
+def current(
+    config: SourceConfig, module: ModuleType, base: Path, workspace: Workspace, may_write: bool = True
+) -> SourceDocuments | None:
     """Return the documents of a source where they are taken in and not stale, else None.
 
-    Only files whose size or time of change is new are read. Raises InputError where files are missing.
+    Only files whose size or time of change is new are read, and remembered where `may_write`. Raises InputError where
+    files are missing.
     """
     if not any((workspace.root / "documents" / config.name).glob("*/receipt.json")):
         module.files(config, base)
         return None
     inputs = _inputs(config, module, base, workspace, jobs=1)
     found = _finished(workspace.documents(config.name, inputs.digest), config, module, inputs)
-    if found is not None:
+    if found is not None and may_write:
         remember(workspace, config, inputs)
     return found
 

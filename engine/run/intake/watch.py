@@ -112,7 +112,8 @@ def _stamp(path: Path) -> Stamp:
         raise InputError(
             problem(path, f"cannot be read ({error.strerror})", fix="run again when it is whole")
         ) from error
-    return status.st_size, status.st_mtime_ns
+    # A copy may keep the time of change of its original; the time its inode changed is its own.
+    return status.st_size, max(status.st_mtime_ns, status.st_ctime_ns)
 
 
 def _digest(path: Path) -> str:

@@ -385,12 +385,6 @@ def test_a_file_that_changes_while_it_is_read_is_noticed(tmp_path: Path, monkeyp
 # What is read again
 
 
-def settle(folder: Path) -> None:
-    """Let the files look as if they had been written a while ago."""
-    for path in folder.glob("*.jsonl"):
-        os.utime(path, ns=(0, path.stat().st_mtime_ns - 10 * watch.SETTLED_NANOSECONDS))
-
-
 def test_taken_in_once_it_is_current_until_the_content_changes(tmp_path: Path) -> None:
     write(tmp_path / "a.jsonl", [{"text": "one"}])
     config, workspace = jsonl.Config(name="web", path="*.jsonl"), Workspace(tmp_path / "ws")
@@ -406,7 +400,7 @@ def test_taken_in_once_it_is_current_until_the_content_changes(tmp_path: Path) -
 
 def test_unchanged_files_are_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path / "a.jsonl", [{"text": "one"}])
-    settle(tmp_path)
+    monkeypatch.setattr(watch, "SETTLED_NANOSECONDS", 0)
     config, workspace = jsonl.Config(name="web", path="*.jsonl"), Workspace(tmp_path / "ws")
     source = take_in(config, jsonl, tmp_path, workspace, 1)
     digested: list[Path] = []
