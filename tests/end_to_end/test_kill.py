@@ -67,3 +67,21 @@ def test_killed_five_times_it_ends_with_the_same_digests_and_losses(small_corpus
     assert killed >= 3, f"only {killed} of 5 kills came before the end"
     assert outcome(small_corpus, "killed") == whole
     assert len(whole["losses"]) == 24
+
+
+def test_interrupt_ends_with_one_line_and_the_run_goes_on(small_corpus: Path) -> None:
+    options = ["run", str(small_corpus / "recipe.yaml"), "--workspace", str(small_corpus / "ws")]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "engine.cli", *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    time.sleep(1.5)
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    assert "interrupted; the same command goes on" in err
+    assert provender(*options) is not None
