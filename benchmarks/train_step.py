@@ -18,9 +18,7 @@ from trainers.train import train
 STEPS = 30
 DATA: dict[str, Any] = {
     "name": "bench",
-    "sources": [
-        {"stage": "python_env", "name": "docs", "kind": "docstrings", "packages": "stdlib", "max_bytes": 1_500_000}
-    ],
+    "sources": [{"stage": "python_env", "name": "docs", "kind": "docstrings", "packages": "stdlib"}],
     "annotate": [{"stage": "exact_dup"}],
     "guard": {"max_source_loss": 1.0},
     "tokenizer": {"train": {"sources": ["docs"], "vocab_size": 4096}},
