@@ -1,7 +1,7 @@
 """What a dry run says about the work ahead: time from what the same step took before, disk from what it leaves.
 
-Figures of this workspace, or where a step never ran in it, rates measured on two cores of a 3 GHz Xeon: good to a
-factor of two.
+Figures of this workspace where the step ran in it before. Else rough rates: those of near_dup, heuristics, quality and
+contamination lie within what was measured on two shared cores, the others are guesses; they only give an order.
 """
 
 import shutil

@@ -1,9 +1,8 @@
 """The compiled loops behind `engine.text.words`, and the two steps every hash of this project is made of.
 
-Measured on one core of a 3 GHz Xeon with 20 MB of Python source: 390 MB/s to split, 550 MB/s to make sets of
-5-grams. Kernels run without the GIL, so callers split their work over threads. Compiled code is cached beside
-the source; numba looks only at the file of the function itself, so clear `__pycache__` after changing what
-another file inlines.
+How fast they are is measured by benchmarks/near_dup.py. Kernels run without the GIL, so callers split their work over
+threads. Compiled code is cached beside the source; numba looks only at the file of the function itself, so clear
+`__pycache__` after changing what another file inlines.
 """
 
 from collections.abc import Callable

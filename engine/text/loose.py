@@ -24,9 +24,8 @@ from functools import cache
 import numpy as np
 import pyarrow as pa
 
-from engine.text.kernels import split
 from engine.text.unicode_tables import EXPANDS, KIND_SHIFT, LETTER, SEPARATOR, SOLO, UnicodeTables, unicode_tables
-from engine.text.words import Words, _buffers
+from engine.text.words import Words, split_by_tables
 
 IGNORED_RANGES = (
     (0x00AD, 0x00AD),  # soft hyphen
@@ -50,24 +49,12 @@ def split_loose(texts: pa.Array | pa.ChunkedArray, with_positions: bool = False)
     Positions, where asked for, are bytes of the text as it is. Raises TypeError unless `texts` is of type string or
     large_string.
     """
-    parts = [_buffers(chunk) for chunk in (texts.chunks if isinstance(texts, pa.ChunkedArray) else [texts])]
-    most_words = 1 + sum(int((text_ends - begins + 1).sum() // 2) for _, begins, text_ends in parts)
-    offsets = np.zeros(len(texts) + 1, dtype=np.int64)
-    hashes = np.empty(most_words, dtype=np.uint64)
-    starts, ends = (np.empty(most_words if with_positions else 0, dtype=np.int64) for _ in range(2))
-    tables = loose_tables()
-    document = 0
-    for data, begins, text_ends in parts:
-        split(
-            data, begins, text_ends, tables.entries, tables.expansions, tables.ascii_folded,
-            offsets[document:], hashes, starts, ends, with_positions,
-        )  # fmt: skip
-        document += len(begins)
+    words = split_by_tables(texts, loose_tables(), with_positions)
     # Ignored characters with separators around them leave words without letters.
-    is_word = hashes[: offsets[-1]] != _EMPTY_WORD
+    is_word = words.hashes != _EMPTY_WORD
     kept_before = np.concatenate([[0], np.cumsum(is_word)])
-    places = [values[: offsets[-1]][is_word] for values in (starts, ends)] if with_positions else [None, None]
-    return Words(kept_before[offsets], hashes[: offsets[-1]][is_word], *places)
+    places = [None if values is None else values[is_word] for values in (words.starts, words.ends)]
+    return Words(kept_before[words.offsets], words.hashes[is_word], *places)
 
 
 @cache
