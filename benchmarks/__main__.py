@@ -1,12 +1,23 @@
-"""Run all benchmarks, or those named, and write the table: `python -m benchmarks [near_dup train_step]`."""
+"""Run all benchmarks, or those named, and write the table: `python -m benchmarks [near_dup train_step] [--quick]`."""
 
+import argparse
 import importlib
-import sys
+from pathlib import Path
 
 from benchmarks.harness import write_table
 
 ALL = ("near_dup", "train_step")
 
-for name in sys.argv[1:] or ALL:
-    importlib.import_module(f"benchmarks.{name}").main()
-write_table()
+parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(ALL)} (default: all)")
+parser.add_argument("--quick", action="store_true", help="near_dup on small inputs; its results are not recorded")
+parser.add_argument("--corpus", type=Path, help="near_dup: folder with the system corpus (made if it is empty)")
+options = parser.parse_args()
+for name in options.names or ALL:
+    module = importlib.import_module(f"benchmarks.{name}")
+    if name == "near_dup":
+        module.main(quick=options.quick, corpus=options.corpus)
+    else:
+        module.main()
+if not options.quick:
+    write_table()

@@ -10,9 +10,10 @@ import resource
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 FOLDER = Path(__file__).parent
 RESULTS = FOLDER / "results"
@@ -21,15 +22,19 @@ LIBRARIES = ("numpy", "numba", "polars", "pyarrow", "duckdb", "datasketch", "tor
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table: a figure, its unit, and what was checked while it was measured."""
+    """One line of the table: a figure, its unit, and what was checked while it was measured.
+
+    Without a value the line says in `correctness` why there is none. `details` are further columns of the table.
+    """
 
     name: str
-    value: float
+    value: float | None
     unit: str
     includes: str
     correctness: str
     low: float | None = None
     high: float | None = None
+    details: dict[str, float | int | str] = field(default_factory=dict)
 
 
 def rate(
@@ -50,9 +55,19 @@ def peak_memory_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def record(what: str, about: str, rows: list[Row]) -> None:
-    """Write results/<what>.json and print the rows."""
-    RESULTS.mkdir(exist_ok=True)
+def record(
+    what: str,
+    about: str,
+    rows: list[Row],
+    folder: Path = RESULTS,
+    versions: dict[str, str] | None = None,
+    own_memory: bool = True,
+) -> None:
+    """Write <folder>/<what>.json and print the rows.
+
+    versions: of what runs outside this environment; own_memory: whether the work was done by this process.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
     content = {
         "what": what,
         "about": about,
@@ -62,14 +77,15 @@ def record(what: str, about: str, rows: list[Row]) -> None:
             "cores": len(os.sched_getaffinity(0)),
             "python": platform.python_version(),
         },
-        "versions": {name: version(name) for name in LIBRARIES},
-        "peak_memory_mb": round(peak_memory_mb()),
+        "versions": {name: version(name) for name in LIBRARIES} | (versions or {}),
+        "peak_memory_mb": round(peak_memory_mb()) if own_memory else None,
         "rows": [asdict(row) for row in rows],
     }
-    (RESULTS / f"{what}.json").write_text(json.dumps(content, indent=2) + "\n")
+    (folder / f"{what}.json").write_text(json.dumps(content, indent=2) + "\n")
     for row in rows:
         spread = f" ({row.low:,.1f}-{row.high:,.1f})" if row.low is not None and row.high is not None else ""
-        print(f"{what}: {row.name}: {row.value:,.1f} {row.unit}{spread}; {row.correctness}")
+        details = "".join(f"; {name} {_cell(value)}" for name, value in row.details.items())
+        print(f"{what}: {row.name}: {_figure(row.value, row.unit)}{spread}{details}; {row.correctness}")
 
 
 def write_table() -> None:
@@ -81,15 +97,35 @@ def write_table() -> None:
     for path in sorted(RESULTS.glob("*.json")):
         content = json.loads(path.read_text())
         machine, memory = content["machine"], content["peak_memory_mb"]
-        where = f"{machine['processor']}, {machine['cores']} cores, peak memory {memory:,} MB"
+        where = f"{machine['processor']}, {machine['cores']} cores"
+        where += f", peak memory {memory:,} MB" if memory is not None else ""
         lines += [f"## {content['what']}", "", content["about"], "", f"{content['date']}, {where}.", ""]
-        lines += ["| what | figure | spread | the time includes | correctness |", "|---|---|---|---|---|"]
-        for row in content["rows"]:
-            spread = f"{row['low']:,.1f}-{row['high']:,.1f}" if row["low"] is not None else ""
-            cells = (row["name"], f"{row['value']:,.1f} {row['unit']}", spread, row["includes"], row["correctness"])
-            lines.append(f"| {' | '.join(cells)} |")
-        lines.append("")
+        lines += [*_table(content["rows"]), ""]
     (FOLDER / "README.md").write_text("\n".join(lines))
+
+
+def _table(rows: list[dict[str, Any]]) -> list[str]:
+    """Return the lines of one table; the details that any row has stand between the spread and what is included."""
+    extra = list(dict.fromkeys(name for row in rows for name in row.get("details", {})))
+    head = ["what", "figure", "spread", *extra, "the time includes", "correctness"]
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    for row in rows:
+        spread = f"{row['low']:,.1f}-{row['high']:,.1f}" if row["low"] is not None else ""
+        more = [_cell(row.get("details", {}).get(name, "")) for name in extra]
+        cells = (row["name"], _figure(row["value"], row["unit"]), spread, *more, row["includes"], row["correctness"])
+        lines.append(f"| {' | '.join(cell.replace('|', ' ') for cell in cells)} |")
+    return lines
+
+
+def _figure(value: float | None, unit: str) -> str:
+    return f"{value:,.1f} {unit}" if value is not None else "-"
+
+
+def _cell(value: float | int | str) -> str:
+    if isinstance(value, str):
+        return value
+    # Shares down to a tenth of a per mille: 0.99 and 0.9999 are not the same.
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4f}" if value <= 1 else f"{value:,.1f}"
 
 
 def _processor() -> str:

@@ -1,31 +1,48 @@
-"""Digests: 128-bit BLAKE2b of bytes, texts, configurations and files.
+"""Digests: the first 128 bits of BLAKE3 of bytes, texts, configurations and files.
 
-A cryptographic hash, so that equal digests may be taken as equal content even for text written by an adversary;
-about 1 GB/s a core. Source: RFC 7693. Digests of structures go through canonical JSON, so key order and
-formatting never change them.
+A cryptographic hash, so that equal digests may be taken as equal content even for text written by an adversary; on one
+core 2.5 GB/s for source files of 11 KB on average, 0.3 GB/s for texts of 300 bytes. Source: O'Connor, Aumasson, Neves,
+Wilcox-O'Hearn, "BLAKE3: one function, fast everywhere" (2020). Digests of structures go through canonical JSON, so key
+order and formatting never change them.
 """
 
-import hashlib
 import json
 from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
 
+from blake3 import blake3
+
+HASH = "blake3"
 DIGEST_BYTES = 16
 _READ_BYTES = 1 << 20
 
 
 def digest_bytes(data: bytes) -> bytes:
     """Return the 16-byte digest of `data`."""
-    return hashlib.blake2b(data, digest_size=DIGEST_BYTES).digest()
+    return blake3(data).digest(length=DIGEST_BYTES)
+
+
+def digests_of(data: bytes | memoryview, bounds: Iterable[int]) -> bytes:
+    """Return the 16-byte digests of data[bounds[0]:bounds[1]], data[bounds[1]:bounds[2]], ..., one after the other."""
+    view, found = memoryview(data), list[bytes]()
+    # One state that is reset costs less than one state a slice.
+    state = blake3()
+    update, digest, reset = state.update, state.digest, state.reset
+    for start, end in pairwise(bounds):
+        update(view[start:end])
+        found.append(digest(length=DIGEST_BYTES))
+        reset()
+    return b"".join(found)
 
 
 def digest_parts(parts: Iterable[bytes]) -> bytes:
     """Return the 16-byte digest of a sequence of byte strings; ('ab', 'c') and ('a', 'bc') differ."""
-    state = hashlib.blake2b(digest_size=DIGEST_BYTES)
+    state = blake3()
     for part in parts:
         state.update(len(part).to_bytes(8, "little"))
         state.update(part)
-    return state.digest()
+    return state.digest(length=DIGEST_BYTES)
 
 
 def digest_json(value: object) -> str:
@@ -36,11 +53,11 @@ def digest_json(value: object) -> str:
 
 def digest_file(path: Path) -> str:
     """Return the 32-character hex digest of a file's content."""
-    state = hashlib.blake2b(digest_size=DIGEST_BYTES)
+    state = blake3()
     with path.open("rb") as file:
         while chunk := file.read(_READ_BYTES):
             state.update(chunk)
-    return state.hexdigest()
+    return state.hexdigest(length=DIGEST_BYTES)
 
 
 def short(digest: str) -> str:

@@ -15,7 +15,7 @@ CORE = {
     "date": Column(pl.String, "date as the source states it, ISO 8601 where it can be"),
     "language": Column(pl.String, "language as the source states it, BCP 47 where it can be"),
     "domain": Column(pl.String, "domain as the source states it"),
-    "text_digest": Column(pl.Binary, "128-bit BLAKE2b of the UTF-8 text; null where there is no text"),
+    "text_digest": Column(pl.Binary, "128-bit BLAKE3 of the UTF-8 text; null where there is no text"),
     "num_bytes": Column(pl.Int64, "bytes of the UTF-8 text, 0 where there is none"),
     "num_chars": Column(pl.Int64, "characters (code points) of the text, 0 where there is none"),
     "read_problem": Column(pl.String, "why the row could not be read (a drop reason), else null"),

@@ -24,7 +24,16 @@ from functools import cache
 import numpy as np
 import pyarrow as pa
 
-from engine.text.unicode_tables import EXPANDS, KIND_SHIFT, LETTER, SEPARATOR, SOLO, UnicodeTables, unicode_tables
+from engine.text.unicode_tables import (
+    FOLDS,
+    KIND_SHIFT,
+    LETTER,
+    SEPARATOR,
+    SOLO,
+    UnicodeTables,
+    folding_rows,
+    unicode_tables,
+)
 from engine.text.words import Words, split_by_tables
 
 IGNORED_RANGES = (
@@ -39,8 +48,6 @@ IGNORED_RANGES = (
 """Inclusive ranges of the format characters (category Cf) that layout alone needs."""
 
 _MOST_LETTERS = 3
-_EMPTY_WORD = np.uint64(0)
-"""What a word without letters hashes to; a real word does so once in 2**64."""
 
 
 def split_loose(texts: pa.Array | pa.ChunkedArray, with_positions: bool = False) -> Words:
@@ -49,12 +56,7 @@ def split_loose(texts: pa.Array | pa.ChunkedArray, with_positions: bool = False)
     Positions, where asked for, are bytes of the text as it is. Raises TypeError unless `texts` is of type string or
     large_string.
     """
-    words = split_by_tables(texts, loose_tables(), with_positions)
-    # Ignored characters with separators around them leave words without letters.
-    is_word = words.hashes != _EMPTY_WORD
-    kept_before = np.concatenate([[0], np.cumsum(is_word)])
-    places = [None if values is None else values[is_word] for values in (words.starts, words.ends)]
-    return Words(kept_before[words.offsets], words.hashes[is_word], *places)
+    return split_by_tables(texts, loose_tables(), with_positions)
 
 
 @cache
@@ -62,22 +64,23 @@ def loose_tables() -> UnicodeTables:
     """Return the tables that make `kernels.split` split loosely (made once a process, about 0.1 s)."""
     strict = unicode_tables()
     entries = strict.entries.copy()
-    kinds = np.where(strict.entries & EXPANDS, LETTER, strict.entries >> KIND_SHIFT)
+    kinds = strict.entries >> KIND_SHIFT & 3
     in_words = np.flatnonzero(kinds != SEPARATOR).tolist()
     # One pass normalises all characters: none of them reacts with the line feeds between them.
     characters = "\n".join(map(chr, in_words)).casefold()
     plain = unicodedata.normalize("NFKD", characters).casefold().split("\n")
     is_letter = ((kinds == LETTER) | (kinds == SOLO)).tolist()
-    rows: list[list[int]] = [[0] * _MOST_LETTERS]
+    rows = {"": 0}
     for code_point, letters in zip(in_words, plain, strict=True):
         if letters == chr(code_point) and is_letter[code_point]:
             continue
-        kept = [int(strict.entries[ord(letter)]) for letter in letters if is_letter[ord(letter)]]
-        if len(kept) == 1:
-            entries[code_point] = kept[0]
-        elif len(kept) <= _MOST_LETTERS:
-            entries[code_point] = EXPANDS | (len(rows) if kept else 0)
-            rows += [kept + [0] * (_MOST_LETTERS - len(kept))] if kept else []
+        kept = "".join(letter for letter in letters if is_letter[ord(letter)])
+        if len(kept) > _MOST_LETTERS:
+            kept = strict.fold(code_point)[1]
+        if kept == chr(code_point):
+            continue
+        kind = int(kinds[ord(kept)]) if len(kept) == 1 else LETTER
+        entries[code_point] = FOLDS | kind << KIND_SHIFT | rows.setdefault(kept, len(rows))
     for first, last in IGNORED_RANGES:
-        entries[first : last + 1] = EXPANDS
-    return UnicodeTables(entries, np.array(rows, dtype=np.uint32), strict.ascii_folded)
+        entries[first : last + 1] = FOLDS | LETTER << KIND_SHIFT
+    return UnicodeTables(entries, folding_rows(rows))

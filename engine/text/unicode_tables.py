@@ -7,6 +7,7 @@ Sources: UnicodeData.txt (General_Category) and CaseFolding.txt (statuses C and 
 """
 
 import unicodedata
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -22,8 +23,9 @@ SEPARATOR, LETTER, SOLO, MARK = 0, 1, 2, 3
 """Classes: not part of a word; letter or number of a run; one that is a word by itself; mark (M*)."""
 
 KIND_SHIFT = 24
-EXPANDS = 1 << 31
+FOLDS = 1 << 31
 LOW_BITS = (1 << KIND_SHIFT) - 1
+ROW_BYTES = 16
 
 SOLO_RANGES = (
     (0x0E00, 0x0EFF),  # Thai, Lao
@@ -50,18 +52,40 @@ SOLO_RANGES = (
 
 @dataclass(frozen=True, eq=False)
 class UnicodeTables:
-    """The tables as the kernels read them.
+    """The tables as the kernels read them. ASCII they fold by arithmetic: all tables must agree on it.
 
-    entries: uint32, one per code point: class << 24 | folded code point; 0 separates. Where EXPANDS is set,
-    the low 24 bits are a row of `expansions` instead.
-    expansions: uint32, one row per code point that folds to two or three: their entries, filled up with 0.
-    The first is a LETTER and none is SOLO, so a boundary never lies inside one source character.
-    ascii_folded: uint8, one per byte: the folded byte where an ASCII letter or digit, else 0.
+    entries: uint32, one per code point: class << 24 | code point; 0 separates. Where FOLDS is set, the class is that of
+    what it folds to (LETTER where that is not one character), and the low 24 bits are a row of `foldings` instead.
+    foldings: uint8[rows, ROW_BYTES]: up to three characters in UTF-8, zeros behind them, in the last byte their length.
+    Raises ValueError unless ASCII letters and digits alone are in words, folded to lower case.
     """
 
     entries: NDArray[np.uint32]
-    expansions: NDArray[np.uint32]
-    ascii_folded: NDArray[np.uint8]
+    foldings: NDArray[np.uint8]
+
+    def __post_init__(self) -> None:
+        """Check ASCII."""
+        for code_point in range(128):
+            character = chr(code_point)
+            expected = (LETTER, character.lower()) if character.isalnum() else (SEPARATOR, "")
+            if self.fold(code_point) != expected:
+                raise ValueError(f"entries: got {self.fold(code_point)} for {character!r}. Needed: {expected}.")
+
+    def fold(self, code_point: int) -> tuple[int, str]:
+        """Return (class, what it folds to, empty where it separates) of a code point."""
+        entry = int(self.entries[code_point])
+        kind = entry >> KIND_SHIFT & 3
+        if not entry & FOLDS:
+            return kind, chr(code_point) if kind != SEPARATOR else ""
+        row = self.foldings[entry & LOW_BITS]
+        return kind, row[: row[-1]].tobytes().decode()
+
+
+def folding_rows(foldings: Iterable[str]) -> NDArray[np.uint8]:
+    """Return rows as `UnicodeTables.foldings` has them."""
+    encoded = [folding.encode() for folding in foldings]
+    rows = b"".join(folding.ljust(ROW_BYTES - 1, b"\0") + bytes([len(folding)]) for folding in encoded)
+    return np.frombuffer(rows, dtype=np.uint8).reshape(-1, ROW_BYTES)
 
 
 def generate() -> dict[str, NDArray[np.uint32]]:
@@ -103,15 +127,14 @@ def unicode_tables() -> UnicodeTables:
         folded_from, folded_to = shipped["folded_from"], shipped["folded_to"]
     classes = np.repeat(values, np.diff(starts, append=np.uint32(NUM_CODE_POINTS)))
     code_points = np.arange(NUM_CODE_POINTS, dtype=np.uint32)
-    as_entries = np.where(classes == SEPARATOR, 0, classes << KIND_SHIFT | code_points)
-    folded_entries = np.where(folded_to == 0, 0, as_entries[folded_to])
-    many = folded_to[:, 1] != 0
-    entries = as_entries.astype(np.uint32)
-    entries[folded_from[~many]] = folded_entries[~many, 0]
-    entries[folded_from[many]] = EXPANDS | np.arange(many.sum(), dtype=np.uint32)
-    ascii_folded = np.zeros(256, dtype=np.uint8)
-    ascii_folded[:128] = entries[:128] & LOW_BITS
-    return UnicodeTables(entries, folded_entries[many].astype(np.uint32), ascii_folded)
+    entries = np.where(classes == SEPARATOR, 0, classes << KIND_SHIFT | code_points).astype(np.uint32)
+    foldings: list[str] = []
+    for code_point, folded_code_points in zip(folded_from.tolist(), folded_to.tolist(), strict=True):
+        kept = [folded for folded in folded_code_points if classes[folded] != SEPARATOR]
+        kind = LETTER if len(kept) > 1 else classes[kept[0]] if kept else SEPARATOR
+        entries[code_point] = FOLDS | kind << KIND_SHIFT | len(foldings) if kept else 0
+        foldings.append("".join(map(chr, kept)))
+    return UnicodeTables(entries, folding_rows(foldings))
 
 
 if __name__ == "__main__":

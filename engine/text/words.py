@@ -13,11 +13,13 @@ Hashes are the same on every machine, in every version. All arithmetic is modulo
     absorb(h, v) = g ^ (g >> 32)  with  g = (h ^ v) * 0xFF51AFD7ED558CCD
     finish(h)    = MurmurHash3's 64-bit finaliser: h ^= h >> 33; h *= 0xFF51AFD7ED558CCD; h ^= h >> 33;
                    h *= 0xC4CEB9FE1A85EC53; h ^= h >> 33
-    word hash    = finish(absorb(... absorb(absorb(0, c1), c2) ..., cn)), c1..cn the code points of the folded
+    word hash    = finish(absorb(... absorb(absorb(0, b1), b2) ..., bn)), b1..bn the UTF-8 bytes of the folded
+                   word, eight at a time as little-endian integers, the last filled up with zero bytes
     word n-gram hash  = the same over the hashes of its n words, in their order
 
-`absorb` is a bijection in either argument, so the hashes of two different words or n-grams meet with a
-probability of about 2**-64. They are not meant to resist an adversary.
+No word holds a zero byte, so different words have different b1..bn. `absorb` is a bijection in either argument, so the
+hashes of two different words or n-grams meet with a probability of about 2**-64. They are not meant to resist an
+adversary.
 """
 
 from dataclasses import dataclass
@@ -27,7 +29,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from engine.text.kernels import ngrams, shingles, split
+from engine.text.shingling import ngrams, shingles
+from engine.text.splitting import split
 from engine.text.unicode_tables import UnicodeTables, unicode_tables
 
 
@@ -62,32 +65,43 @@ class ShingleSets:
     hashes: NDArray[np.uint64]
 
 
-def split_words(texts: pa.Array | pa.ChunkedArray, with_positions: bool = False) -> Words:
+def split_words(
+    texts: pa.Array | pa.ChunkedArray, with_positions: bool = False, chosen: NDArray[np.bool_] | None = None
+) -> Words:
     """Return the words of each text; a null text has none.
 
-    Reads the Arrow buffers in place. Raises TypeError unless `texts` is of type string or large_string.
+    chosen: bool[num_documents]; a text that is not chosen has no words and is not read. Reads the Arrow buffers in
+    place. Raises TypeError unless `texts` is of type string or large_string.
     """
-    return split_by_tables(texts, unicode_tables(), with_positions)
+    return split_by_tables(texts, unicode_tables(), with_positions, chosen)
 
 
-def split_by_tables(texts: pa.Array | pa.ChunkedArray, tables: UnicodeTables, with_positions: bool) -> Words:
+def split_by_tables(
+    texts: pa.Array | pa.ChunkedArray,
+    tables: UnicodeTables,
+    with_positions: bool,
+    chosen: NDArray[np.bool_] | None = None,
+) -> Words:
     """Return the words that other tables make of the texts; else as `split_words`."""
-    parts = [_buffers(chunk) for chunk in (texts.chunks if isinstance(texts, pa.ChunkedArray) else [texts])]
-    # Two words need a byte between them, or three bytes for a word that needs none. One more is the word
-    # never closed.
-    most_words = 1 + sum(int((text_ends - begins + 1).sum() // 2) for _, begins, text_ends in parts)
+    if chosen is not None and chosen.shape != (len(texts),):
+        raise ValueError(f"chosen: got {chosen.shape[0]} values. Needed: one for each of {len(texts)} texts.")
+    parts = []
+    document = 0
+    for chunk in texts.chunks if isinstance(texts, pa.ChunkedArray) else [texts]:
+        data, begins, text_ends = _buffers(chunk)
+        if chosen is not None:
+            text_ends = np.where(chosen[document : document + len(chunk)], text_ends, begins)
+        parts.append((document, data, begins, text_ends))
+        document += len(chunk)
+    # Two words need a byte between them, or three bytes for a word that needs none.
+    most_words = sum(int(((text_ends - begins + 1) // 2).sum()) for _, _, begins, text_ends in parts)
     offsets = np.zeros(len(texts) + 1, dtype=np.int64)
     hashes = np.empty(most_words, dtype=np.uint64)
-    starts, ends = (np.empty(most_words if with_positions else 0, dtype=np.int64) for _ in range(2))
-    document = 0
-    for data, begins, text_ends in parts:
+    starts, ends = (np.empty(most_words, dtype=np.int64) if with_positions else None for _ in range(2))
+    for document, data, begins, text_ends in parts:
         split(
-            data, begins, text_ends, tables.entries, tables.expansions, tables.ascii_folded,
-            offsets[document:], hashes, starts, ends, with_positions,
-        )  # fmt: skip
-        document += len(begins)
-    if not with_positions:
-        return Words(offsets, *_shrunk(offsets[-1], hashes))
+            data, begins, text_ends, tables.entries, tables.foldings.ravel(), offsets[document:], hashes, starts, ends
+        )
     return Words(offsets, *_shrunk(offsets[-1], hashes, starts, ends))
 
 
@@ -129,11 +143,13 @@ def _buffers(texts: pa.Array) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDA
     if not (pa.types.is_string(texts.type) or pa.types.is_large_string(texts.type)):
         raise TypeError(f"texts: got {texts.type}. Needed: string or large_string. Fix: cast to one.")
     if len(texts) == 0:
-        return np.empty(0, np.uint8), np.empty(0, np.int64), np.empty(0, np.int64)
+        return np.frombuffer(b"", np.uint8), np.empty(0, np.int64), np.empty(0, np.int64)
     _, offset_buffer, data_buffer = texts.buffers()
     all_edges = np.frombuffer(offset_buffer, dtype=np.int32 if pa.types.is_string(texts.type) else np.int64)
     edges = all_edges[texts.offset : texts.offset + len(texts) + 1].astype(np.int64)
-    data = np.empty(0, np.uint8) if data_buffer is None else np.frombuffer(data_buffer, dtype=np.uint8)
+    data = np.frombuffer(b"" if data_buffer is None else data_buffer, dtype=np.uint8)
+    # All alike, or numba compiles the kernels once more for arrays that can be written.
+    data.flags.writeable = False
     begins, ends = edges[:-1], edges[1:]
     if texts.null_count:
         # A null may own bytes: Arrow leaves what lies under it undefined.
@@ -141,8 +157,9 @@ def _buffers(texts: pa.Array) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDA
     return data, begins, ends
 
 
-def _shrunk(length: int, *arrays: NDArray[Any]) -> tuple[NDArray[Any], ...]:
+def _shrunk(length: int, *arrays: NDArray[Any] | None) -> tuple[Any, ...]:
     """Cut arrays that nobody else holds yet to `length`, in place: untouched pages go back without a copy."""
     for array in arrays:
-        array.resize(int(length), refcheck=False)
+        if array is not None:
+            array.resize(int(length), refcheck=False)
     return arrays

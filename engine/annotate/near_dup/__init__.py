@@ -15,7 +15,9 @@ pairs.parquet    doc_id < other_id, intersection, union (shingles), similarity: 
 """
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -30,11 +32,15 @@ from engine.formats.documents import Shard
 from engine.formats.parquet import write_parquet
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from engine.annotate.near_dup.bands import BandTable
     from engine.annotate.near_dup.pairs import VerifiedPairs
+    from engine.annotate.near_dup.texts import TextRun
     from engine.formats.annotation import Corpus, ShardView
 
 SCOPE = "corpus"
-VERSION = 1
+VERSION = 2
 ADDS = {
     "near_dup__kept_id": Column(
         pl.Binary, "doc_id of the kept document it fell to, the most similar one; null if kept"
@@ -50,6 +56,8 @@ DROPS = {"near_duplicate": "near_dup__kept_id IS NOT NULL"}
 PART_READS = ("text",)
 """What a shard part is made of; the other columns of READS are for `combine` alone."""
 SIMILARITY_UNITS = 10_000
+BAND_BYTES = 1 << 29
+"""Memory for the table of bands; a larger one lies in a file. Changes no pair."""
 _PAIRS = {
     "doc_id": pl.Binary,
     "other_id": pl.Binary,
@@ -114,48 +122,86 @@ def part_config(config: Config) -> dict[str, object]:
 
 def annotate(shard: "ShardView", config: Config) -> pl.DataFrame:
     """Return `has_words` and `signature` of each document: MinHash, 4 bytes a permutation, null without words."""
-    from engine.annotate.near_dup.minhash import signatures
-    from engine.annotate.near_dup.pairs import store_signatures
-    from engine.text.words import shingle_sets
+    from engine.annotate.near_dup.minhash import sign_words, store_signatures
 
-    signed = signatures(shingle_sets(shard.words, config.ngram_words), config.num_permutations, config.seed)
+    signed = sign_words(shard.words, config.ngram_words, num_permutations=config.num_permutations, seed=config.seed)
     return store_signatures(signed).to_frame().select(pl.col("signature").is_not_null().alias("has_words"), "signature")
 
 
 def combine(corpus: "Corpus", config: Config, folder: Path) -> Iterator[tuple[Shard, pl.DataFrame]]:
     """Yield the columns of every shard; leaves pairs.parquet and details.json (counts, expected recall) in `folder`."""
     from engine.annotate._keep_order import read_ranked
-    from engine.annotate.near_dup.bands import choose_bands
     from engine.annotate.near_dup.keep import keep
-    from engine.annotate.near_dup.pairs import Bands, verified_pairs
-    from engine.formats.annotation import read_part
+    from engine.annotate.near_dup.pairs import Verification, verified_pairs
 
-    assert corpus.parts_folder is not None
     documents = read_ranked(corpus, ["exact_dup__kept_id"], config.score)
-    has_words = pl.concat([read_part(corpus.parts_folder, shard, ["has_words"]) for shard in corpus.shards])
-    takes_part = documents["exact_dup__kept_id"].is_null() & has_words.to_series()
-    rows = np.flatnonzero(takes_part.to_numpy())
-    part = documents.filter(takes_part)
-    rank, pinned = part["rank"].to_numpy().copy(), part["pinned"].to_numpy().copy()
-    num_bands, rows_per_band = choose_bands(config.verified_floor, config.recall, config.num_permutations)
-    bands = Bands(num_bands, rows_per_band, config.num_permutations, config.max_bucket_documents)
-    found = verified_pairs(corpus, rows, rank, bands, config.ngram_words, config.verified_floor, folder)
+    rank, pinned = documents["rank"].to_numpy().copy(), documents["pinned"].to_numpy().copy()
+    table, takes_part = _bands_of_parts(corpus, documents["exact_dup__kept_id"].is_null(), config, folder)
+    how = Verification(config.verified_floor, config.ngram_words, config.max_bucket_documents, folder, corpus.jobs)
+    found = verified_pairs(table, _runs(corpus), rank, how)
     similar = found.at_least(config.threshold)
     kept_by = keep(found.pairs[similar], found.intersections[similar], found.unions[similar], rank, pinned)
-    columns = _columns(part["doc_id"], found, kept_by)
-    write_parquet(folder / "pairs.parquet", _pairs(part["doc_id"], found))
-    write_json(folder / "details.json", _details(config, bands.num_bands, bands.rows, found, columns))
-    everywhere = pl.DataFrame({"place": rows}).hstack(columns)
-    places = pl.DataFrame({"place": np.arange(documents.height)})
-    whole = places.join(everywhere, on="place", how="left", maintain_order="left").drop("place")
+    columns = _columns(documents["doc_id"], takes_part, found, kept_by)
+    write_parquet(folder / "pairs.parquet", _pairs(documents["doc_id"], found))
+    write_json(folder / "details.json", _details(config, found, columns))
     start = 0
     for shard in corpus.shards:
-        yield shard, whole.slice(start, shard.num_rows)
+        yield shard, columns.slice(start, shard.num_rows)
         start += shard.num_rows
 
 
-def _columns(doc_ids: pl.Series, found: "VerifiedPairs", kept_by: NDArray[np.int64]) -> pl.DataFrame:
-    """Return the columns of the documents that take part; kept_by: int64, the document each fell to, or negative."""
+def _bands_of_parts(
+    corpus: "Corpus", is_distinct: pl.Series, config: Config, folder: Path
+) -> tuple["BandTable", NDArray[np.bool_]]:
+    """Return the bands of the documents that take part, from their stored signatures, and which these are."""
+    from engine.annotate.near_dup.bands import BandTable, band_hashes, choose_bands
+    from engine.annotate.near_dup.minhash import load_signatures
+
+    bands, rows = choose_bands(config.verified_floor, config.recall, config.num_permutations)
+    table = BandTable(len(is_distinct), bands, folder, BAND_BYTES)
+    takes_part = is_distinct.to_numpy().copy()
+    starts = np.cumsum([0, *(shard.num_rows for shard in corpus.shards)])
+
+    def put(numbered: tuple[int, Shard]) -> None:
+        start, shard = numbered
+        here = takes_part[start : start + shard.num_rows]
+        stored = corpus.part(shard)["signature"]
+        here &= stored.is_not_null().to_numpy()
+        signed = load_signatures(stored, here, config.num_permutations)
+        table.put(start, band_hashes(signed, bands, rows))
+
+    with ThreadPoolExecutor(corpus.jobs) as executor:
+        for _ in executor.map(put, zip(starts[:-1].tolist(), corpus.shards, strict=True)):
+            pass
+    return table, takes_part
+
+
+def _runs(corpus: "Corpus") -> "list[TextRun]":
+    from engine.annotate.near_dup.texts import TextRun
+
+    runs, start = [], 0
+    for shard in corpus.shards:
+        runs.append(TextRun(start, shard.num_rows, partial(_read_chunks, shard)))
+        start += shard.num_rows
+    return runs
+
+
+def _read_chunks(shard: Shard) -> "Iterator[pa.Array]":
+    yield from shard.read_text().chunks
+
+
+def expected_recall(config: Config, similarity: float) -> float:
+    """Return the chance that a pair of this similarity is proposed, rounded down to 1e-4."""
+    from engine.annotate.near_dup.bands import chance_of_candidate, choose_bands
+
+    bands, rows = choose_bands(config.verified_floor, config.recall, config.num_permutations)
+    return int(chance_of_candidate(Decimal(str(similarity)), bands, rows) * SIMILARITY_UNITS) / SIMILARITY_UNITS
+
+
+def _columns(
+    doc_ids: pl.Series, takes_part: NDArray[np.bool_], found: "VerifiedPairs", kept_by: NDArray[np.int64]
+) -> pl.DataFrame:
+    """Return the columns of all documents; kept_by: int64, the document each fell to, or negative."""
     documents = np.arange(len(kept_by))
     is_removed = kept_by >= 0
     keeper = np.where(is_removed, kept_by, documents)
@@ -166,13 +212,17 @@ def _columns(doc_ids: pl.Series, found: "VerifiedPairs", kept_by: NDArray[np.int
     places = np.searchsorted(keys, wanted[is_removed])
     similarity = np.full(len(kept_by), np.nan)
     similarity[is_removed] = _similarity(found.intersections[places], found.unions[places])
+    fell, took_part = pl.Series(is_removed), pl.Series(takes_part)
     return pl.DataFrame(
         {
             "near_dup__kept_id": doc_ids.gather(keeper),
             "near_dup__similarity": similarity,
             "near_dup__cluster_documents": pl.Series(sizes[keeper]).cast(pl.UInt32),
         }
-    ).with_columns(pl.when(pl.Series(is_removed)).then(pl.col("near_dup__kept_id", "near_dup__similarity")))
+    ).select(
+        pl.when(fell).then(pl.col("near_dup__kept_id", "near_dup__similarity")),
+        pl.when(took_part).then(pl.col("near_dup__cluster_documents")),
+    )
 
 
 def _pairs(doc_ids: pl.Series, found: "VerifiedPairs") -> pl.DataFrame:
@@ -197,21 +247,18 @@ def _similarity(intersections: NDArray[np.int64], unions: NDArray[np.int64]) -> 
     return intersections * SIMILARITY_UNITS // unions / SIMILARITY_UNITS
 
 
-def _details(
-    config: Config, num_bands: int, rows: int, found: "VerifiedPairs", columns: pl.DataFrame
-) -> dict[str, object]:
-    def expected_recall(similarity: float) -> float:
-        chance = 1 - (1 - Decimal(str(similarity)) ** rows) ** num_bands
-        return int(chance * SIMILARITY_UNITS) / SIMILARITY_UNITS
+def _details(config: Config, found: "VerifiedPairs", columns: pl.DataFrame) -> dict[str, object]:
+    from engine.annotate.near_dup.bands import choose_bands
 
+    num_bands, rows = choose_bands(config.verified_floor, config.recall, config.num_permutations)
     return {
         "threshold": config.threshold,
         "floor": config.verified_floor,
         "bands": num_bands,
         "rows_per_band": rows,
-        "expected_recall_at_threshold": expected_recall(config.threshold),
-        "expected_recall_at_floor": expected_recall(config.verified_floor),
-        "compared_documents": columns.height,
+        "expected_recall_at_threshold": expected_recall(config, config.threshold),
+        "expected_recall_at_floor": expected_recall(config, config.verified_floor),
+        "compared_documents": int(columns["near_dup__cluster_documents"].count()),
         "candidate_pairs": found.num_candidates,
         "verified_pairs": len(found.pairs),
         "hot_buckets": found.num_hot_buckets,

@@ -4,47 +4,65 @@ With bands of r rows, a pair of Jaccard similarity s is a candidate with probabi
 (Leskovec, Rajaraman, Ullman: Mining of Massive Datasets, 3.4). Candidates are only proposals: each is
 verified exactly.
 
-A band is one 64-bit hash per document; sorting it brings buckets together. A pair is named by the first band
-it shares, so memory follows the number of pairs, not of pairs times bands. In a bucket above a bound not all
+A band is one 64-bit hash per document; sorting it brings buckets together. In a bucket above a bound not all
 pairs are named: each member is compared with the members of best rank, which are the likely survivors. That
 depends on contents and ranks alone, never on the order of documents.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from decimal import Decimal, localcontext
 from functools import cache
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryFile
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.annotate.near_dup.minhash import EMPTY
+from engine.annotate.near_dup.shingle_file import read_at, write_at
 from engine.base.errors import RecipeError, problem
 from engine.text.kernels import Hashes, Places, absorb, finish, kernel
 
 NO_BUCKET = np.uint64(0)
 _LEAST_BUCKET = np.uint64(1)
-_SIMILARITY_STEPS = 50
+MAX_CHANCE_AT_HALF = Decimal("0.15")
+"""How often a pair of half the threshold's similarity may become a candidate."""
+_MERGED_KEYS = 1 << 22
 
 
 @dataclass(frozen=True, eq=False)
 class Candidates:
-    """pairs: int64[num_pairs, 2], documents i < j, ascending, each pair once.
+    """keys: int64[num_pairs], ascending, each pair of documents i < j once, as i * num_documents + j.
 
     num_hot_buckets: buckets above the bound; num_skipped_comparisons: pairs of their members the bound left
     out (another band may still have named them).
     """
 
-    pairs: NDArray[np.int64]
+    keys: NDArray[np.int64]
+    num_documents: int
     num_hot_buckets: int
     num_skipped_comparisons: int
 
+    @property
+    def pairs(self) -> NDArray[np.int64]:
+        """All pairs: int64[num_pairs, 2]."""
+        return pairs_of(self.keys, self.num_documents)
+
+
+def pairs_of(keys: NDArray[np.int64], num_documents: int) -> NDArray[np.int64]:
+    """Return the pairs (i, j) of keys: int64[num_pairs, 2]."""
+    return np.stack(np.divmod(keys, max(num_documents, 1)), axis=1)
+
 
 def choose_bands(threshold: float, recall: float, num_permutations: int) -> tuple[int, int]:
-    """Return the (bands, rows) of fewest candidates that find a pair at `threshold` with chance `recall`.
+    """Return the (bands, rows) of fewest permutations that find a pair at `threshold` with chance `recall`.
 
-    Fewest: the least chance that a pair becomes a candidate, averaged evenly over the similarities below the
-    threshold. Raises RecipeError where even bands of one row cannot reach the recall. Computed in decimals of
-    28 digits, so that every machine chooses alike.
+    Fewest: signing costs by the permutation. Few rows propose more pairs in vain, so a pair of half that similarity may
+    become a candidate with a chance of `MAX_CHANCE_AT_HALF` at most; where no bands keep to that, those with the least
+    chance are taken. Computed in decimals of 28 digits, so that every machine chooses alike. Raises RecipeError where
+    even bands of one row cannot reach the recall.
     """
     for name, value in (("threshold", threshold), ("recall", recall)):
         if not 0 < value <= 1:
@@ -54,7 +72,7 @@ def choose_bands(threshold: float, recall: float, num_permutations: int) -> tupl
 
 @cache
 def _choose_bands(threshold: Decimal, recall: Decimal, num_permutations: int) -> tuple[int, int]:
-    fewest = []
+    choices = []
     best_miss = Decimal(1)
     for rows in range(1, num_permutations + 1):
         most_bands = num_permutations // rows
@@ -64,8 +82,9 @@ def _choose_bands(threshold: Decimal, recall: Decimal, num_permutations: int) ->
             if miss_of_band**most_bands > 1 - recall:
                 continue
             bands = next(n for n in range(1, most_bands + 1) if miss_of_band**n <= 1 - recall)
-            fewest.append((_chance_below(threshold, bands, rows), rows, bands))
-    if not fewest:
+            in_vain = chance_of_candidate(threshold / 2, bands, rows)
+            choices.append((max(in_vain - MAX_CHANCE_AT_HALF, Decimal(0)), bands * rows, bands, rows))
+    if not choices:
         raise RecipeError(
             problem(
                 "near_dup: recall",
@@ -74,21 +93,20 @@ def _choose_bands(threshold: Decimal, recall: Decimal, num_permutations: int) ->
                 "lower the recall or raise num_permutations",
             )
         )
-    _, rows, bands = min(fewest)
+    _, _, bands, rows = min(choices)
     return bands, rows
 
 
-def _chance_below(threshold: Decimal, bands: int, rows: int) -> Decimal:
-    """Return the chance to be a candidate, summed over evenly spaced similarities below the threshold."""
-    steps = (threshold * step / _SIMILARITY_STEPS for step in range(_SIMILARITY_STEPS))
-    return sum((1 - (1 - similarity**rows) ** bands for similarity in steps), Decimal(0))
+def chance_of_candidate(similarity: Decimal, bands: int, rows: int) -> Decimal:
+    """Return the chance that a pair of this similarity shares at least one band."""
+    with localcontext(prec=28):
+        return 1 - (1 - similarity**rows) ** bands
 
 
 def band_hashes(signatures: NDArray[np.uint32], bands: int, rows: int) -> NDArray[np.uint64]:
     """Return the bucket of each document in each band: uint64[num_documents, bands].
 
-    NO_BUCKET (0) for documents without shingles. 8 bytes a band is all that finding candidates needs of a
-    signature.
+    NO_BUCKET (0) for documents without shingles.
     """
     num_documents, num_permutations = signatures.shape
     if bands * rows > num_permutations:
@@ -98,73 +116,121 @@ def band_hashes(signatures: NDArray[np.uint32], bands: int, rows: int) -> NDArra
     return hashes
 
 
-def candidate_pairs(
-    signatures: NDArray[np.uint32],
-    bands: int,
-    rows: int,
-    rank: NDArray[np.int64],
-    max_bucket_documents: int = 1000,
-    hot_bucket_leaders: int = 16,
-) -> Candidates:
-    """Return the pairs that share a band; arguments as for `pairs_in_buckets`."""
-    hashes = band_hashes(signatures, bands, rows)
-    return pairs_in_buckets(hashes, rank, max_bucket_documents, hot_bucket_leaders)
+class BandTable:
+    """The bucket of every document in every band, band after band: in memory, or in a file where that is short.
+
+    Several threads may put documents in at once.
+    """
+
+    def __init__(self, num_documents: int, num_bands: int, folder: Path, max_bytes: int) -> None:
+        """A table of more than `max_bytes` lies in a file in `folder` that has no name."""
+        self.num_documents = num_documents
+        self.num_bands = num_bands
+        self._memory = self._file = None
+        if num_documents * num_bands * 8 <= max_bytes:
+            self._memory = np.zeros((num_bands, num_documents), dtype=np.uint64)
+        else:
+            # Whatever is not written reads as zero, which is NO_BUCKET.
+            self._file = TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 - it lives as long as the table
+            self._file.truncate(num_documents * num_bands * 8)
+
+    def put(self, first: int, hashes: NDArray[np.uint64]) -> None:
+        """Take in the buckets of documents `first`, `first` + 1, ...: uint64[documents, num_bands]."""
+        by_band = np.ascontiguousarray(hashes.T)
+        if self._memory is not None:
+            self._memory[:, first : first + len(hashes)] = by_band
+        else:
+            assert self._file is not None
+            for band, values in enumerate(by_band):
+                write_at(self._file.fileno(), values, (band * self.num_documents + first) * 8)
+
+    def band(self, band: int) -> NDArray[np.uint64]:
+        """Return the bucket of every document in one band: uint64[num_documents]."""
+        if self._memory is not None:
+            return self._memory[band]
+        assert self._file is not None
+        values = np.empty(self.num_documents, dtype=np.uint64)
+        read_at(self._file.fileno(), values, band * self.num_documents * 8)
+        return values
 
 
 def pairs_in_buckets(
-    hashes: NDArray[np.uint64],
+    table: BandTable,
     rank: NDArray[np.int64],
     max_bucket_documents: int = 1000,
     hot_bucket_leaders: int = 16,
+    jobs: int = 1,
 ) -> Candidates:
-    """Return the pairs that share a bucket of `band_hashes`.
+    """Return the pairs of documents that share a bucket.
 
     rank: int64[num_documents], all different, the best document lowest. In a bucket of more than
     `max_bucket_documents` each member is paired with the `hot_bucket_leaders` best-ranked members only.
     """
-    num_documents, num_bands = hashes.shape
-    named = []
-    led = nothing = np.empty(0, dtype=np.int64)
-    num_hot = num_skipped = 0
-    for band in range(num_bands):
-        order = np.argsort(hashes[:, band])
-        ends = _bucket_ends(hashes[order, band])
-        large = _members_above(max_bucket_documents, order, ends)
-        hot = [members for members in large if hashes[members[0], band] != NO_BUCKET]
-        if hot and num_hot == 0:
-            hashes = hashes.copy()
-        leading = [_keys_with_leaders(members, rank, hot_bucket_leaders) for members in hot]
-        if hot:
-            led = _sorted_distinct(np.concatenate([led, *leading]))
-        num_hot += len(hot)
-        for members, keys in zip(hot, leading, strict=True):
-            num_skipped += len(members) * (len(members) - 1) // 2 - len(keys)
-            # They share nothing here any more, so that a later band may name the pairs left out.
-            hashes[members, band] = NO_BUCKET
-        keys = np.empty(_name_pairs(hashes, band, order, ends, nothing), dtype=np.int64)
-        _name_pairs(hashes, band, order, ends, keys)
-        named.append(keys)
-    keys = _sorted_distinct(np.concatenate([led, *named]))
-    return Candidates(np.stack(np.divmod(keys, max(num_documents, 1)), axis=1), num_hot, num_skipped)
+    num_hot = num_skipped = num_new = 0
+    merged, new = np.empty(0, dtype=np.int64), []
+    with ThreadPoolExecutor(jobs) as executor:
+        bands = iter(range(table.num_bands))
+        # No more bands at work than threads, for each brings the pairs of its own.
+        while some := list(islice(bands, jobs)):
+            for named in executor.map(
+                lambda band: _name_band(table, band, rank, max_bucket_documents, hot_bucket_leaders), some
+            ):
+                new.append(named.keys)
+                num_new += len(named.keys)
+                num_hot, num_skipped = num_hot + named.num_hot, num_skipped + named.num_skipped
+            # Bands name the same pairs again, so what waits is never much more than what is there.
+            if num_new > max(len(merged), _MERGED_KEYS):
+                merged, new, num_new = sorted_distinct(np.concatenate([merged, *new])), [], 0
+    merged = sorted_distinct(np.concatenate([merged, *new]))
+    return Candidates(merged, table.num_documents, num_hot, num_skipped)
 
 
-def _bucket_ends(sorted_hashes: NDArray[np.uint64]) -> NDArray[np.int64]:
-    ends = np.flatnonzero(sorted_hashes[1:] != sorted_hashes[:-1]) + 1
-    return np.append(ends, len(sorted_hashes))
+@dataclass(frozen=True, eq=False)
+class _Named:
+    """The pairs of one band, each as i * num_documents + j, i < j; counts as in Candidates."""
+
+    keys: NDArray[np.int64]
+    num_hot: int
+    num_skipped: int
 
 
-def _sorted_distinct(keys: NDArray[np.int64]) -> NDArray[np.int64]:
+def _name_band(
+    table: BandTable, band: int, rank: NDArray[np.int64], max_bucket_documents: int, hot_bucket_leaders: int
+) -> _Named:
+    members, ends = _shared_buckets(table.band(band))
+    sizes = np.diff(ends, prepend=0)
+    is_hot = sizes > max_bucket_documents
+    keys = np.empty(int((sizes * (sizes - 1) // 2)[~is_hot].sum()), dtype=np.int64)
+    _name_pairs(members, ends, is_hot, table.num_documents, keys)
+    led = [
+        _keys_with_leaders(members[end - size : end], rank, hot_bucket_leaders)
+        for end, size in zip(ends[is_hot], sizes[is_hot], strict=True)
+    ]
+    num_skipped = int((sizes * (sizes - 1) // 2)[is_hot].sum()) - sum(map(len, led))
+    return _Named(np.concatenate([keys, *led]), len(led), num_skipped)
+
+
+def _shared_buckets(buckets: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return (members, ends): the documents of each bucket that holds at least two, and where each bucket ends."""
+    order = np.argsort(buckets)
+    ordered = buckets[order]
+    is_same = ordered[1:] == ordered[:-1]
+    is_same &= ordered[1:] != NO_BUCKET
+    is_member = np.zeros(len(order), dtype=np.bool_)
+    is_member[1:] |= is_same
+    is_member[:-1] |= is_same
+    is_end = is_member.copy()
+    is_end[:-1] &= ~is_same
+    return order[is_member], np.flatnonzero(is_end[is_member]) + 1
+
+
+def sorted_distinct(keys: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the distinct numbers in ascending order; sorts `keys` in place."""
     # np.unique of numpy 2.4 goes through a hash table: on 3.2 million such keys 4.9 s instead of 0.05 s.
-    keys = np.sort(keys)
+    keys.sort()
     is_first = np.ones(len(keys), dtype=np.bool_)
     np.not_equal(keys[1:], keys[:-1], out=is_first[1:])
     return keys[is_first]
-
-
-def _members_above(max_documents: int, order: NDArray[np.int64], ends: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-    begins = np.concatenate([[0], ends[:-1]])
-    above = np.flatnonzero(ends - begins > max_documents)
-    return [order[begins[bucket] : ends[bucket]] for bucket in above]
 
 
 def _keys_with_leaders(members: NDArray[np.int64], rank: NDArray[np.int64], num_leaders: int) -> NDArray[np.int64]:
@@ -191,29 +257,14 @@ def _hash_bands(signatures: NDArray[np.uint32], rows: int, hashes: Hashes) -> No
 
 
 @kernel
-def _name_pairs(hashes: Hashes, band: int, order: Places, ends: Places, keys: Places) -> int:
-    """Return how many pairs share a bucket here and in no band before; write them to `keys` where it has
-    room.
-
-    A pair is written as i * num_documents + j, i < j.
-    """
-    num_pairs, begin, num_documents = 0, 0, len(hashes)
-    for end in ends:
-        if end - begin > 1 and hashes[order[begin], band] != NO_BUCKET:
+def _name_pairs(members: Places, ends: Places, is_hot: NDArray[np.bool_], num_documents: int, keys: Places) -> None:
+    num_pairs, begin = 0, 0
+    for bucket in range(len(ends)):
+        end = ends[bucket]
+        if not is_hot[bucket]:
             for one in range(begin, end):
                 for other in range(one + 1, end):
-                    low, high = min(order[one], order[other]), max(order[one], order[other])
-                    if _first_shared_band(hashes[low], hashes[high]) == band:
-                        if num_pairs < len(keys):
-                            keys[num_pairs] = low * num_documents + high
-                        num_pairs += 1
+                    low, high = min(members[one], members[other]), max(members[one], members[other])
+                    keys[num_pairs] = low * num_documents + high
+                    num_pairs += 1
         begin = end
-    return num_pairs
-
-
-@kernel
-def _first_shared_band(one: Hashes, other: Hashes) -> int:
-    for band in range(len(one)):
-        if one[band] == other[band] and one[band] != NO_BUCKET:
-            return band
-    return len(one)

@@ -1,9 +1,7 @@
 """The core columns of a table as it came from a reader: what the source states, digests, sizes."""
 
-import hashlib
 import json
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -11,7 +9,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from engine.base.hashing import DIGEST_BYTES
+from engine.base.hashing import DIGEST_BYTES, digests_of
 from engine.base.stage import SourceConfig
 from engine.formats.columns import CORE, STATED
 from engine.run.intake.doc_ids import Digests
@@ -46,7 +44,7 @@ def core_columns(table: pa.Table, config: SourceConfig) -> CoreColumns:
     num_rows = table.num_rows
     text = _column(table, mapping["text"]).cast(TEXT)
     keys = digests(text)
-    blank = pl.Series(pl.from_arrow(text)).str.strip_chars().str.len_bytes().fill_null(0) == 0
+    blank = is_blank(pl.Series(pl.from_arrow(text)))
     columns: dict[str, pl.Series] = {"source": pl.Series([config.name]).new_from_index(0, num_rows)}
     for name in STATED:
         columns[name] = _stated(table, name, mapping, getattr(config, name))
@@ -65,14 +63,17 @@ def digests(strings: pa.ChunkedArray) -> Digests:
     for chunk in strings.chunks:
         _, offsets, data = chunk.buffers()
         bounds = np.frombuffer(offsets, np.int64)[chunk.offset : chunk.offset + len(chunk) + 1].tolist()
-        bytes_of = memoryview(data) if data is not None else memoryview(b"")
-        joined = b"".join(
-            hashlib.blake2b(bytes_of[start:end], digest_size=DIGEST_BYTES).digest() for start, end in pairwise(bounds)
-        )
+        joined = digests_of(memoryview(data) if data is not None else b"", bounds)
         part = np.frombuffer(joined, np.uint8).reshape(len(chunk), DIGEST_BYTES).copy()
         part[chunk.is_null().to_numpy(zero_copy_only=False)] = 0
         parts.append(part)
     return np.concatenate(parts) if parts else np.zeros((0, DIGEST_BYTES), np.uint8)
+
+
+def is_blank(texts: pl.Series) -> pl.Series:
+    r"""Return whether each text is null, empty or nothing but white space (Unicode's White_Space, as in `\s`)."""
+    # A search ends at the first character that counts; stripping would copy every text.
+    return ~texts.str.contains(r"\S").fill_null(False)
 
 
 def digest_series(values: Digests, is_valid: np.ndarray | None = None) -> pl.Series:

@@ -1,10 +1,9 @@
-"""The 128-bit ids of documents: BLAKE2b of who they are.
+"""The 128-bit ids of documents: digests of who they are.
 
 With an id of its own a document is H(source, id as text), else H(source, digest of its text, rank among rows of equal
 text). H takes its parts with their lengths, as `engine.base.hashing.digest_parts` does.
 """
 
-import hashlib
 from typing import Any
 
 import numpy as np
@@ -32,12 +31,7 @@ def text_doc_ids(source: str, text_keys: Digests, ranks: np.ndarray) -> Digests:
     rank_size = np.broadcast_to(np.frombuffer((8).to_bytes(8, "little"), np.uint8), (len(ranks), 8))
     records = np.hstack([text_keys, rank_size, rank_bytes]).tobytes()
     width = DIGEST_BYTES + 16
-    return _digests(
-        [
-            hashlib.blake2b(prefix + records[at : at + width], digest_size=DIGEST_BYTES).digest()
-            for at in range(0, len(records), width)
-        ]
-    )
+    return _digests([digest_bytes(prefix + records[at : at + width]) for at in range(0, len(records), width)])
 
 
 def _digests(values: list[bytes]) -> Digests:

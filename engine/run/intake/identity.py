@@ -113,16 +113,21 @@ def _ranks(drafts: Sequence[Draft], rows: np.ndarray, keys: Digests) -> np.ndarr
 def _whole_row_digests(draft: Draft, rows: np.ndarray) -> Digests:
     """Digests of all that the source says about these rows beside their text."""
     names = [name for name in pq.read_schema(draft.text_path).names if name not in (draft.text_column, READ_PROBLEM)]
-    table = draft.read(names).take(pa.array(rows))
     problems = read_parquet(draft.ids_path, [READ_PROBLEM])[READ_PROBLEM].gather(rows.tolist()).to_list()
+    return row_digests(draft.read(names).take(pa.array(rows)), problems)
+
+
+def row_digests(table: pa.Table, problems: Sequence[str | None] | None = None) -> Digests:
+    """Return the digest of each row of a table, and of the problem it had: uint8[rows, 16]."""
     for position, field in enumerate(table.schema):
         if pa.types.is_string(field.type) or pa.types.is_large_string(field.type):
             # Columns nobody reads may hold bytes that are no text.
             table = table.set_column(position, field.name, table.column(position).cast(pa.large_binary()))
+    troubles = [None] * table.num_rows if problems is None else problems
     # A source may have no column beside its text.
-    present: list[dict[str, Any]] = table.to_pylist() if names else [{}] * len(rows)
-    joined = b"".join(digest_bytes(_canonical(row, trouble)) for row, trouble in zip(present, problems, strict=True))
-    return np.frombuffer(joined, np.uint8).reshape(len(rows), DIGEST_BYTES)
+    present: list[dict[str, Any]] = table.to_pylist() if table.num_columns else [{}] * len(troubles)
+    joined = b"".join(digest_bytes(_canonical(row, trouble)) for row, trouble in zip(present, troubles, strict=True))
+    return np.frombuffer(joined, np.uint8).reshape(len(troubles), DIGEST_BYTES)
 
 
 def _canonical(row: dict[str, Any], trouble: str | None) -> bytes:

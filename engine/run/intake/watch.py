@@ -1,8 +1,9 @@
 """Which files a source has and what their content is, without reading unchanged files again.
 
-documents/<source>/watch.json remembers (path, size, time of change) -> digest of the content. A file touched without a
-change of content is read once more and has its old digest; a file changed in the last moments before it was read is
-not remembered, as another change could leave size and time the same.
+documents/<source>/watch.json remembers (path, size, time of change) -> digest of the content, and says which hash it
+is: digests of another one, from an older version of this package, are not believed. A file touched without a change of
+content is read once more and has its old digest; a file changed in the last moments before it was read is not
+remembered, as another change could leave size and time the same.
 """
 
 import time
@@ -16,7 +17,7 @@ from typing import Any
 
 from engine.base.atomic import read_json, write_json
 from engine.base.errors import InputError, problem
-from engine.base.hashing import digest_file, digest_json
+from engine.base.hashing import HASH, digest_file, digest_json
 from engine.base.stage import SourceConfig
 from engine.formats.workspace import Workspace
 from engine.sources._config import FileConfig
@@ -73,7 +74,7 @@ def remember(workspace: Workspace, config: SourceConfig, inputs: Inputs) -> None
         if settled
     }
     if _remembered(path) != files:
-        write_json(path, {"files": files})
+        write_json(path, {"hash": HASH, "files": files})
 
 
 def require_unchanged(inputs: Inputs) -> None:
@@ -102,7 +103,8 @@ def _state_path(workspace: Workspace, config: SourceConfig) -> Path:
 
 
 def _remembered(path: Path) -> dict[str, list[Any]]:
-    return dict(read_json(path)["files"]) if path.is_file() else {}
+    state = read_json(path) if path.is_file() else {}
+    return dict(state["files"]) if state.get("hash") == HASH else {}
 
 
 def _stamp(path: Path) -> Stamp:

@@ -2,15 +2,35 @@
 
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.base.hashing import digest_bytes, digest_file, digest_json, digest_parts, seeded_order
+from engine.base.hashing import digest_bytes, digest_file, digest_json, digest_parts, digests_of, seeded_order
 
 
-def test_digest_is_blake2b_of_16_bytes() -> None:
-    # RFC 7693, digest size 16, empty message.
-    assert digest_bytes(b"").hex() == "cae66941d9efbd404e4d88758ea67670"
+@pytest.mark.parametrize(
+    ("length", "expected"),
+    [
+        (0, "af1349b9f5f9a1a6a0404dea36dcc949"),
+        (1, "2d3adedff11b61f14c886e35afa03673"),
+        (1024, "42214739f095a406f3fc83deb889744a"),
+        (1025, "d00278ae47eb27b34faecf67b4fe263f"),
+    ],
+)
+def test_digest_is_the_first_16_bytes_of_blake3(length: int, expected: str) -> None:
+    # test_vectors.json of the BLAKE3 repository: bytes that count from 0 to 250, again and again.
+    assert digest_bytes(bytes(n % 251 for n in range(length))).hex() == expected
+
+
+@given(st.lists(st.binary(max_size=3000)), st.binary(max_size=5))
+def test_digests_of_slices_are_those_of_their_bytes(parts: list[bytes], before: bytes) -> None:
+    bounds = [len(before)]
+    for part in parts:
+        bounds.append(bounds[-1] + len(part))
+    joined = before + b"".join(parts) + b"behind"
+    expected = b"".join(digest_bytes(part) for part in parts)
+    assert digests_of(joined, bounds) == digests_of(memoryview(joined), bounds) == expected
 
 
 def test_parts_are_told_apart() -> None:

@@ -22,6 +22,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from engine.base.atomic import read_json, write_json
 from engine.base.errors import InputError
 from engine.base.hashing import digest_bytes, digest_parts
 from engine.formats.columns import CORE
@@ -30,6 +31,7 @@ from engine.formats.receipt import read_receipt
 from engine.formats.workspace import Workspace
 from engine.run.intake import current, take_in, watch
 from engine.run.intake import shards as shards_module
+from engine.run.intake.core_columns import is_blank
 from engine.sources import csv, jsonl, parquet, text
 
 READERS: dict[str, ModuleType] = {"jsonl": jsonl, "parquet": parquet, "csv": csv, "text": text}
@@ -103,6 +105,14 @@ def test_core_columns_hold_what_the_source_states(tmp_path: Path) -> None:
     (shard,) = source.shards
     assert (shard.num_rows, shard.num_bytes, shard.text_column) == (3, 9, "body")
     assert pl.read_parquet(shard.text_path)["n"].to_list() == [3, 4, None]
+
+
+def test_a_text_is_blank_where_stripping_leaves_nothing() -> None:
+    characters = [chr(code) for code in range(0x110000) if not 0xD800 <= code <= 0xDFFF]
+    mixed = ["", None, " \n\t\u3000", " \u2028x", "x ", " " * 9999 + "x", " " * 9999, "\0", "\u200b"]
+    texts = pl.Series([*mixed, *characters, *(" " + character for character in characters)], dtype=pl.String)
+    found = is_blank(texts)
+    assert found.to_list() == (texts.str.strip_chars().fill_null("") == "").to_list()
 
 
 def test_a_constant_wins_over_a_column_of_the_same_name_that_nobody_mapped(tmp_path: Path) -> None:
@@ -413,6 +423,19 @@ def test_unchanged_files_are_not_read_again(tmp_path: Path, monkeypatch: pytest.
     assert digested == [tmp_path / "a.jsonl"]
     assert current(config, jsonl, tmp_path, workspace) == source
     assert len(digested) == 1
+
+
+def test_remembered_digests_of_another_hash_are_not_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path / "a.jsonl", [{"text": "one"}])
+    monkeypatch.setattr(watch, "SETTLED_NANOSECONDS", 0)
+    source = take(tmp_path)
+    state_path = tmp_path / "ws" / "documents" / "web" / "watch.json"
+    state = read_json(state_path)
+    files = {name: [*entry[:2], "0" * 32] for name, entry in state["files"].items()}
+    for older in ({"files": files}, {"files": files, "hash": "blake2b"}):
+        write_json(state_path, older)
+        assert take(tmp_path).folder == source.folder
+        assert read_json(state_path) == state
 
 
 def test_a_change_within_the_same_moment_is_not_missed(tmp_path: Path) -> None:

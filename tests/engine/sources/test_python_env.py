@@ -110,9 +110,9 @@ def test_metadata_is_watched_for_licence_and_home_page(environment: Path) -> Non
 
 def test_a_budget_takes_the_same_files_wherever_the_environment_is(environment: Path) -> None:
     sizes = {name: len(content) for name, content in FILES.items() if name.endswith(".py")}
-    chosen = {row["file"] for row in rows(config("source", max_bytes=200))}
-    assert chosen == {"sample/__init__.py", "sample/bare.py", "sample/binary.py", "sample/latin.py"}
-    assert sum(sizes[name] for name in chosen) <= 200
+    chosen = {row["file"] for row in rows(config("source", max_bytes=210))}
+    assert chosen == {"sample/__init__.py", "sample/bare.py", "sample/binary.py", "sample/tool.py"}
+    assert sum(sizes[name] for name in chosen) <= 210
 
 
 def test_docstrings_are_found_in_every_kind_of_block(tmp_path: Path) -> None:

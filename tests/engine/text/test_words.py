@@ -1,6 +1,7 @@
 """Words: a slow reference by str.casefold and unicodedata, hashes by hand, the edges of Arrow arrays."""
 
 import unicodedata
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
@@ -10,11 +11,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from engine.text.loose import loose_tables
+from engine.text.splitting import BLOCK_BYTES
 from engine.text.unicode_tables import (
+    FOLDS,
+    KIND_SHIFT,
+    LETTER,
+    MARK,
     SHIPPED_FILE,
     SOLO,
     SOLO_RANGES,
     UNICODE_VERSION,
+    UnicodeTables,
     generate,
     unicode_tables,
 )
@@ -68,11 +76,17 @@ def reference_hash(values: list[int]) -> int:
 
 
 def word_hash(word: str) -> int:
-    return reference_hash([ord(character) for character in word])
+    data = word.encode()
+    return reference_hash([int.from_bytes(data[at : at + 8], "little") for at in range(0, len(data), 8)])
 
 
 def split(*texts: str | None) -> Words:
-    return split_words(pa.array(texts, pa.large_string()), with_positions=True)
+    """Return words with positions; they are split twice, for without positions other kernels do it."""
+    array = pa.array(texts, pa.large_string())
+    words, plain = split_words(array, with_positions=True), split_words(array)
+    np.testing.assert_array_equal(plain.hashes, words.hashes)
+    np.testing.assert_array_equal(plain.offsets, words.offsets)
+    return words
 
 
 def split_into_strings(text: str) -> list[str]:
@@ -103,9 +117,32 @@ def test_shipped_tables_are_what_python_3_11_generates() -> None:
 
 
 def test_folding_expands_to_a_letter_first_and_to_nothing_solo() -> None:
-    kinds = unicode_tables().expansions >> 24
-    assert set(kinds[:, 0].tolist()) == {1}
-    assert set(kinds.ravel().tolist()) == {0, 1, 3}
+    tables = unicode_tables()
+    foldings = [tables.fold(code_point) for code_point in np.flatnonzero(tables.entries).tolist()]
+    kinds = [[tables.fold(ord(character))[0] for character in folding] for _, folding in foldings if len(folding) > 1]
+    assert {first for first, *_ in kinds} == {LETTER}
+    assert {kind for _, *others in kinds for kind in others} == {LETTER, MARK}
+
+
+@pytest.mark.parametrize("tables", [unicode_tables, loose_tables])
+def test_no_character_of_two_bytes_is_a_word_of_its_own(tables: Callable[[], UnicodeTables]) -> None:
+    # Else a text could have more words than `split_by_tables` has room for.
+    assert SOLO not in (tables().entries[:0x800] >> KIND_SHIFT & 3).tolist()
+
+
+@needs_unicode_14
+def test_tables_fold_as_str_casefold_does() -> None:
+    tables = unicode_tables()
+    for code_point in np.flatnonzero(tables.entries).tolist():
+        assert tables.fold(code_point)[1] == chr(code_point).casefold()
+
+
+@pytest.mark.parametrize(("code_point", "entry"), [(ord("_"), LETTER << KIND_SHIFT | ord("_")), (ord("A"), 0)])
+def test_tables_that_treat_ascii_otherwise_are_refused(code_point: int, entry: int) -> None:
+    entries = unicode_tables().entries.copy()
+    entries[code_point] = entry
+    with pytest.raises(ValueError, match=f"entries: got .* for '{chr(code_point)}'"):
+        UnicodeTables(entries, unicode_tables().foldings)
 
 
 @needs_unicode_14
@@ -122,7 +159,8 @@ def test_solo_characters_are_those_of_scripts_without_spaces_by_their_names() ->
         if unicodedata.category(chr(code_point))[0] in "LN"
         and unicodedata.name(chr(code_point), "").startswith(tuple(beginnings.split(",")))
     }
-    assert set(np.flatnonzero(entries >> 24 == SOLO).tolist()) == named
+    folds_to_itself = entries & FOLDS == 0
+    assert set(np.flatnonzero(folds_to_itself & (entries >> KIND_SHIFT == SOLO)).tolist()) == named
 
 
 def test_underscore_and_punctuation_separate_but_digits_and_marks_do_not() -> None:
@@ -162,15 +200,108 @@ def test_hangul_words_are_runs() -> None:
     assert split_into_strings("\ud55c\uad6d\uc5b4 \ubb38\uc7a5") == ["\ud55c\uad6d\uc5b4", "\ubb38\uc7a5"]
 
 
-GOLDEN_WORDS = ["b26635d521155eb1", "4c311130f791c7c6", "5fd5a7eb83c5c8c2", "d045ae9420260e20"]
-GOLDEN_SHINGLES = ["d98a0f38db78bd5d", "dd4ecf521bb9c152"]
+GOLDEN_WORDS = ["e84e49387c6f4e0e", "ac797b12ece8bcd3", "1fa3b529d4418828", "d045ae9420260e20"]
+GOLDEN_LENGTHS = ["0691de9636472289", "408c143f20aa3f42", "b35aed118f70181e", "ff1c08017ebe74e4", "b2076b0b390abe54"]
+GOLDEN_SHINGLES = ["b44fbbc4d4371c6a", "eb9515bc553bebec"]
 
 
 def test_golden_hashes_never_change() -> None:
     words = split("The stra\u00dfe \u6f22 x")
     assert [f"{value:016x}" for value in words.hashes.tolist()] == GOLDEN_WORDS
+    alphabet = "abcdefghijklmnopq"
+    lengths = split(" ".join(alphabet[:length] for length in (7, 8, 9, 16, 17)))
+    assert [f"{value:016x}" for value in lengths.hashes.tolist()] == GOLDEN_LENGTHS
     sets = shingle_sets(split("one two three four five six"), 5)
     assert [f"{value:016x}" for value in sets.hashes.tolist()] == GOLDEN_SHINGLES
+
+
+@pytest.mark.parametrize("length", [*range(1, 26), 63, 64, 65])
+def test_hash_of_a_word_of_any_length(length: int) -> None:
+    word = "abcdefghijklmnopqrstuvwxyz0123456789" * 2
+    assert split(f"-{word[:length].upper()}-").hashes.tolist() == [word_hash(word[:length])]
+
+
+# A block is full at BLOCK_BYTES folded bytes and takes up to 64 more.
+PLACES_AT_BLOCK_ENDS = [*range(BLOCK_BYTES - 30, BLOCK_BYTES + 75), *range(2 * BLOCK_BYTES, 2 * BLOCK_BYTES + 130, 7)]
+
+
+@pytest.mark.parametrize(
+    ("text", "folded"),
+    [
+        ("Straddling it", ["straddling", "it"]),
+        ("stra\u00dfe \u0390 \ufb03x", ["strasse", "\u03b9\u0308\u0301", "ffix"]),
+        ("a\u6f22\u304b\u3099b", ["a", "\u6f22", "\u304b\u3099", "b"]),
+        ("\ud55c\uad6d\uc5b4 \U0001d400.", ["\ud55c\uad6d\uc5b4", "\U0001d400"]),
+    ],
+)
+def test_words_at_the_end_of_a_block_are_whole(text: str, folded: list[str]) -> None:
+    expected = [word_hash(word) for word in folded]
+    for place in PLACES_AT_BLOCK_ENDS:
+        words = split(" " * place + text)
+        assert words.hashes.tolist() == expected
+        assert words.starts is not None
+        assert words.starts[0] == place
+
+
+def test_word_over_a_block_end_is_one_word() -> None:
+    for place in PLACES_AT_BLOCK_ENDS:
+        words = split("a" * place + "\u00df\u6f22")
+        assert words.hashes.tolist() == [word_hash("a" * place + "ss"), word_hash("\u6f22")]
+        assert words.starts is not None
+        assert words.ends is not None
+        assert words.starts.tolist() == [0, place + 2]
+        assert words.ends.tolist() == [place + 2, place + 5]
+
+
+@pytest.mark.parametrize("character", ["a", "\u00df", "\uac00"])
+def test_word_of_a_megabyte_is_one_word(character: str) -> None:
+    text = character * (1_000_000 // len(character.encode()))
+    words = split(f"b {text} c")
+    assert words.hashes.tolist() == [word_hash("b"), word_hash(text.casefold()), word_hash("c")]
+
+
+def test_words_do_not_depend_on_what_lies_behind_the_text() -> None:
+    text = "Stra\u00dfe \u6f22\u5b57 an der Ecke"
+    alone = split(text)
+    for distance in range(70):
+        assert split("x" * distance, text, "y" * distance).hashes.tolist()[distance > 0 :][: len(alone.hashes)] == (
+            alone.hashes.tolist()
+        )
+
+
+UNITS = [
+    "a",
+    " ",
+    "ab ",
+    "Word, ",
+    "\u00df",
+    "\u0390",
+    "\u6f22",
+    "\u6f22a",
+    "\u304b\u3099",
+    "\uac00 ",
+    "\U0001d400",
+    "e\u0301",
+]
+
+
+@st.composite
+def texts_as_long_as_blocks(draw: st.DrawFn) -> str:
+    """Draw stretches of one kind of text that end near the end of a block, with other characters between them."""
+    text, size = draw(st.text(alphabet=TRICKY, max_size=10)), 0
+    for _ in range(draw(st.integers(1, 2))):
+        unit = draw(st.sampled_from(UNITS))
+        size += BLOCK_BYTES
+        repeats = (size - len(text.casefold().encode())) // len(unit.casefold().encode())
+        text += unit * max(repeats + draw(st.integers(-40, 10)), 0) + draw(st.text(alphabet=TRICKY, max_size=40))
+    return text
+
+
+@needs_unicode_14
+@given(texts_as_long_as_blocks())
+@settings(deadline=None, max_examples=50)
+def test_splitter_equals_the_reference_at_block_ends(text: str) -> None:
+    assert_equals_reference(text, split(text), 0)
 
 
 @needs_unicode_14
@@ -213,6 +344,12 @@ def test_positions_are_computed_only_when_asked_and_change_no_hash() -> None:
     np.testing.assert_array_equal(plain.hashes, split_words(text, with_positions=True).hashes)
 
 
+@pytest.mark.parametrize("unit", ["a\u6f22", "\u6f22", "a ", "\u6f22\u3099", "a\u304c"])
+def test_texts_of_as_many_words_as_bytes_allow(unit: str) -> None:
+    for repeats in (1, 50, 5000):
+        assert_equals_reference(unit * repeats + "a", split(unit * repeats + "a"), 0)
+
+
 def test_null_and_empty_texts_have_no_words() -> None:
     assert split("a b", None, "", " _ ", "c").num_words.tolist() == [2, 0, 0, 0, 1]
     assert split().num_words.tolist() == []
@@ -244,6 +381,39 @@ def test_bytes_that_are_not_utf_8_separate(data: bytes) -> None:
     words = split_words(pa.Array.from_buffers(pa.string(), 1, [None, offsets, pa.py_buffer(data)]))
     # Python replaces each maximal ill-formed part by U+FFFD, which separates too.
     assert words.hashes.tolist() == split(data.decode("utf-8", "replace")).hashes.tolist()
+
+
+@pytest.mark.parametrize(
+    "wrong", [b"\xff", b"\xe6\xbc", b"\xc1\x81", b"\xf4\x90\x80\x80", b"\xe0\x80\x80", b"\x80" * 3]
+)
+def test_bytes_that_are_not_utf_8_separate_in_the_middle_of_a_block(wrong: bytes) -> None:
+    data = b"Long enough for loads of sixty-four bytes, with " + b"a" + wrong + b"b" + "\u00df".encode() + b" c" * 60
+    offsets = pa.py_buffer(np.array([0, len(data)], np.int32))
+    words = split_words(pa.Array.from_buffers(pa.string(), 1, [None, offsets, pa.py_buffer(data)]))
+    assert words.hashes.tolist()[9:12] == [word_hash("a"), word_hash("bss"), word_hash("c")]
+
+
+def test_character_cut_by_the_end_of_its_text_is_not_completed_by_the_next() -> None:
+    data = ("a" * 80 + "\u6f22" + "b" * 80).encode()
+    offsets = pa.py_buffer(np.array([0, 82, len(data)], np.int32))
+    words = split_words(pa.Array.from_buffers(pa.string(), 2, [None, offsets, pa.py_buffer(data)]))
+    assert words.hashes.tolist() == [word_hash("a" * 80), word_hash("b" * 80)]
+
+
+@given(st.lists(st.tuples(st.one_of(st.none(), texts_of_any_kind), st.booleans()), max_size=8), st.integers(0, 8))
+@settings(deadline=None)
+def test_texts_that_are_not_chosen_have_no_words(rows: list[tuple[str | None, bool]], cut: int) -> None:
+    texts, chosen = [text for text, _ in rows], np.array([is_chosen for _, is_chosen in rows], dtype=np.bool_)
+    column = pa.chunked_array([pa.array(texts[:cut], pa.string()), pa.array(texts[cut:], pa.string())])
+    words = split_words(column, chosen=chosen)
+    expected = split(*(text if is_chosen else None for text, is_chosen in rows))
+    np.testing.assert_array_equal(words.offsets, expected.offsets)
+    np.testing.assert_array_equal(words.hashes, expected.hashes)
+
+
+def test_chosen_must_have_a_value_for_each_text() -> None:
+    with pytest.raises(ValueError, match=r"chosen: got 1 values\. Needed: one for each of 2 texts"):
+        split_words(pa.array(["a", "b"]), chosen=np.ones(1, dtype=np.bool_))
 
 
 def test_other_arrow_types_are_refused() -> None:

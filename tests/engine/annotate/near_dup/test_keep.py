@@ -8,11 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from engine.annotate.near_dup.bands import candidate_pairs
+from engine.annotate.near_dup.bands import pairs_in_buckets
 from engine.annotate.near_dup.keep import KEPT, keep
 from engine.annotate.near_dup.minhash import signatures
 from engine.annotate.near_dup.verify import at_least, jaccard
 from engine.text.words import ShingleSets
+
+from .corpora import table_of_signatures
 
 Graph = dict[tuple[int, int], tuple[int, int]]
 
@@ -115,7 +117,8 @@ def test_without_pairs_everything_stays() -> None:
 def survivors(sets: list[NDArray[np.uint64]], rank: NDArray[np.int64]) -> set[int]:
     """Return the ranks that stay after signing, banding, verifying and keeping."""
     shingles = ShingleSets(np.cumsum([0, *map(len, sets)]), np.concatenate(sets))
-    found = candidate_pairs(signatures(shingles), 32, 8, rank, max_bucket_documents=4, hot_bucket_leaders=2)
+    table = table_of_signatures(signatures(shingles), 32, 8)
+    found = pairs_in_buckets(table, rank, max_bucket_documents=4, hot_bucket_leaders=2)
     intersections, unions = jaccard(shingles, found.pairs)
     similar = at_least(intersections, unions, 0.8)
     kept = keep(found.pairs[similar], intersections[similar], unions[similar], rank)
