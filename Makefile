@@ -19,6 +19,7 @@ setup: .venv/.ready
 	$(PYTHON) -m venv .venv
 	$(PIP) $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) torch
 	$(PIP) --editable '.[train,dev]'
+	$(BIN)/python -m engine.run.dedup.warm
 	touch $@
 
 demo: setup
@@ -39,8 +40,13 @@ format: setup
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: setup
+bench: setup .bench-venv/.ready
 	$(BIN)/python -m benchmarks
 
+# The peers live apart: their requirements and ours do not go together.
+.bench-venv/.ready: pyproject.toml
+	$(BIN)/python -m benchmarks.near_dup.tools
+	touch $@
+
 clean:
-	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .bench-venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

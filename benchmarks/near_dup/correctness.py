@@ -9,7 +9,17 @@ import polars as pl
 from benchmarks.harness import Row
 from benchmarks.near_dup import corpora
 from benchmarks.near_dup.rows import described, row, sample, size_of
-from benchmarks.near_dup.tools import DAFT, DAFT_WORDS, DATASKETCH, DATATROVE, PROVENDER_DEFAULT, RENSA, Runs, Tool
+from benchmarks.near_dup.tools import (
+    DAFT,
+    DAFT_RECALL,
+    DAFT_WORDS,
+    DATASKETCH,
+    DATATROVE,
+    PROVENDER_DEFAULT,
+    RENSA,
+    Runs,
+    Tool,
+)
 from benchmarks.near_dup.verdict import OURS, PEERS, judge, pairs_named, truth
 
 if TYPE_CHECKING:
@@ -44,7 +54,7 @@ def judged_rows(runs: Runs, what: str, whole: Path, sizes: "Sizes") -> tuple[str
             folder = sample(runs, folder, sizes.judged)
         small = folder
     rows = []
-    for tool in (PROVENDER_DEFAULT, DAFT, DAFT_WORDS, RENSA, DATASKETCH, DATATROVE):
+    for tool in (PROVENDER_DEFAULT, DAFT, DAFT_RECALL, DAFT_WORDS, RENSA, DATASKETCH, DATATROVE):
         rows.append(_judged(runs, tool, small if tool is DATATROVE else folder))
     counts = [f"{len(truth(folder, words).pairs):,}" for words in (OURS, PEERS)]
     return f"{about}: {described(folder)}. {JUDGED.format(*counts, described(small))}", rows

@@ -59,9 +59,10 @@ class Result:
         return content
 
 
-def ours(name: str, *options: str, jobs: int = CORES, decisions_only: bool = True) -> Tool:
+def ours(name: str, *options: str, jobs: int = CORES, decisions_only: bool = True, id_column: bool = True) -> Tool:
     """Return one way to run our command."""
-    command = (str(PROVENDER), "dedup", "--id-column", "path", "--jobs", str(jobs), "--json", *options)
+    named = ("--id-column", "path") if id_column else ()
+    command = (str(PROVENDER), "dedup", *named, "--jobs", str(jobs), "--json", *options)
     written = "removals and pairs out" if decisions_only else "removals, pairs and survivors out"
     extra = ("--decisions-only",) if decisions_only else ()
     return Tool(name, f"whole process, Parquet in, {written}", (*command, *extra, "--out"), OURS, repeats=3)
@@ -74,6 +75,7 @@ def _peer(name: str, script: str, about: str, *options: str, repeats: int = 0) -
 
 PROVENDER_DEFAULT = ours(f"provender, {CORES} jobs")
 PROVENDER_WAYS = (
+    ours(f"provender, {CORES} jobs, without --id-column", id_column=False),
     ours("provender, 1 job", jobs=1),
     ours(f"provender, {CORES} jobs, --memory 1GB", "--memory", "1GB"),
     ours(f"provender, {CORES} jobs, survivors written", decisions_only=False),
@@ -83,6 +85,9 @@ COPY_FLOOR = Tool("copy floor", "Polars scans and sinks the same files", (sys.ex
 _STAR = "117 permutations, 9 x 13, star contraction"
 DAFT = _peer("Daft", "run_daft.py", f"its `normalize`, {_STAR}", repeats=1)
 DAFT_WORDS = _peer("Daft on words", "run_daft.py", f"runs of \\w, {_STAR}", "--words", repeats=1)
+DAFT_RECALL = _peer(
+    "Daft at our recall", "run_daft.py", "its `normalize`, 208 permutations, 26 x 8", "--recall", repeats=1
+)
 RENSA = _peer("rensa", "run_rensa.py", "RMinHashDeduplicator, 128 permutations, its default bands")
 DATASKETCH = _peer("datasketch 2", "run_datasketch.py", "affine32, MinHashLSH, 128 permutations, 9 x 13")
 DATATROVE = _peer("datatrove", "run_datatrove.py", "three stages, 2 tasks, 14 x 8, spaCy's English rules")

@@ -1,16 +1,22 @@
 """How this project compiles its loops, and the two steps every hash of it is made of.
 
-Kernels run without the GIL, so callers split their work over threads. Compiled code is cached beside the source; numba
-looks only at the file of the function itself, so clear `__pycache__` after changing what another file inlines.
+Kernels run without the GIL, so callers split their work over threads. Compiled code is cached on disk. numba asks only
+whether the file of a function itself has changed, not what it calls or inlines from others, so the cache is one folder
+per state of all our sources: no change is ever answered with old code.
 """
 
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
+import numba
 import numpy as np
 from numba import njit
 from numba.extending import intrinsic
 from numpy.typing import NDArray
+
+from engine.base.hashing import digest_json, short
 
 F = TypeVar("F", bound=Callable[..., object])
 Bytes = NDArray[np.uint8]
@@ -24,6 +30,26 @@ SEED = np.uint64(0)
 _FACTOR = np.uint64(0xFF51AFD7ED558CCD)
 _LAST_FACTOR = np.uint64(0xC4CEB9FE1A85EC53)
 _HALF, _FINAL_SHIFT = np.uint64(32), np.uint64(33)
+
+
+def _cache_folder() -> Path:
+    """Return the folder of compiled code for the sources as they are: by their names, sizes and times of change."""
+    engine = Path(__file__).parents[1]
+    states = [
+        (str(path.relative_to(engine)), path.stat().st_size, path.stat().st_mtime_ns) for path in _sources(engine)
+    ]
+    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return caches / "provender" / f"kernels-{short(digest_json([str(engine), states]))}"
+
+
+def _sources(engine: Path) -> list[Path]:
+    folders = ("text", "annotate", "pack", "run/dedup")
+    return sorted(path for folder in folders for path in (engine / folder).rglob("*.py"))
+
+
+if not numba.config.CACHE_DIR:
+    # numba reads it when a function is decorated, so before all kernels.
+    numba.config.CACHE_DIR = str(_cache_folder())
 
 
 def kernel(function: F) -> F:

@@ -44,6 +44,16 @@ def split(
 
 
 @kernel
+def count_characters(data: Bytes, text_begins: Places, text_ends: Places, counts: Places) -> None:
+    """Write how many bytes of each text begin a character: all but those of the form 10xxxxxx."""
+    for document in range(len(text_begins)):
+        count = 0
+        for byte in data[text_begins[document] : text_ends[document]]:
+            count += byte & 0xC0 != 0x80
+        counts[document] = count
+
+
+@kernel
 def _split_texts(
     data: Bytes, text_begins: Places, text_ends: Places, entries: Entries, foldings: Bytes,
     folded: Bytes, edges: Entries, origins: Places | None, tail: Bytes,

@@ -30,7 +30,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from engine.text.shingling import ngrams, shingles
-from engine.text.splitting import split
+from engine.text.splitting import count_characters, split
 from engine.text.unicode_tables import UnicodeTables, unicode_tables
 
 
@@ -66,14 +66,26 @@ class ShingleSets:
 
 
 def split_words(
-    texts: pa.Array | pa.ChunkedArray, with_positions: bool = False, chosen: NDArray[np.bool_] | None = None
+    texts: pa.Array | pa.ChunkedArray,
+    with_positions: bool = False,
+    chosen: NDArray[np.bool_] | None = None,
+    room: NDArray[np.uint64] | None = None,
 ) -> Words:
     """Return the words of each text; a null text has none.
 
-    chosen: bool[num_documents]; a text that is not chosen has no words and is not read. Reads the Arrow buffers in
-    place. Raises TypeError unless `texts` is of type string or large_string.
+    chosen: bool[num_documents]; a text that is not chosen has no words and is not read. room: uint64, where hashes go
+    if they fit (one for two bytes), so that no fresh memory is touched; they last until it is used again. Reads the
+    Arrow buffers in place. Raises TypeError unless `texts` is of type string or large_string.
     """
-    return split_by_tables(texts, unicode_tables(), with_positions, chosen)
+    return split_by_tables(texts, unicode_tables(), with_positions, chosen, room)
+
+
+def num_characters(texts: pa.Array) -> NDArray[np.int64]:
+    """Return the code points of each text, 0 of a null: int64[num_documents]."""
+    data, begins, ends = _buffers(texts)
+    counts = np.empty(len(texts), dtype=np.int64)
+    count_characters(data, begins, ends, counts)
+    return counts
 
 
 def split_by_tables(
@@ -81,6 +93,7 @@ def split_by_tables(
     tables: UnicodeTables,
     with_positions: bool,
     chosen: NDArray[np.bool_] | None = None,
+    room: NDArray[np.uint64] | None = None,
 ) -> Words:
     """Return the words that other tables make of the texts; else as `split_words`."""
     if chosen is not None and chosen.shape != (len(texts),):
@@ -96,12 +109,15 @@ def split_by_tables(
     # Two words need a byte between them, or three bytes for a word that needs none.
     most_words = sum(int(((text_ends - begins + 1) // 2).sum()) for _, _, begins, text_ends in parts)
     offsets = np.zeros(len(texts) + 1, dtype=np.int64)
-    hashes = np.empty(most_words, dtype=np.uint64)
+    has_room = room is not None and len(room) >= most_words
+    hashes = room if room is not None and has_room else np.empty(most_words, dtype=np.uint64)
     starts, ends = (np.empty(most_words, dtype=np.int64) if with_positions else None for _ in range(2))
     for document, data, begins, text_ends in parts:
         split(
             data, begins, text_ends, tables.entries, tables.foldings.ravel(), offsets[document:], hashes, starts, ends
         )
+    if has_room:
+        return Words(offsets, hashes[: offsets[-1]], *_shrunk(offsets[-1], starts, ends))
     return Words(offsets, *_shrunk(offsets[-1], hashes, starts, ends))
 
 

@@ -29,6 +29,8 @@ NO_BUCKET = np.uint64(0)
 _LEAST_BUCKET = np.uint64(1)
 MAX_CHANCE_AT_HALF = Decimal("0.15")
 """How often a pair of half the threshold's similarity may become a candidate."""
+HOT_BUCKET_LEADERS = 16
+"""Members of best rank that all others of a hot bucket are compared with."""
 _MERGED_KEYS = 1 << 22
 
 
@@ -158,7 +160,7 @@ def pairs_in_buckets(
     table: BandTable,
     rank: NDArray[np.int64],
     max_bucket_documents: int = 1000,
-    hot_bucket_leaders: int = 16,
+    hot_bucket_leaders: int = HOT_BUCKET_LEADERS,
     jobs: int = 1,
 ) -> Candidates:
     """Return the pairs of documents that share a bucket.

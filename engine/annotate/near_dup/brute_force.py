@@ -20,7 +20,7 @@ from engine.text.kernels import Hashes, Places, kernel
 from engine.text.words import ShingleSets, Words, shingle_sets, split_words
 
 SAMPLE_DOCUMENTS = 512
-SAMPLE_RUNS = 16
+SAMPLE_RUNS = 8
 MOST_WORDS = 20_000
 """Longer documents are left out of the sample, so that its index stays in the cache."""
 COMPARED_SHARE = 8

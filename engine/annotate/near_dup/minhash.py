@@ -49,6 +49,8 @@ def sign_words(
     The same as `signatures(shingle_sets(words, ngram_words), num_permutations, seed)[:, :used]`, without making the
     sets: a shingle that comes twice changes no minimum, and sorting costs more than taking it again.
     """
+    if ngram_words < 1:
+        raise ValueError(f"ngram_words: got {ngram_words}. Needed: at least 1 (words).")
     used = num_permutations if used is None else used
     factors, addends = _used_permutations(num_permutations, used, seed)
     signed = np.full((len(words.offsets) - 1, used), EMPTY, dtype=np.uint32)

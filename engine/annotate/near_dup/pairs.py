@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from engine.annotate.near_dup.bands import BandTable, Candidates, pairs_in_buckets, pairs_of, sorted_distinct
 from engine.annotate.near_dup.shingle_file import ShingleFile
-from engine.annotate.near_dup.texts import TextRun, each_batch
+from engine.annotate.near_dup.texts import TextRun, each_batch, word_room
 from engine.annotate.near_dup.verify import BELOW, at_least, intersections_at_least, may_reach, threshold_units
 from engine.text.kernels import Places, kernel
 from engine.text.words import shingle_sets, split_words
@@ -95,7 +95,7 @@ def _shingles_of_candidates(
     def take(first: int, texts: pa.Array) -> None:
         chosen = is_wanted[first : first + len(texts)]
         if chosen.any():
-            shingles.write(first, shingle_sets(split_words(texts, chosen=chosen), how.ngram_words))
+            shingles.write(first, shingle_sets(split_words(texts, chosen=chosen, room=word_room()), how.ngram_words))
 
     wanted = [run for run in runs if is_wanted[run.first : run.first + run.num_documents].any()]
     each_batch(wanted, take, how.jobs)

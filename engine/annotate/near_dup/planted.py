@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.annotate.near_dup.bands import NO_BUCKET, BandTable, band_hashes, choose_bands
+from engine.annotate.near_dup.bands import HOT_BUCKET_LEADERS, NO_BUCKET, BandTable, band_hashes, choose_bands
 from engine.annotate.near_dup.minhash import sign_words
 from engine.annotate.near_dup.recall import Recall
 from engine.annotate.near_dup.verify import at_least
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 MAX_PLANTED = 1000
 LEAST_WORDS = 24
-MOST_WORDS = 50_000
+MOST_WORDS = 10_000
+"""Longer documents are not copied: a thousand of them would take too much memory."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,11 @@ def is_original(digests: NDArray[np.uint64], num_documents: int) -> NDArray[np.b
 
 
 def measured_recall(
-    table: BandTable, originals: Originals, rank: NDArray[np.int64], config: "Config", hot_bucket_leaders: int = 16
+    table: BandTable,
+    originals: Originals,
+    rank: NDArray[np.int64],
+    config: "Config",
+    hot_bucket_leaders: int = HOT_BUCKET_LEADERS,
 ) -> Planted:
     """Plant a copy of each original and return how many are proposed; originals that are too short give none."""
     floor, ngram_words = config.verified_floor, config.ngram_words
@@ -130,8 +135,9 @@ def _is_compared(
     compared = shared.copy()
     at = np.flatnonzero(shared)
     ordered, wanted = np.sort(buckets), buckets[places[at]]
+    # With the copy a bucket has one member more.
     sizes = np.searchsorted(ordered, wanted, side="right") - np.searchsorted(ordered, wanted)
-    for place in at[sizes > max_bucket_documents]:
+    for place in at[sizes >= max_bucket_documents]:
         members = np.flatnonzero(buckets == buckets[places[place]])
         leaders = members[np.argsort(rank[members])[:hot_bucket_leaders]]
         compared[place] = places[place] in leaders

@@ -8,7 +8,7 @@ keeps all of them busy.
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from threading import Lock
+from threading import Lock, local
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 BATCH_BYTES = 4 << 20
 """Text worked on at once by one thread: its words and shingles stay near the second cache."""
+MAX_BATCH_DOCUMENTS = 1 << 16
+_of_thread = local()
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ Work = Callable[[int, pa.Array], None]
 
 
 def each_batch(runs: Sequence[TextRun], work: Work, jobs: int) -> None:
-    """Call `work` for all texts, in batches of about `BATCH_BYTES`; the first error stops all threads and is raised."""
+    """Call `work` for all texts, in batches of about `BATCH_BYTES`; an error stops all threads and is raised."""
     readers = _Readers(runs)
     if jobs == 1:
         _drain(readers, work)
@@ -108,18 +110,21 @@ def _drain(readers: _Readers, work: Work) -> None:
 
 
 def _batches(run: TextRun) -> Iterator[tuple[int, pa.Array]]:
-    document = run.first
+    document, end = run.first, run.first + run.num_documents
     for array in run.read():
+        if document + len(array) > end:
+            count = document + len(array) - run.first
+            raise ValueError(f"{count} texts were read where {run.num_documents} documents are")
         for texts in _slices(array):
             yield document, texts
             document += len(texts)
-    if document != run.first + run.num_documents:
+    if document != end:
         raise ValueError(f"{document - run.first} texts were read where {run.num_documents} documents are")
 
 
 def _slices(texts: pa.Array) -> Iterator[pa.Array]:
     """Cut an array before each document with which it would exceed the size of a batch."""
-    if texts.nbytes <= BATCH_BYTES:
+    if texts.nbytes <= BATCH_BYTES and len(texts) <= MAX_BATCH_DOCUMENTS:
         if len(texts):
             yield texts
         return
@@ -128,8 +133,17 @@ def _slices(texts: pa.Array) -> Iterator[pa.Array]:
     while start < len(texts):
         base = ends[start - 1] if start else 0
         stop = max(int(np.searchsorted(ends, base + BATCH_BYTES, side="right")), start + 1)
+        stop = min(stop, start + MAX_BATCH_DOCUMENTS)
         yield texts.slice(start, stop - start)
         start = stop
+
+
+def word_room() -> NDArray[np.uint64]:
+    """Return room for the words of a batch, the same for all batches of a thread."""
+    if not hasattr(_of_thread, "room"):
+        _of_thread.room = np.empty(BATCH_BYTES // 2 + MAX_BATCH_DOCUMENTS, dtype=np.uint64)
+    room: NDArray[np.uint64] = _of_thread.room
+    return room
 
 
 def text_bounds(texts: pa.Array) -> NDArray[np.int64]:

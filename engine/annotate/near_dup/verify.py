@@ -36,6 +36,8 @@ def intersections_at_least(
 ) -> NDArray[np.int64]:
     """Return the shared shingles of pairs at least `units` ten-thousandths similar, BELOW (-1) of all others.
 
+    Two empty sets share 0 of 0, which is not taken for below.
+
     pairs: int64[num_pairs, 2], best sorted by family, then by their first document; families: int64[num_pairs], what
     may be compared by bitmaps together (by default all).
     """

@@ -78,9 +78,9 @@ def dedup(
         RecipeError, InputError: a file, column or setting is not what it has to be; nothing is left behind.
     """
     folder = Path(out)
-    _require_empty(folder)
     policy = Keep.parse(keep)
     config = check("dedup", {"threshold": threshold, "ngram_words": ngram_words}, Config)
+    _require_empty(folder)
     columns = {"text": text_column} | ({"id": id_column} if id_column is not None else {})
     columns |= {"score": policy.score} if policy.score is not None else {}
     ceiling, phases = memory_ceiling(memory), Phases()
@@ -102,7 +102,7 @@ def dedup(
             write_survivors(temporary / "survivors", files, found.decisions.kept_by, workers)
             phases.end("survivors")
         report = report_of(files, found, removed, num_pairs, config, phases)
-        report |= {"jobs": workers, "recipe": recipe_of(inputs, against, columns, config)}
+        report |= {"jobs": workers, "keep": keep, "recipe": recipe_of(files, columns, config)}
         write_json(temporary / "report.json", report)
     return {"out": str(folder), **report}
 

@@ -10,10 +10,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from engine.annotate.near_dup.texts import BATCH_BYTES, TextRun
+from engine.annotate.near_dup.texts import BATCH_BYTES, MAX_BATCH_DOCUMENTS, TextRun
 from engine.base.errors import InputError, closest, problem
 from engine.sources._columns import READ_PROBLEM, TEXT, conform, merge_schemas
 
@@ -27,7 +29,8 @@ READERS = {
     ".tsv": "csv",
 }
 COMPRESSED = (".gz", ".zst")
-MAX_BATCH_ROWS = 1 << 16
+DICTIONARY_BYTES = 4 << 20
+"""Size of a text column up to which its texts may all stand in a dictionary: writers give up larger ones."""
 
 
 @dataclass(frozen=True)
@@ -38,18 +41,34 @@ class Piece:
     row_group: int
     first: int
     num_rows: int
+    text_column: str
     text_bytes: int
-    """Size of its text column before compression, by the footer."""
+    """Size of its text column before compression, by the footer; a text of a dictionary counts once."""
+    row_bytes: int
+    """The same of all columns."""
+
+    @property
+    def is_dictionary(self) -> bool:
+        """Whether few texts may stand for many rows, so that rows can be far larger than the footer says."""
+        return self.text_bytes <= DICTIONARY_BYTES
 
     def read(self, columns: Sequence[str]) -> pa.Table:
         """Return columns of all its rows."""
         with _open(self.path) as file:
-            return file.read_row_group(self.row_group, columns=list(columns))
+            try:
+                return file.read_row_group(self.row_group, columns=list(columns))
+            except (OSError, pa.ArrowException) as error:
+                raise damaged(self.path, error) from error
 
     def batches(self, columns: Sequence[str] | None, batch_bytes: int = BATCH_BYTES) -> Iterator[pa.RecordBatch]:
-        """Yield its rows in batches of about `batch_bytes` of text, decoded page by page; all columns where None."""
-        rows = max(1, min(MAX_BATCH_ROWS, batch_bytes * self.num_rows // max(self.text_bytes, 1)))
-        with _open(self.path) as file:
+        """Yield its rows in batches of about `batch_bytes`, decoded page by page; all columns where None.
+
+        The text column comes as a dictionary where `is_dictionary`.
+        """
+        size = self.row_bytes if columns is None else self.text_bytes
+        rows = max(1, min(MAX_BATCH_DOCUMENTS, batch_bytes * self.num_rows // max(size, 1)))
+        encoded = [self.text_column] if self.is_dictionary else None
+        with _open(self.path, encoded) as file:
             try:
                 yield from file.iter_batches(
                     batch_size=rows, row_groups=[self.row_group], columns=columns, use_threads=False
@@ -71,6 +90,10 @@ class Input:
     def has(self, column: str) -> bool:
         """Return whether it has a column."""
         return column in self.schema.names
+
+    def place_of(self, document: int) -> str:
+        """Return what a document is called without an id of its own: `file#row`."""
+        return f"{self.name}#{document - self.first}"
 
     @property
     def first(self) -> int:
@@ -96,17 +119,16 @@ def read_inputs(
     Raises InputError for a file that is missing, damaged, of no known kind, or lacks a column, and where two inputs
     differ in their columns.
     """
+    given = _distinct([(Path(path), False) for path in inputs] + [(Path(path), True) for path in against])
+    parquet = _converted([path for path, _, is_old in given if not is_old], columns["text"], scratch)
+    parquet |= _converted([path for path, _, is_old in given if is_old], columns["text"], scratch)
     found: list[Input] = []
     first = 0
-    seen: set[tuple[Path, bool]] = set()
-    for given, is_old in [(Path(path), False) for path in inputs] + [(Path(path), True) for path in against]:
-        for path, name in _files(given):
-            if (path.resolve(), is_old) in seen:
-                continue
-            seen.add((path.resolve(), is_old))
-            one = _read_input(path, name, is_old, columns, first, scratch)
-            first += one.num_rows
-            found.append(one)
+    for path, name, is_old in given:
+        needed = {"text": columns["text"]} if is_old else columns
+        one = _read_input(path, name, is_old, parquet.get(path, [path]), needed, first)
+        first += one.num_rows
+        found.append(one)
     new = [one for one in found if not one.is_old]
     _require_like_schemas(new)
     if not any(one.num_rows for one in new):
@@ -118,24 +140,44 @@ def text_runs(inputs: Sequence[Input], text_column: str) -> list[TextRun]:
     """Return where the texts are read, row group by row group."""
 
     def reader(piece: Piece) -> Callable[[], Iterator[pa.Array]]:
-        return lambda: (plain_text(batch.column(0)) for batch in piece.batches([text_column]))
+        return lambda: (texts for batch in piece.batches([text_column]) for texts in plain_texts(batch.column(0)))
 
     return [
         TextRun(piece.first, piece.num_rows, reader(piece)) for one in inputs for piece in one.pieces if piece.num_rows
     ]
 
 
-def plain_text(column: pa.Array) -> pa.Array:
-    """Return strings as Arrow string or large string, whatever they are encoded as."""
+def plain_texts(column: pa.Array) -> Iterator[pa.Array]:
+    """Yield strings as Arrow string or large string, whatever they are encoded as; a dictionary bit by bit."""
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-        return column
-    return column.cast(pa.large_string())
+        yield column
+    elif pa.types.is_dictionary(column.type):
+        lengths = pc.fill_null(pc.take(pc.binary_length(column.dictionary), column.indices), 0)
+        ends, start = np.cumsum(lengths.to_numpy(zero_copy_only=False)), 0
+        while start < len(column):
+            base = ends[start - 1] if start else 0
+            stop = max(int(np.searchsorted(ends, base + BATCH_BYTES, side="right")), start + 1)
+            yield column.slice(start, stop - start).dictionary_decode().cast(pa.large_string())
+            start = stop
+    else:
+        yield column.cast(pa.large_string())
 
 
 def damaged(path: Path, error: BaseException) -> InputError:
     """Return the error for a file that cannot be read."""
     reason = (str(error).splitlines() or [type(error).__name__])[0]
     return InputError(problem(path, f"cannot be read ({reason})", "a whole Parquet file", "copy or download it again"))
+
+
+def _distinct(given: Sequence[tuple[Path, bool]]) -> list[tuple[Path, str, bool]]:
+    """Return (path, name, whether it is old) of all files; one that is given twice in the same role counts once."""
+    found: dict[tuple[Path, bool], tuple[Path, str, bool]] = {}
+    for place, is_old in given:
+        for path, name in _files(place):
+            if reader_of(path) is None:
+                raise InputError(problem(path, f"files ending with '{path.suffix}' are not read", ", ".join(READERS)))
+            found.setdefault((path.resolve(), is_old), (path, name, is_old))
+    return list(found.values())
 
 
 def _files(given: Path) -> Iterator[tuple[Path, str]]:
@@ -168,33 +210,48 @@ def reader_of(path: Path) -> str | None:
     return READERS.get(suffixes[-1]) if suffixes else None
 
 
-def _read_input(path: Path, name: str, is_old: bool, columns: dict[str, str], first: int, scratch: Path) -> Input:
-    reader = reader_of(path)
-    if reader is None:
-        raise InputError(problem(path, f"files ending with '{path.suffix}' are not read", f"{', '.join(READERS)}"))
-    if is_old:
-        columns = {"text": columns["text"]}
-    files = [path] if reader == "parquet" else _converted(path, reader, columns["text"], scratch)
+def _read_input(
+    path: Path, name: str, is_old: bool, files: Sequence[Path], columns: dict[str, str], first: int
+) -> Input:
     pieces: list[Piece] = []
     schema = pa.schema([])
     for file_path in files:
         with _open(file_path) as file:
             schema, metadata = file.schema_arrow, file.metadata
             _require_columns(path, schema, columns)
-            leaf = next(i for i in range(metadata.num_columns) if metadata.schema.column(i).path == columns["text"])
+            leaves = [metadata.schema.column(leaf).path for leaf in range(metadata.num_columns)]
+            text_leaf = leaves.index(columns["text"])
             for number in range(metadata.num_row_groups):
                 group = metadata.row_group(number)
-                size = group.column(leaf).total_uncompressed_size
-                pieces.append(Piece(file_path, number, first, group.num_rows, size))
+                sizes = [group.column(leaf).total_uncompressed_size for leaf in range(len(leaves))]
+                pieces.append(
+                    Piece(file_path, number, first, group.num_rows, columns["text"], sizes[text_leaf], sum(sizes))
+                )
                 first += group.num_rows
     return Input(name, tuple(pieces), schema, is_old)
 
 
-def _converted(path: Path, reader: str, text_column: str, scratch: Path) -> list[Path]:
-    """Return Parquet files with the rows of a JSONL or CSV file and all their columns."""
+def _converted(paths: Sequence[Path], text_column: str, scratch: Path) -> dict[Path, list[Path]]:
+    """Return Parquet files with the rows of each JSONL or CSV file and all their columns, in one schema for all."""
+    parts: dict[Path, list[Path]] = {}
+    schemas: dict[Path, pa.Schema] = {}
+    for path in paths:
+        if reader_of(path) != "parquet":
+            converted = _convert(path, text_column, Path(tempfile.mkdtemp(dir=scratch)))
+            parts[path] = list(converted)
+            schemas |= converted
+    merged = merge_schemas(list(schemas.values()))
+    whole = pa.schema([(field.name, TEXT if pa.types.is_null(field.type) else field.type) for field in merged])
+    for part, schema in schemas.items():
+        if schema != whole:
+            pq.write_table(conform(conform(pq.read_table(part), schema), whole), part)
+    return parts
+
+
+def _convert(path: Path, text_column: str, folder: Path) -> dict[Path, pa.Schema]:
+    reader = reader_of(path)
     module = importlib.import_module(f"engine.sources.{reader}")
     config = module.Config(stage=reader, name="input", path=str(path), columns={"text": text_column})
-    folder = Path(tempfile.mkdtemp(dir=scratch))
     schemas: dict[Path, pa.Schema] = {}
     try:
         for number, table in enumerate(module.read(path, config)):
@@ -206,18 +263,13 @@ def _converted(path: Path, reader: str, text_column: str, scratch: Path) -> list
         found = str(error).partition(" Fix: ")[0]
         fix = " Fix: name the column of the text with --text-column." if "no column" in found else ""
         raise InputError(found + fix) from error
-    merged = merge_schemas(list(schemas.values()))
-    whole = pa.schema([(field.name, TEXT if pa.types.is_null(field.type) else field.type) for field in merged])
-    for part, schema in schemas.items():
-        if schema != whole:
-            pq.write_table(conform(conform(pq.read_table(part), schema), whole), part)
-    return list(schemas)
+    return schemas
 
 
-def _open(path: Path) -> pq.ParquetFile:
+def _open(path: Path, as_dictionary: list[str] | None = None) -> pq.ParquetFile:
     try:
         # Buffered: pages are read one after the other, so a row group of any size needs the memory of a page.
-        return pq.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False)
+        return pq.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False, read_dictionary=as_dictionary)
     except (OSError, pa.ArrowException) as error:
         raise damaged(path, error) from error
 
@@ -243,6 +295,8 @@ def is_text(kind: pa.DataType) -> bool:
 
 def _require_like_schemas(inputs: Sequence[Input]) -> None:
     """Refuse inputs whose survivors could not be put together again."""
+    # A file without any row has no columns to differ in, where they are read off its rows.
+    inputs = [one for one in inputs if len(one.schema)]
     for one in inputs[1:]:
         mine, theirs = _kinds(inputs[0].schema), _kinds(one.schema)
         differing = sorted(name for name in mine.keys() | theirs.keys() if mine.get(name) != theirs.get(name))

@@ -161,11 +161,16 @@ def _other_columns(inputs: Sequence[Input], documents: NDArray[np.int64], text_c
             rows = documents[start:end] - piece.first
             if len(rows) == 0:
                 continue
-            if not names or one.is_old:
+            if not names:
                 found.append(np.zeros((len(rows), 2), dtype=np.uint64))
                 continue
-            table = piece.read(names).take(pa.array(rows))
-            found.append(np.ascontiguousarray(row_digests(table)).view(np.uint64))
+            row = 0
+            for batch in piece.batches(names):
+                begin, end = np.searchsorted(rows, [row, row + batch.num_rows])
+                if end > begin:
+                    table = pa.Table.from_batches([batch.take(pa.array(rows[begin:end] - row))])
+                    found.append(np.ascontiguousarray(row_digests(table)).view(np.uint64))
+                row += batch.num_rows
     return np.concatenate(found)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from engine.annotate.near_dup import Config, expected_recall
 from engine.run.dedup.inputs import Input, reader_of
 from engine.run.dedup.phases import Phases
+from engine.run.dedup.ranking import SOURCE
 from engine.run.dedup.search import Found
 
 
@@ -41,14 +42,13 @@ def report_of(
     }
 
 
-def recipe_of(
-    inputs: Sequence[Path | str], against: Sequence[Path | str], columns: dict[str, str], config: Config
-) -> dict[str, Any]:
-    """Return a recipe with the same sources and stages; the policies `first` and `best` have no place in one."""
+def recipe_of(files: Sequence[Input], columns: dict[str, str], config: Config) -> dict[str, Any]:
+    """Return a recipe with the same documents, ids and stages; it keeps the longest, whatever `--keep` said."""
     mapped = {core: column for core, column in columns.items() if core != "score"}
-    sources = _sources("new", inputs, mapped)
-    sources += [source | {"pinned": True} for source in _sources("old", against, {"text": mapped["text"]})]
+    sources = _sources(SOURCE, [one for one in files if not one.is_old], mapped)
+    old = _sources("old", [one for one in files if one.is_old], {"text": mapped["text"]})
     near_dup = {"stage": "near_dup", "threshold": config.threshold, "ngram_words": config.ngram_words}
+    sources += [source | {"pinned": True} for source in old]
     return {"name": "dedup", "sources": sources, "annotate": [{"stage": "exact_dup"}, near_dup]}
 
 
@@ -77,7 +77,7 @@ def show_dedup(result: dict[str, Any]) -> str:
         f"{result['megabytes_per_second']:.0f} MB/s: {seconds['total']:.1f} s ({phases})",
         f"{result['peak_memory_bytes'] / 1e6:,.0f} MB of memory at most; written to {result['out']}",
         "",
-        "the recipe this amounts to:",
+        "the recipe this amounts to:" if result["keep"] == "longest" else "the recipe this amounts to, but for --keep:",
         yaml.safe_dump(result["recipe"], sort_keys=False, default_flow_style=None, width=100).rstrip(),
     ]
     return "\n".join(lines)
@@ -88,11 +88,10 @@ def _share(found: int, pairs: int, recall: dict[str, Any]) -> str:
     return f"{found:,} of {pairs:,} = {recall['share']:.1%} (95 % interval {low:.1%} to {high:.1%})"
 
 
-def _sources(name: str, given: Sequence[Path | str], columns: dict[str, str]) -> list[dict[str, Any]]:
+def _sources(name: str, files: Sequence[Input], columns: dict[str, str]) -> list[dict[str, Any]]:
     by_reader: dict[str, list[str]] = {}
-    for path in map(Path, given):
-        reader = "parquet" if path.is_dir() else reader_of(path) or "parquet"
-        by_reader.setdefault(reader, []).append(f"{path}/**/*.parquet" if path.is_dir() else str(path))
+    for one in files:
+        by_reader.setdefault(reader_of(Path(one.name)) or "parquet", []).append(one.name)
     return [
         {
             "stage": reader,

@@ -60,16 +60,19 @@ def find_duplicates(
     num_documents = sum(one.num_rows for one in files)
     runs = text_runs(files, columns["text"])
     brute_force = BruteForce(runs, config.ngram_words, config.verified_floor)
-    signed = sign(runs, num_documents, config, brute_force, resources.scratch, resources.memory_bytes, resources.jobs)
+
+    def place_of(document: int) -> str:
+        return next(one for one in files if document < one.first + one.num_rows).place_of(document)
+
+    jobs = resources.jobs
+    signed = sign(runs, num_documents, config, brute_force, resources.scratch, resources.memory_bytes, jobs, place_of)
     phases.end("read_and_sign")
     first_of = signed.equal.first_of
     doc_ids = with_made_ids(files, own_ids, signed.equal, columns["text"])
     rank, pinned = ranked(files, keep, doc_ids, signed.num_chars)
     best, text_rank, text_pinned = best_of_equals(first_of, rank, pinned)
     phases.end("rank")
-    how = Verification(
-        config.verified_floor, config.ngram_words, config.max_bucket_documents, resources.scratch, resources.jobs
-    )
+    how = Verification(config.verified_floor, config.ngram_words, config.max_bucket_documents, resources.scratch, jobs)
     with ThreadPoolExecutor(1) as aside:
         # Planting is many small steps, which go between those of the threads that verify.
         planting = aside.submit(measured_recall, signed.table, signed.originals, text_rank, config)

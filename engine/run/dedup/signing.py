@@ -1,11 +1,12 @@
 """The one pass over all texts: digests, lengths, equal texts, and the bands of every distinct text."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
@@ -14,13 +15,14 @@ from engine.annotate.near_dup import Config
 from engine.annotate.near_dup.bands import BandTable, band_hashes, choose_bands
 from engine.annotate.near_dup.brute_force import BruteForce
 from engine.annotate.near_dup.minhash import sign_words
-from engine.annotate.near_dup.planted import Originals, is_original
-from engine.annotate.near_dup.texts import TextRun, each_batch, text_bounds
+from engine.annotate.near_dup.planted import MOST_WORDS, Originals, is_original
+from engine.annotate.near_dup.texts import TextRun, each_batch, text_bounds, word_room
 from engine.base.errors import InputError, problem
 from engine.base.hashing import DIGEST_BYTES, digests_of
 from engine.base.progress import progress
 from engine.run.dedup.equal_texts import NO_TEXT, EqualTexts
-from engine.text.words import split_words
+from engine.run.intake.core_columns import is_blank
+from engine.text.words import num_characters, split_words
 
 TABLE_SHARE = 8
 """The table of bands may take this part of the memory ceiling; a larger one lies in a file."""
@@ -49,10 +51,12 @@ def sign(
     folder: Path,
     memory_bytes: int,
     jobs: int,
+    place_of: Callable[[int], str],
 ) -> Signed:
     """Read all texts once, from `jobs` threads; raises InputError for a text that is no UTF-8.
 
-    brute_force is shown all texts; folder, memory_bytes: where a table of bands goes that is too large for memory.
+    brute_force is shown all texts; folder, memory_bytes: where a table of bands goes that is too large for memory;
+    place_of: what a document is called in an error.
     """
     bands, rows = choose_bands(config.verified_floor, config.recall, config.num_permutations)
     table = BandTable(num_documents, bands, folder, memory_bytes // TABLE_SHARE)
@@ -63,24 +67,26 @@ def sign(
 
     def take(first: int, texts: pa.Array) -> None:
         end = first + len(texts)
-        _require_utf8(texts, first)
+        _require_utf8(texts, first, place_of)
         if texts.null_count:
             texts = pc.fill_null(texts, "")
         bounds = text_bounds(texts)
         num_bytes[first:end] = np.diff(bounds)
-        num_chars[first:end] = pc.utf8_length(texts).to_numpy()
+        num_chars[first:end] = num_characters(texts)
         data = texts.buffers()[2]
         digests = np.frombuffer(digests_of(memoryview(data) if data is not None else b"", bounds.tolist()), np.uint64)
         is_new = equal.add(first, digests.reshape(-1, DIGEST_BYTES // 8))
-        words = split_words(texts, chosen=is_new)
+        words = split_words(texts, chosen=is_new, room=word_room())
         signed = sign_words(words, config.ngram_words, bands * rows, config.num_permutations, config.seed)
         table.put(first, band_hashes(signed, bands, rows))
         brute_force.compare(first, words, equal.digests[first:end], is_new)
-        for place in np.flatnonzero(is_new & (words.num_words == 0)):
+        without_words = np.flatnonzero(is_new & (words.num_words == 0))
+        if len(without_words):
             # Nothing but white space is no text, and no duplicate of anything.
-            if not (texts[place].as_py() or "").strip():
-                equal.first_of[first + place] = NO_TEXT
-        for place in np.flatnonzero(is_new & is_original(equal.digests[first:end], num_documents)):
+            blank = is_blank(pl.Series(pl.from_arrow(texts.take(pa.array(without_words)))))
+            equal.first_of[first + without_words[blank.to_numpy()]] = NO_TEXT
+        chosen = is_new & is_original(equal.digests[first:end], num_documents) & (words.num_words <= MOST_WORDS)
+        for place in np.flatnonzero(chosen):
             with lock:
                 originals[first + int(place)] = words.hashes[words.offsets[place] : words.offsets[place + 1]].copy()
         bar.advance(len(texts))
@@ -101,8 +107,17 @@ def _without_blank(equal: EqualTexts) -> None:
     )
 
 
-def _require_utf8(texts: pa.Array, first: int) -> None:
+def _require_utf8(texts: pa.Array, first: int, place_of: Callable[[int], str]) -> None:
     try:
         texts.validate(full=True)
     except pa.ArrowInvalid as error:
-        raise InputError(problem(f"document {first} or later", f"text that is no UTF-8 ({error})", "UTF-8")) from error
+        row = next(row for row in range(len(texts)) if not _is_utf8(texts.slice(row, 1)))
+        raise InputError(problem(place_of(first + row), "text that is no UTF-8", "UTF-8")) from error
+
+
+def _is_utf8(texts: pa.Array) -> bool:
+    try:
+        texts.validate(full=True)
+    except pa.ArrowInvalid:
+        return False
+    return True

@@ -68,10 +68,12 @@ def write_survivors(folder: Path, inputs: Sequence[Input], kept_by: NDArray[np.i
         stem = Path(one.name).name.split(".")[0]
         for part, pieces in enumerate(_parts(one.pieces)):
             parts.append((folder / f"{number:05}-{part:03}-{stem}.parquet", one.schema, pieces))
-    with ThreadPoolExecutor(jobs) as executor:
-        writing = [executor.submit(_write_part, *part, kept_by) for part in parts]
-        for written in writing:
+    executor = ThreadPoolExecutor(jobs)
+    try:
+        for written in [executor.submit(_write_part, *part, kept_by) for part in parts]:
             written.result()
+    finally:
+        executor.shutdown(cancel_futures=True)
 
 
 def _parts(pieces: Sequence[Piece]) -> list[list[Piece]]:
@@ -87,7 +89,7 @@ def _parts(pieces: Sequence[Piece]) -> list[list[Piece]]:
 
 
 def _write_part(path: Path, schema: pa.Schema, pieces: Sequence[Piece], kept_by: NDArray[np.int64]) -> None:
-    # Arrow cannot filter string views.
+    # Arrow cannot filter string views, and a text column may come as a dictionary that it is not.
     views = [number for number, field in enumerate(schema) if pa.types.is_string_view(field.type)]
     for number in views:
         schema = schema.set(number, schema.field(number).with_type(pa.large_string()))
@@ -95,11 +97,11 @@ def _write_part(path: Path, schema: pa.Schema, pieces: Sequence[Piece], kept_by:
         waiting: list[pa.RecordBatch] = []
         for piece in pieces:
             document = piece.first
-            for raw in piece.batches(None, BATCH_BYTES):
-                batch = raw.cast(schema) if views else raw
+            for batch in piece.batches(None, BATCH_BYTES):
                 stays = kept_by[document : document + batch.num_rows] == KEPT
                 document += batch.num_rows
-                waiting.append(batch if stays.all() else batch.filter(pa.array(stays)))
+                kept = batch.cast(schema) if views else batch
+                waiting.append((kept if stays.all() else kept.filter(pa.array(stays))).cast(schema))
                 if sum(one.nbytes for one in waiting) >= ROW_GROUP_BYTES:
                     writer.write_table(pa.Table.from_batches(waiting, schema))
                     waiting = []
@@ -135,7 +137,9 @@ class _Names:
 def _named(one: Input, piece: Piece, documents: NDArray[np.int64], id_column: str | None) -> pl.DataFrame:
     rows = pl.Series("row", documents - one.first, dtype=pl.Int64)
     if id_column is not None and one.has(id_column):
-        names = id_texts(piece, id_column).gather(documents - piece.first).fill_null("").alias("name")
+        names = id_texts(piece, id_column).gather(documents - piece.first).alias("name")
+        places = pl.Series([one.place_of(document) for document in documents[names.is_null().to_numpy()].tolist()])
+        names = names.scatter(names.is_null().arg_true(), places) if len(places) else names
         # By their own ids alone, wherever they lie.
         return pl.DataFrame([names]).select(file=pl.lit(""), row=pl.lit(0, dtype=pl.Int64), name="name")
     named = rows.to_frame().select(file=pl.lit(one.name), row="row")

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from engine.base.hashing import DIGEST_BYTES, digest_bytes
+from engine.base.hashing import DIGEST_BYTES, digest_bytes, digests_of
+
+_ROWS_AT_ONCE = 1 << 16
 
 Digests = np.ndarray[Any, np.dtype[np.uint8]]
 """uint8[rows, 16]"""
@@ -29,13 +31,17 @@ def text_doc_ids(source: str, text_keys: Digests, ranks: np.ndarray) -> Digests:
     prefix = _sized(source.encode()) + _sized(b"text") + DIGEST_BYTES.to_bytes(8, "little")
     rank_bytes = np.ascontiguousarray(ranks.astype("<u8")).view(np.uint8).reshape(-1, 8)
     rank_size = np.broadcast_to(np.frombuffer((8).to_bytes(8, "little"), np.uint8), (len(ranks), 8))
-    records = np.hstack([text_keys, rank_size, rank_bytes]).tobytes()
-    width = DIGEST_BYTES + 16
-    return _digests([digest_bytes(prefix + records[at : at + width]) for at in range(0, len(records), width)])
+    found = []
+    for start in range(0, len(ranks), _ROWS_AT_ONCE):
+        part = slice(start, start + _ROWS_AT_ONCE)
+        prefixes = np.broadcast_to(np.frombuffer(prefix, np.uint8), (len(ranks[part]), len(prefix)))
+        records = np.hstack([prefixes, text_keys[part], rank_size[part], rank_bytes[part]])
+        found.append(digests_of(records.tobytes(), range(0, records.size + 1, records.shape[1])))
+    return _digests(found)
 
 
 def _digests(values: list[bytes]) -> Digests:
-    return np.frombuffer(b"".join(values), np.uint8).reshape(len(values), DIGEST_BYTES)
+    return np.frombuffer(b"".join(values), np.uint8).reshape(-1, DIGEST_BYTES)
 
 
 def _sized(part: bytes) -> bytes:

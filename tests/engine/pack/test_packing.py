@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from engine.pack.packing import Packing, Pieces, pack
@@ -145,9 +145,18 @@ def test_sources_of_like_documents_stay_within_their_own_longest(
         lengths.append(cut([row_tokens, *inside.tolist()], row_tokens))
     pieces = pieces_of(lengths)
     packing = pack(pieces, row_tokens, rows_per_step)
-    assert packing.bound == "source"
+    # Very rarely the narrow bound would cost too many rows, and gives way as in the tests below.
+    event(f"bound: {packing.bound}")
+    bounds = longest(pieces) if packing.bound == "source" else [max(longest(pieces))] * len(lengths)
     worst = step_deviations(pieces, packing, rows_per_step).max(axis=0)
-    assert all(off <= own * int(pieces.labels.sum()) for off, own in zip(worst, longest(pieces), strict=True))
+    assert all(off <= own * int(pieces.labels.sum()) for off, own in zip(worst, bounds, strict=True))
+
+
+@pytest.mark.parametrize("rows_per_step", [1, 2, 5])
+def test_the_narrow_bound_is_kept_where_sources_are_alike(rows_per_step: int) -> None:
+    rng = np.random.default_rng(7)
+    lengths = [cut(np.maximum(1, rng.lognormal(3.5, 1, size)).astype(np.int64).tolist(), 64) for size in (900, 500, 80)]
+    assert pack(pieces_of(lengths), 64, rows_per_step).bound == "source"
 
 
 def test_short_replay_beside_whole_rows_keeps_the_wider_bound_and_full_rows() -> None:
