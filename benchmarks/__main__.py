@@ -5,6 +5,7 @@ import importlib
 from pathlib import Path
 
 from benchmarks.harness import write_table
+from benchmarks.readme import write_readme
 
 ALL = ("near_dup", "train_step")
 
@@ -21,3 +22,4 @@ for name in options.names or ALL:
         module.main()
 if not options.quick:
     write_table()
+    write_readme()
