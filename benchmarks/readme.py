@@ -58,7 +58,7 @@ def _speed(result: dict[str, Any]) -> list[str]:
 
 def _truth(results: dict[str, Any]) -> list[str]:
     lines = [
-        "Truth, against the exact similarity of all pairs: share of the duplicates that were removed, and documents that",
+        "Truth, against the exact similarity of all pairs: the share of duplicates that was removed, and documents that",
         "were removed though no kept document is similar to them:",
         "",
         f"| | {' | '.join(title for _, title in JUDGED)} |",
