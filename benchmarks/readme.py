@@ -40,26 +40,19 @@ def _speed(result: dict[str, Any]) -> list[str]:
     for row in result["rows"]:
         if row["value"] is not None:
             more = row["details"]
-            cells = (
-                f"{row['value']:,.1f}",
-                more["seconds"],
-                f"{more['peak MB']:,}",
-                more.get("our rate / its rate", ""),
-            )
-            said = row["correctness"]
-            part = (
-                f" ({said.removeprefix('on the ').split(' of the files')[0]})"
-                if said.startswith("on the first")
-                else ""
-            )
-            lines.append(f"| {row['name']}{part} | {' | '.join(cells)} |")
+            ratio = more.get("our rate / its rate", "")
+            cells = (f"{row['value']:,.1f}", more["seconds"], f"{more['peak MB']:,}", ratio)
+            name, said = row["name"], row["correctness"]
+            if said.startswith("on the first"):
+                name += f" ({said.removeprefix('on the ').split(' of the files')[0]})"
+            lines.append(f"| {name} | {' | '.join(cells)} |")
     return lines
 
 
 def _truth(results: dict[str, Any]) -> list[str]:
     lines = [
-        "Truth, against the exact similarity of all pairs: the share of duplicates that was removed, and documents that",
-        "were removed though no kept document is similar to them:",
+        "Truth, against the exact similarity of all pairs: the share of duplicates that was removed, and how many",
+        "documents were removed though no kept one is similar to them:",
         "",
         f"| | {' | '.join(title for _, title in JUDGED)} |",
         "|---" * (1 + len(JUDGED)) + "|",
