@@ -202,6 +202,8 @@ def _columns(
     doc_ids: pl.Series, takes_part: NDArray[np.bool_], found: "VerifiedPairs", kept_by: NDArray[np.int64]
 ) -> pl.DataFrame:
     """Return the columns of all documents; kept_by: int64, the document each fell to, or negative."""
+    from engine.annotate.near_dup.verify import rounded_down
+
     documents = np.arange(len(kept_by))
     is_removed = kept_by >= 0
     keeper = np.where(is_removed, kept_by, documents)
@@ -211,7 +213,7 @@ def _columns(
     wanted = np.minimum(documents, keeper) * len(kept_by) + np.maximum(documents, keeper)
     places = np.searchsorted(keys, wanted[is_removed])
     similarity = np.full(len(kept_by), np.nan)
-    similarity[is_removed] = _similarity(found.intersections[places], found.unions[places])
+    similarity[is_removed] = rounded_down(found.intersections[places], found.unions[places])
     fell, took_part = pl.Series(is_removed), pl.Series(takes_part)
     return pl.DataFrame(
         {
@@ -226,6 +228,8 @@ def _columns(
 
 
 def _pairs(doc_ids: pl.Series, found: "VerifiedPairs") -> pl.DataFrame:
+    from engine.annotate.near_dup.verify import rounded_down
+
     one, other = (doc_ids.gather(found.pairs[:, side]) for side in (0, 1))
     frame = pl.DataFrame(
         {
@@ -233,18 +237,13 @@ def _pairs(doc_ids: pl.Series, found: "VerifiedPairs") -> pl.DataFrame:
             "other": other,
             "intersection": found.intersections,
             "union": found.unions,
-            "similarity": _similarity(found.intersections, found.unions),
+            "similarity": rounded_down(found.intersections, found.unions),
         }
     )
     is_ordered = pl.col("one") < pl.col("other")
     ids = {"doc_id": ("one", "other"), "other_id": ("other", "one")}
     ordered = [pl.when(is_ordered).then(first).otherwise(second).alias(name) for name, (first, second) in ids.items()]
     return frame.with_columns(ordered).select(list(_PAIRS)).cast(_PAIRS).sort("doc_id", "other_id")  # type: ignore[arg-type]
-
-
-def _similarity(intersections: NDArray[np.int64], unions: NDArray[np.int64]) -> NDArray[np.float64]:
-    # Rounded down, so that comparing it with a threshold decides as the exact fraction does.
-    return intersections * SIMILARITY_UNITS // unions / SIMILARITY_UNITS
 
 
 def _details(config: Config, found: "VerifiedPairs", columns: pl.DataFrame) -> dict[str, object]:

@@ -66,6 +66,14 @@ def at_least(
     return (unions > 0) & (intersections * THRESHOLD_UNITS >= unions * threshold_units(threshold))
 
 
+def rounded_down(intersections: NDArray[np.int64], unions: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return similarities in whole ten-thousandths: float64[num_pairs].
+
+    Rounded down, so that comparing one with a threshold decides as the exact fraction does.
+    """
+    return intersections * THRESHOLD_UNITS // unions / THRESHOLD_UNITS
+
+
 def threshold_units(threshold: float | str | Decimal) -> int:
     """Return the threshold in ten-thousandths, 1..10000; errors as for `at_least`."""
     try:

@@ -186,7 +186,7 @@ def _files(given: Path) -> Iterator[tuple[Path, str]]:
         if not given.exists():
             beside = [path.name for path in given.parent.iterdir()] if given.parent.is_dir() else []
             hint = closest(given.name, beside)
-            raise InputError(problem(given, "there is no such file", fix=f"did you mean '{hint}'?" if hint else ""))
+            raise InputError(problem(given, "there is no such file", fix=f"did you mean '{hint}'" if hint else None))
         yield given, str(given)
         return
     folder = given

@@ -76,6 +76,8 @@ def find_duplicates(
     with ThreadPoolExecutor(1) as aside:
         # Planting is many small steps, which go between those of the threads that verify.
         planting = aside.submit(measured_recall, signed.table, signed.originals, text_rank, config)
+        if jobs == 1:
+            planting.result()  # one worker is one worker
         pairs = verified_pairs(signed.table, runs, text_rank, how)
         phases.take(pairs.seconds)
         planted = planting.result()

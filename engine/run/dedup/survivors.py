@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from engine.annotate.near_dup import SIMILARITY_UNITS
+from engine.annotate.near_dup.verify import rounded_down
 from engine.formats.parquet import write_parquet
 from engine.run.dedup.decisions import KEPT, Decisions
 from engine.run.dedup.inputs import Input, Piece
@@ -29,7 +29,7 @@ def write_removed(path: Path, inputs: Sequence[Input], decisions: Decisions, id_
     removed = np.flatnonzero(decisions.kept_by != KEPT)
     kept = decisions.kept_by[removed]
     names = _Names(inputs, id_column, np.concatenate([removed, kept]))
-    similarity = decisions.shared[removed] * SIMILARITY_UNITS // decisions.union[removed] / SIMILARITY_UNITS
+    similarity = rounded_down(decisions.shared[removed], decisions.union[removed])
     is_equal = pl.Series(decisions.is_equal[removed])
     frame = names.of(removed, "id").hstack(names.of(kept, "kept_id").select("kept_id"))
     frame = frame.with_columns(
@@ -48,7 +48,7 @@ def write_pairs(path: Path, inputs: Sequence[Input], found: Found, threshold: fl
     # Old documents are not compared with each other.
     similar &= ~found.pinned[found.best[verified.pairs]].all(axis=1)
     pairs = found.best[verified.pairs[similar]]
-    similarity = verified.intersections[similar] * SIMILARITY_UNITS // verified.unions[similar] / SIMILARITY_UNITS
+    similarity = rounded_down(verified.intersections[similar], verified.unions[similar])
     names = _Names(inputs, id_column, pairs.ravel())
     order = names.order()
     pairs = np.where((order[pairs[:, 0]] < order[pairs[:, 1]])[:, None], pairs, pairs[:, ::-1])
