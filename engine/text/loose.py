@@ -1,21 +1,24 @@
 """Loose words: the words of a text with everything taken away that copying and re-formatting change.
 
 Contamination is searched with these words, near-duplicates never: here two texts shall match although somebody changed
-their case, punctuation, quotation marks, dashes, spaces, line breaks, accents or typography. Words are those of
+their case, punctuation, quotation marks, dashes, spaces, line breaks, accents, typography or markup. Words are those of
 `engine.text.words` (Unicode 14.0.0 categories L, N, M; all else separates; characters of scripts without spaces stand
-alone), with three differences:
+alone), with four differences:
 
-1. Characters that only steer the layout are not there at all: soft hyphen, zero-width space, joiner and non-joiner,
+1. Markup separates: tags and comments of HTML, entities, LaTeX commands that set space and style, the escapes of JSON
+   and of source strings, targets of links and languages of fences in Markdown. `engine.text.markup` states the rules to
+   the byte. It is blanked before anything else, so `wor<b>d</b>` is two words.
+2. Characters that only steer the layout are not there at all: soft hyphen, zero-width space, joiner and non-joiner,
    word joiner, byte order mark, direction marks (`IGNORED_RANGES`). They neither separate words nor belong to them.
-2. Marks are not there either, so accents, vowel points and variation selectors make no difference, and a precomposed
+3. Marks are not there either, so accents, vowel points and variation selectors make no difference, and a precomposed
    letter equals a decomposed one.
-3. A letter or number is the letters and numbers of its compatibility decomposition (NFKD) after full case folding: full
+4. A letter or number is the letters and numbers of its compatibility decomposition (NFKD) after full case folding: full
    width and mathematical letters, ligatures, superscripts and halfwidth kana become plain. One that decomposes to more
    than three stays as it is.
 
-Nothing is joined across a hyphen or an apostrophe: "don't" is two words with either apostrophe. Markup and entities are
-not interpreted. Unicode never changes the decomposition or folding of a character it has assigned, and the classes are
-those of the shipped tables, so the words are the same under every version of Python.
+Nothing is joined across a hyphen or an apostrophe: "don't" is two words with either apostrophe. Unicode never changes
+the decomposition or folding of a character it has assigned, and the classes are those of the shipped tables, so the
+words are the same under every version of Python.
 """
 
 import unicodedata
@@ -23,7 +26,9 @@ from functools import cache
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
+from engine.text.markup import without_markup
 from engine.text.unicode_tables import (
     FOLDS,
     KIND_SHIFT,
@@ -50,13 +55,22 @@ IGNORED_RANGES = (
 _MOST_LETTERS = 3
 
 
-def split_loose(texts: pa.Array | pa.ChunkedArray, with_positions: bool = False) -> Words:
+def split_loose(
+    texts: pa.Array | pa.ChunkedArray,
+    with_positions: bool = False,
+    chosen: NDArray[np.bool_] | None = None,
+    room: NDArray[np.uint64] | None = None,
+) -> Words:
     """Return the loose words of each text; a null text has none.
 
-    Positions, where asked for, are bytes of the text as it is. Raises TypeError unless `texts` is of type string or
-    large_string.
+    Positions, where asked for, are bytes of the text as it is, with its markup. `chosen` and `room` as for
+    `engine.text.words.split_words`. Raises TypeError unless `texts` is of type string or large_string.
     """
-    return split_by_tables(texts, loose_tables(), with_positions)
+    chunks, document = [], 0
+    for chunk in texts.chunks if isinstance(texts, pa.ChunkedArray) else [texts]:
+        chunks.append(without_markup(chunk, None if chosen is None else chosen[document : document + len(chunk)]))
+        document += len(chunk)
+    return split_by_tables(pa.chunked_array(chunks, texts.type), loose_tables(), with_positions, chosen, room)
 
 
 @cache

@@ -2,7 +2,9 @@
 
 import textwrap
 import unicodedata
+from itertools import pairwise
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given
@@ -46,6 +48,14 @@ def spans(text: str) -> list[str]:
         ("\u6f22\u200b\u5b57", "\u6f22\u5b57", 2),
         ("\u0e01\u0e33", "\u0e01\u0e4d\u0e32", 2),
         ("snake_case", "snake case", 2),
+        ("one<br>two <b class=x>three</b>", "one two three", 3),
+        ("a&nbsp;b &ldquo;c&rdquo; it&#8217;s", 'a b "c" it\'s', 5),
+        (r"x \times \mathrm{kg}\quad\nu", r"x \times kg \nu", 4),
+        (r'"eggs.\nShe said \"no\", it\u2019s"', 'eggs. She said "no", it\'s', 6),
+        ("see [the *page*](http://a.b/c?d=e) now", "see the page now", 4),
+        ("```python\nx = 1\n```", "x = 1", 2),
+        ("wor<b>d</b>", "wor d", 2),
+        ("caf&eacute;", "caf eacute", 2),
     ],
 )
 def test_formatting_makes_no_difference(one: str, other: str, num_words: int) -> None:
@@ -69,17 +79,57 @@ def test_positions_are_bytes_of_the_text_as_it_is() -> None:
     ]
 
 
+def test_positions_point_into_the_text_with_its_markup() -> None:
+    text = r'<p class="x">Jan\u2019s caf\u00e9&nbsp;<b>eggs.\nShe</b> [ran](http://a.b) \text{f}'
+    assert spans(text) == ["Jan", "s", "caf", "u00e9", "eggs", "She", "ran", "f"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("if a < b and c > d", ["if", "a", "b", "and", "c", "d"]),
+        ("vector<int> <stdio.h> x<y and z>w", ["vector", "int", "stdio", "h", "x", "y", "and", "z", "w"]),
+        (r"\frac{\alpha}{2}\nu \neq \to", ["frac", "alpha", "2", "nu", "neq", "to"]),
+        ("f[i](x) a&b;c", ["f", "i", "x", "a", "b", "c"]),
+    ],
+)
+def test_what_only_looks_like_markup_keeps_its_words(text: str, expected: list[str]) -> None:
+    assert spans(text) == expected
+
+
 def test_null_and_empty_texts_have_no_words() -> None:
     split = split_loose(pa.chunked_array([pa.array([None, ""]), pa.array(["\u200b", "a b"])]))
     assert split.offsets.tolist() == [0, 0, 0, 0, 2]
 
 
-@given(st.text(st.characters(codec="ascii")))
+def test_texts_that_are_not_chosen_have_no_words_and_hashes_go_into_the_room() -> None:
+    texts = pa.chunked_array([["<b>a b", "c"], ["d", None, "e&nbsp;f"]])
+    room = np.zeros(100, dtype=np.uint64)
+    split = split_loose(texts, chosen=np.array([True, False, True, True, True]), room=room)
+    assert split.offsets.tolist() == [0, 2, 2, 3, 3, 5]
+    assert split.hashes.tolist() == words("a b d e f")
+    assert np.shares_memory(split.hashes, room)
+    with pytest.raises(ValueError, match="chosen: got 6 values"):
+        split_loose(texts, chosen=np.ones(6, dtype=np.bool_))
+
+
+@given(st.lists(st.sampled_from(["<b>a</b>", "x &lt; y", "plain", r"\nThe \nu", "", None]), max_size=10), st.data())
+def test_words_are_the_same_for_any_cut_into_arrays(texts: list[str | None], data: st.DataObject) -> None:
+    whole = split_loose(pa.array(texts, pa.string()), with_positions=True)
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(texts)), max_size=4)))
+    array = pa.array(["<i>", *texts], pa.string()).slice(1)
+    parts = [array[a:b] for a, b in pairwise([0, *cuts, len(texts)])]
+    cut = split_loose(pa.chunked_array(parts), with_positions=True)
+    for name in ("offsets", "hashes", "starts", "ends"):
+        np.testing.assert_array_equal(getattr(cut, name), getattr(whole, name))
+
+
+@given(st.text(st.characters(codec="ascii", exclude_characters="<&\\]`")))
 def test_plain_text_has_the_words_of_the_splitter(text: str) -> None:
     assert words(text) == split_words(pa.array([text])).hashes.tolist()
 
 
-@given(st.text(st.characters(max_codepoint=0x2FFF, exclude_categories=["Cs", "Cn"])))
+@given(st.text(st.characters(max_codepoint=0x2FFF, exclude_categories=["Cs", "Cn"], exclude_characters="<&\\]`")))
 def test_decomposed_text_has_the_same_words(text: str) -> None:
     assert words(unicodedata.normalize("NFD", text)) == words(text)
 
