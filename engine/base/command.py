@@ -27,6 +27,7 @@ class Command:
 
     `function` is "module:name", imported only when the verb is called, and called with the arguments by keyword.
     It returns what `--json` prints. `show` is "module:name" of a function from that result to text for a terminal.
+    `if_interrupted` completes "interrupted; ...": what is there after Ctrl-C, and what the same command does next.
     """
 
     words: tuple[str, ...]
@@ -35,6 +36,7 @@ class Command:
     function: str
     arguments: tuple[Argument, ...] = ()
     show: str | None = None
+    if_interrupted: str = "the same command starts anew"
 
 
 def load(reference: str) -> Callable[..., Any]:

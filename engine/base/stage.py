@@ -13,12 +13,20 @@ of its columns, the name of its test and of its benchmark. An annotator module h
   SCOPE "corpus": the stored shard part, from which `combine` makes the columns without reading all text again,
 - `combine(corpus, config, folder)` (SCOPE "corpus" only): yields (shard, frame with the columns of ADDS) for every
   shard and may leave further files in `folder`: Parquet (pairs, hits), and details.json, counts for the receipt,
+- `find_pairs(corpus, config, folder)` (SCOPE "corpus", optional): leaves in `folder` what is costly and shared by all
+  settings that only decide over it, verified pairs, and returns how many there are; `combine` then finds the folder as
+  `corpus.pairs_folder`. With it go `pairs_key(corpus, config)`, a JSON value of what the pairs depend on besides the
+  shard parts, and `pairs_hold(corpus, config, folder)`: whether finished pairs under that key are those that would be
+  found now, for what no key can hold because it is known only afterwards,
 - `part_config(config)` and `PART_READS` (optional, SCOPE "corpus"): the settings and columns its shard part depends on;
   default: all of them,
 - `train(corpus, config, folder)` (optional): leaves a model in `folder`; the digest of what it was made from becomes
   part of the stage's identity, and the folder is handed to `annotate` as `model`,
+- `TRAINS_ON` (optional): ("documents",) by default; () where `train` reads nothing but what `NEEDS` names, so that a
+  new source leaves the model and all shard parts as they are,
 - `DROPS` (optional): drop reason -> SQL condition over its columns, taken up by the selection,
-- `NEEDS` (optional): ("split",) where it works on the held-out documents,
+- `NEEDS` (optional): sections of the recipe it works on besides documents, "split" (held-out documents) and
+  "benchmarks"; a recipe has to have one of them at least,
 - `HOLDS_GIL` (optional): True makes the runner use processes for it instead of threads.
 """
 

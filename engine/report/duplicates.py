@@ -1,4 +1,4 @@
-"""Duplicates: sizes of clusters, the largest ones with their survivor, similarity of the verified pairs."""
+"""Duplicates: sizes of clusters, the largest ones with their survivor, similarity of the verified pairs, recall."""
 
 from dataclasses import dataclass
 from uuid import UUID
@@ -12,6 +12,7 @@ from engine.base.errors import InputError
 from engine.formats.documents import Shard
 from engine.formats.parquet import read_parquet
 from engine.report.charts import Bar, Group, Mark, Segment, bars, histogram
+from engine.report.duplicate_recall import MeasuredRecall, measured_recalls
 from engine.report.evidence import Evidence
 from engine.report.wording import count, counted, share
 
@@ -60,6 +61,7 @@ class Duplicates:
     """Class of sizes in documents ("5-8") -> clusters."""
     largest: tuple[Cluster, ...]
     similarities: tuple[Similarities, ...]
+    recalls: tuple[MeasuredRecall, ...] = ()
 
     @property
     def removed(self) -> int:
@@ -93,6 +95,7 @@ def duplicates(evidence: Evidence) -> Duplicates | None:
         sizes=_size_classes(clusters.get_column("documents")),
         largest=_described(evidence, clusters.head(NUM_LARGEST)),
         similarities=tuple(s for s in similarities if s is not None and s.num_pairs),
+        recalls=measured_recalls(evidence),
     )
 
 

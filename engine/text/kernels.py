@@ -2,10 +2,13 @@
 
 Kernels run without the GIL, so callers split their work over threads. Compiled code is cached on disk. numba asks only
 whether the file of a function itself has changed, not what it calls or inlines from others, so the cache is one folder
-per state of all our sources: no change is ever answered with old code.
+per state of all our sources: no change is ever answered with old code. A new folder takes the place of those that
+nobody used for 30 days.
 """
 
 import os
+import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -29,6 +32,7 @@ Instruction = tuple[Any, Callable[..., Any]]
 SEED = np.uint64(0)
 _FACTOR = np.uint64(0xFF51AFD7ED558CCD)
 _LAST_FACTOR = np.uint64(0xC4CEB9FE1A85EC53)
+UNUSED_SECONDS = 30 * 86_400
 _HALF, _FINAL_SHIFT = np.uint64(32), np.uint64(33)
 
 
@@ -43,13 +47,31 @@ def _cache_folder() -> Path:
 
 
 def _sources(engine: Path) -> list[Path]:
-    folders = ("text", "annotate", "pack", "run/dedup")
+    folders = ("text", "annotate", "pack", "run/dedup", "run/oneshot")
     return sorted(path for folder in folders for path in (engine / folder).rglob("*.py"))
+
+
+def make_cache(folder: Path) -> None:
+    """Make a folder of compiled code, or mark it as in use; a new one removes its neighbours long out of use.
+
+    Says nothing where it cannot: numba does about its cache.
+    """
+    try:
+        is_new = not folder.exists()
+        folder.mkdir(parents=True, exist_ok=True)
+        # Reading leaves no mark on a folder, so the time of its last use is set here.
+        os.utime(folder)
+        for other in folder.parent.glob("kernels-*") if is_new else ():
+            if time.time() - other.stat().st_mtime > UNUSED_SECONDS:
+                shutil.rmtree(other, ignore_errors=True)
+    except OSError:
+        return
 
 
 if not numba.config.CACHE_DIR:
     # numba reads it when a function is decorated, so before all kernels.
     numba.config.CACHE_DIR = str(_cache_folder())
+    make_cache(Path(numba.config.CACHE_DIR))
 
 
 def kernel(function: F) -> F:

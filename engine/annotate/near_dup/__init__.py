@@ -3,15 +3,17 @@
 Works on the survivors of exact_dup. The documents that stay are the greedy maximal independent set of the graph
 {verified similarity >= threshold}, taken in the order: pinned source, source priority, score, length, doc_id. So each
 removed document names a kept one that it is that similar to, and no two kept ones are (pinned ones excepted, and pairs
-that MinHash missed; the expected recall stands in details.json).
+that MinHash missed; the recall expected and the recall measured stand in details.json).
 
 1. annotate: a MinHash signature per document                     (minhash.py)
-2. combine: candidates from bands of the signatures               (bands.py)
+2. find_pairs: candidates from bands of the signatures            (bands.py)
    exact similarity of every candidate, by reading their texts    (pairs.py, verify.py)
-   the documents that stay                                        (keep.py)
+   recall, by planted copies and a sample compared without bands  (recall_sample.py)
+   if asked for, the same without corpus-frequent shingles        (frequent.py)
+   stored, for another threshold, score or priority               (stored_pairs.py)
+3. combine: the documents that stay                               (keep.py)
 
 pairs.parquet    doc_id < other_id, intersection, union (shingles), similarity: all verified pairs down to the floor.
-                 Another threshold above the floor starts from the same signatures.
 """
 
 from collections.abc import Iterator
@@ -27,6 +29,7 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator, model_validator
 
 from engine.base.atomic import write_json
+from engine.base.hashing import DIGEST_BYTES, digest_bytes
 from engine.base.stage import Column, StageConfig
 from engine.formats.documents import Shard
 from engine.formats.parquet import write_parquet
@@ -36,11 +39,11 @@ if TYPE_CHECKING:
 
     from engine.annotate.near_dup.bands import BandTable
     from engine.annotate.near_dup.pairs import VerifiedPairs
-    from engine.annotate.near_dup.texts import TextRun
     from engine.formats.annotation import Corpus, ShardView
+    from engine.text.batches import TextRun
 
 SCOPE = "corpus"
-VERSION = 2
+VERSION = 3
 ADDS = {
     "near_dup__kept_id": Column(
         pl.Binary, "doc_id of the kept document it fell to, the most similar one; null if kept"
@@ -56,8 +59,6 @@ DROPS = {"near_duplicate": "near_dup__kept_id IS NOT NULL"}
 PART_READS = ("text",)
 """What a shard part is made of; the other columns of READS are for `combine` alone."""
 SIMILARITY_UNITS = 10_000
-BAND_BYTES = 1 << 29
-"""Memory for the table of bands; a larger one lies in a file. Changes no pair."""
 _PAIRS = {
     "doc_id": pl.Binary,
     "other_id": pl.Binary,
@@ -77,7 +78,8 @@ class Config(StageConfig):
         default=None,
         gt=0,
         le=1,
-        description="similarity down to which pairs are verified and kept; null: the threshold",
+        description="similarity down to which pairs are verified and kept, so that another threshold, score or "
+        "priority starts from them as long as the floor is the same; null: the threshold",
     )
     recall: float = Field(default=0.99, gt=0, lt=1, description="share of the pairs at the floor that shall be found")
     num_permutations: int = Field(default=256, ge=1, le=4096, description="values per MinHash signature")
@@ -86,13 +88,19 @@ class Config(StageConfig):
     max_bucket_documents: int = Field(
         default=1000, ge=2, description="documents in one bucket above which each is compared with the best-ranked only"
     )
+    ignore_frequent: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="share of documents from which a shingle is template, and no reason to remove; null: all count",
+    )
 
     @property
     def verified_floor(self) -> float:
         """The similarity down to which pairs are verified."""
         return self.threshold if self.floor is None else self.floor
 
-    @field_validator("threshold", "floor")
+    @field_validator("threshold", "floor", "ignore_frequent")
     @classmethod
     def _has_four_digits(cls, value: float | None) -> float | None:
         if value is not None and Decimal(str(value)) * SIMILARITY_UNITS % 1:
@@ -112,7 +120,7 @@ class Config(StageConfig):
 def READS(config: Config) -> tuple[str, ...]:  # noqa: N802 - the name is the contract's
     """Columns read; exact duplicates have to be known before."""
     score = (config.score,) if config.score is not None else ()
-    return ("doc_id", "source", "text", "num_chars", "exact_dup__kept_id", *score)
+    return ("doc_id", "source", "text", "text_digest", "num_chars", "exact_dup__kept_id", *score)
 
 
 def part_config(config: Config) -> dict[str, object]:
@@ -128,56 +136,112 @@ def annotate(shard: "ShardView", config: Config) -> pl.DataFrame:
     return store_signatures(signed).to_frame().select(pl.col("signature").is_not_null().alias("has_words"), "signature")
 
 
+def pairs_key(corpus: "Corpus", config: Config) -> dict[str, object]:
+    """What the pairs depend on besides the signatures: neither threshold (but as floor) nor score nor priorities."""
+    decides_only = {"stage", "prefix", "threshold", "score", "floor"}
+    return {
+        **config.model_dump(mode="json", exclude=decides_only),
+        "floor": config.verified_floor,
+        "takes_part": digest_bytes(np.packbits(_takes_part(corpus)).tobytes()).hex(),
+    }
+
+
+def pairs_hold(corpus: "Corpus", config: Config, folder: Path) -> bool:
+    """Whether pairs stored under their key are those of today's rank: with a hot bucket they depend on it."""
+    from engine.annotate._keep_order import read_ranked
+    from engine.annotate.near_dup.stored_pairs import depends_on_rank, is_rank_of
+
+    return not depends_on_rank(folder) or is_rank_of(folder, read_ranked(corpus, [], config.score)["rank"].to_numpy())
+
+
+def find_pairs(corpus: "Corpus", config: Config, folder: Path) -> int:
+    """Leave the verified pairs and the measured recall in `folder`; return how many pairs there are."""
+    from engine.annotate._keep_order import read_ranked
+    from engine.annotate.near_dup.frequent import ignore_frequent
+    from engine.annotate.near_dup.pairs import Verification, verified_pairs
+    from engine.annotate.near_dup.recall_sample import RecallSample
+    from engine.annotate.near_dup.stored_pairs import store_pairs
+
+    documents, runs = read_ranked(corpus, [], config.score), _runs(corpus)
+    rank = documents["rank"].to_numpy().copy()
+    takes_part = _takes_part(corpus)
+    table = _bands_of_parts(corpus, takes_part, config, folder)
+    sample = RecallSample(_text_digests(corpus), takes_part, config)
+    how = Verification(config.verified_floor, config.ngram_words, config.max_bucket_documents, folder, corpus.jobs)
+    found = verified_pairs(table, runs, rank, how, sample)
+    measured: dict[str, object] = {"measured_recall": sample.measured(table, rank, found)}
+    if config.ignore_frequent is not None:
+        share = config.ignore_frequent
+        found, frequent_counts = ignore_frequent(found, runs, documents["doc_id"], takes_part, share, how)
+        measured |= frequent_counts
+    store_pairs(found, rank, measured, folder)
+    return len(found.pairs)
+
+
 def combine(corpus: "Corpus", config: Config, folder: Path) -> Iterator[tuple[Shard, pl.DataFrame]]:
-    """Yield the columns of every shard; leaves pairs.parquet and details.json (counts, expected recall) in `folder`."""
+    """Yield the columns of every shard; leaves pairs.parquet and details.json (counts, recall) in `folder`."""
     from engine.annotate._keep_order import read_ranked
     from engine.annotate.near_dup.keep import keep
-    from engine.annotate.near_dup.pairs import Verification, verified_pairs
+    from engine.annotate.near_dup.stored_pairs import load_pairs
 
-    documents = read_ranked(corpus, ["exact_dup__kept_id"], config.score)
+    if corpus.pairs_folder is None:
+        raise ValueError("near_dup: find_pairs has to come before combine")
+    documents = read_ranked(corpus, [], config.score)
     rank, pinned = documents["rank"].to_numpy().copy(), documents["pinned"].to_numpy().copy()
-    table, takes_part = _bands_of_parts(corpus, documents["exact_dup__kept_id"].is_null(), config, folder)
-    how = Verification(config.verified_floor, config.ngram_words, config.max_bucket_documents, folder, corpus.jobs)
-    found = verified_pairs(table, _runs(corpus), rank, how)
+    takes_part = _takes_part(corpus)
+    found, measured = load_pairs(corpus.pairs_folder)
     similar = found.at_least(config.threshold)
     kept_by = keep(found.pairs[similar], found.intersections[similar], found.unions[similar], rank, pinned)
     columns = _columns(documents["doc_id"], takes_part, found, kept_by)
     write_parquet(folder / "pairs.parquet", _pairs(documents["doc_id"], found))
-    write_json(folder / "details.json", _details(config, found, columns))
+    write_json(folder / "details.json", _details(config, found, columns) | measured)
     start = 0
     for shard in corpus.shards:
         yield shard, columns.slice(start, shard.num_rows)
         start += shard.num_rows
 
 
-def _bands_of_parts(
-    corpus: "Corpus", is_distinct: pl.Series, config: Config, folder: Path
-) -> tuple["BandTable", NDArray[np.bool_]]:
-    """Return the bands of the documents that take part, from their stored signatures, and which these are."""
-    from engine.annotate.near_dup.bands import BandTable, band_hashes, choose_bands
+def _takes_part(corpus: "Corpus") -> NDArray[np.bool_]:
+    """Return which documents are compared, those with words that are no exact duplicate: bool[num_documents]."""
+    found = [np.empty(0, dtype=np.bool_)]
+    for shard in corpus.shards:
+        is_distinct = corpus.columns(shard, ["exact_dup__kept_id"])["exact_dup__kept_id"].is_null()
+        found.append((is_distinct & corpus.part(shard, ["has_words"])["has_words"]).to_numpy())
+    return np.concatenate(found)
+
+
+def _text_digests(corpus: "Corpus") -> NDArray[np.uint64]:
+    """Return the digests of all texts, zero without one: uint64[num_documents, 2]."""
+    found = [np.empty((0, 2), dtype=np.uint64)]
+    for shard in corpus.shards:
+        digests = corpus.columns(shard, ["text_digest"])["text_digest"].fill_null(bytes(DIGEST_BYTES))
+        found.append(np.frombuffer(b"".join(digests), dtype="<u8").reshape(-1, 2))
+    return np.concatenate(found)
+
+
+def _bands_of_parts(corpus: "Corpus", takes_part: NDArray[np.bool_], config: Config, folder: Path) -> "BandTable":
+    """Return the bands of the documents that take part, from their stored signatures."""
+    from engine.annotate.near_dup.bands import TABLE_SHARE, BandTable, band_hashes, choose_bands
     from engine.annotate.near_dup.minhash import load_signatures
 
     bands, rows = choose_bands(config.verified_floor, config.recall, config.num_permutations)
-    table = BandTable(len(is_distinct), bands, folder, BAND_BYTES)
-    takes_part = is_distinct.to_numpy().copy()
+    table = BandTable(len(takes_part), bands, folder, corpus.memory_bytes // TABLE_SHARE)
     starts = np.cumsum([0, *(shard.num_rows for shard in corpus.shards)])
 
     def put(numbered: tuple[int, Shard]) -> None:
         start, shard = numbered
         here = takes_part[start : start + shard.num_rows]
-        stored = corpus.part(shard)["signature"]
-        here &= stored.is_not_null().to_numpy()
-        signed = load_signatures(stored, here, config.num_permutations)
+        signed = load_signatures(corpus.part(shard, ["signature"])["signature"], here, config.num_permutations)
         table.put(start, band_hashes(signed, bands, rows))
 
     with ThreadPoolExecutor(corpus.jobs) as executor:
         for _ in executor.map(put, zip(starts[:-1].tolist(), corpus.shards, strict=True)):
             pass
-    return table, takes_part
+    return table
 
 
 def _runs(corpus: "Corpus") -> "list[TextRun]":
-    from engine.annotate.near_dup.texts import TextRun
+    from engine.text.batches import TextRun
 
     runs, start = [], 0
     for shard in corpus.shards:

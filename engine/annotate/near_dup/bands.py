@@ -31,6 +31,8 @@ MAX_CHANCE_AT_HALF = Decimal("0.15")
 """How often a pair of half the threshold's similarity may become a candidate."""
 HOT_BUCKET_LEADERS = 16
 """Members of best rank that all others of a hot bucket are compared with."""
+TABLE_SHARE = 8
+"""The table of bands may take this part of the memory ceiling; a larger one lies in a file. Changes no pair."""
 _MERGED_KEYS = 1 << 22
 
 

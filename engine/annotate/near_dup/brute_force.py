@@ -1,9 +1,9 @@
 """Recall on the corpus itself: a sample of documents compared with others one by one, without any bands.
 
-The sample is read before everything else, from the beginnings of row groups all over the corpus. During the pass over
-all texts every eighth distinct text, chosen by its digest, is compared with each of them exactly, by counting shared
-shingles in an inverted index of the sample. What lies at or above the floor should later stand among the verified
-pairs.
+Other documents are compared with each of the sample exactly, by counting shared shingles in an inverted index of the
+sample. What lies at or above the floor should stand among the verified pairs. Where all texts are read in one pass,
+the sample is read before it, from the beginnings of row groups all over the corpus, and every eighth distinct text,
+chosen by its digest, is compared during the pass; a recipe's stage chooses both by digest (recall_sample.py).
 """
 
 from collections.abc import Sequence
@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.annotate.near_dup.recall import Recall
-from engine.annotate.near_dup.texts import TextRun
 from engine.annotate.near_dup.verify import THRESHOLD_UNITS, threshold_units
+from engine.text.batches import TextRun
 from engine.text.kernels import Hashes, Places, kernel
 from engine.text.words import ShingleSets, Words, shingle_sets, split_words
 
@@ -30,10 +30,10 @@ _NO_ENTRY = np.int64(-1)
 class BruteForce:
     """The sample, its inverted index, and the similar documents found so far."""
 
-    def __init__(self, runs: Sequence[TextRun], ngram_words: int, floor: float) -> None:
-        """Read the sample."""
+    def __init__(self, documents: NDArray[np.int64], sets: ShingleSets, ngram_words: int, floor: float) -> None:
+        """Index the sample; sets: the shingle sets of `documents`, int64[sampled documents]."""
         self._ngram_words, self._units = ngram_words, threshold_units(floor)
-        self.documents, sets = _sample(runs, ngram_words)
+        self.documents = documents
         self._sizes = np.diff(sets.offsets)
         owners = np.repeat(np.arange(len(self.documents)), self._sizes)
         order = np.argsort(sets.hashes, kind="stable")
@@ -46,19 +46,27 @@ class BruteForce:
         self._found: list[NDArray[np.int64]] = []
         self._lock = Lock()
 
+    @classmethod
+    def of_runs(cls, runs: Sequence[TextRun], ngram_words: int, floor: float) -> "BruteForce":
+        """Read a sample from the beginnings of runs."""
+        return cls(*_sample(runs, ngram_words), ngram_words, floor)
+
     def compare(self, first: int, words: Words, digests: NDArray[np.uint64], is_new: NDArray[np.bool_]) -> None:
         """Compare some of the documents `first`, `first` + 1, ... that are new; digests: uint64[documents, 2]."""
         if not len(self.documents):
             return
         chosen = np.flatnonzero(is_new & (digests[:, 1] % np.uint64(COMPARED_SHARE) == 0))
-        sets = shingle_sets(_only(words, chosen), self._ngram_words)
-        pairs = np.empty((max(64, 4 * len(chosen)), 2), dtype=np.int64)
+        self.compare_sets(first + chosen, shingle_sets(_only(words, chosen), self._ngram_words))
+
+    def compare_sets(self, documents: NDArray[np.int64], sets: ShingleSets) -> None:
+        """Compare documents whose shingle sets are known; may be called from several threads."""
+        pairs = np.empty((max(64, 4 * len(documents)), 2), dtype=np.int64)
         count = self._count(sets, pairs)
         if count > len(pairs):
             pairs = np.empty((count, 2), dtype=np.int64)
             self._count(sets, pairs)
         pairs = pairs[:count]
-        pairs[:, 1] = first + chosen[pairs[:, 1]]
+        pairs[:, 1] = documents[pairs[:, 1]]
         with self._lock:
             self._found.append(pairs)
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -18,10 +19,13 @@ from numpy.typing import NDArray
 
 from engine.annotate.near_dup.bands import BandTable, Candidates, pairs_in_buckets, pairs_of, sorted_distinct
 from engine.annotate.near_dup.shingle_file import ShingleFile
-from engine.annotate.near_dup.texts import TextRun, each_batch, word_room
 from engine.annotate.near_dup.verify import BELOW, at_least, intersections_at_least, may_reach, threshold_units
+from engine.text.batches import TextRun, each_batch, word_room
 from engine.text.kernels import Places, kernel
 from engine.text.words import shingle_sets, split_words
+
+if TYPE_CHECKING:
+    from engine.annotate.near_dup.recall_sample import RecallSample
 
 SLICE_SHINGLES = 1 << 21
 """Shingles of the documents that one thread holds and compares with each other (16 MB)."""
@@ -61,19 +65,26 @@ class Verification:
 
 
 def verified_pairs(
-    table: BandTable, runs: Sequence[TextRun], rank: NDArray[np.int64], how: Verification
+    table: BandTable,
+    runs: Sequence[TextRun],
+    rank: NDArray[np.int64],
+    how: Verification,
+    sample: "RecallSample | None" = None,
 ) -> VerifiedPairs:
     """Return the pairs of documents of the table with a similarity of at least `how.floor`.
 
-    runs: where the texts of its documents can be read; rank: int64[documents], all different, the best lowest.
+    runs: where the texts of its documents can be read; rank: int64[documents], all different, the best lowest;
+    sample: what recall is measured with, shown words and shingle sets on the way; changes no pair.
     """
     started = [time.monotonic()]
     found = pairs_in_buckets(table, rank, how.max_bucket_documents, jobs=how.jobs)
     started.append(time.monotonic())
-    shingles = _shingles_of_candidates(found, runs, table.num_documents, how)
+    shingles = _shingles_of_candidates(found, runs, table.num_documents, how, sample)
     started.append(time.monotonic())
     try:
         pairs, intersections = _verify_all(found, shingles, how)
+        if sample is not None:
+            sample.compare(shingles, how.jobs)
     finally:
         sizes = shingles.sizes
         shingles.close()
@@ -85,9 +96,13 @@ def verified_pairs(
 
 
 def _shingles_of_candidates(
-    found: Candidates, runs: Sequence[TextRun], num_documents: int, how: Verification
+    found: Candidates,
+    runs: Sequence[TextRun],
+    num_documents: int,
+    how: Verification,
+    sample: "RecallSample | None",
 ) -> ShingleFile:
-    is_wanted = np.zeros(num_documents, dtype=np.bool_)
+    is_wanted = np.zeros(num_documents, dtype=np.bool_) if sample is None else sample.is_wanted.copy()
     for keys in _chunks(found.keys):
         is_wanted[pairs_of(keys, num_documents)] = True
     shingles = ShingleFile(num_documents, how.folder)
@@ -95,7 +110,10 @@ def _shingles_of_candidates(
     def take(first: int, texts: pa.Array) -> None:
         chosen = is_wanted[first : first + len(texts)]
         if chosen.any():
-            shingles.write(first, shingle_sets(split_words(texts, chosen=chosen, room=word_room()), how.ngram_words))
+            words = split_words(texts, chosen=chosen, room=word_room())
+            if sample is not None:
+                sample.see(first, words)
+            shingles.write(first, shingle_sets(words, how.ngram_words))
 
     wanted = [run for run in runs if is_wanted[run.first : run.first + run.num_documents].any()]
     each_batch(wanted, take, how.jobs)

@@ -7,6 +7,7 @@ are only looked up in the table of bands and never enter it, so no result can ho
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import fsum
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -88,7 +89,8 @@ def measured_recall(
             is_found |= shared & _is_compared(
                 buckets, places, rank, shared, config.max_bucket_documents, hot_bucket_leaders
             )
-    return Planted(Recall(len(documents), int(is_found.sum())), float(np.mean(similarities)))
+    # fsum: the same for any order of the documents.
+    return Planted(Recall(len(documents), int(is_found.sum())), fsum(similarities) / len(similarities))
 
 
 def plant(words: NDArray[np.uint64], ngram_words: int, floor: float) -> tuple[NDArray[np.uint64], float] | None:
@@ -135,9 +137,9 @@ def _is_compared(
     compared = shared.copy()
     at = np.flatnonzero(shared)
     ordered, wanted = np.sort(buckets), buckets[places[at]]
-    # With the copy a bucket has one member more.
+    # A copy enters no bucket, so it makes none hot: with no hot bucket among the documents ranks decide nothing.
     sizes = np.searchsorted(ordered, wanted, side="right") - np.searchsorted(ordered, wanted)
-    for place in at[sizes >= max_bucket_documents]:
+    for place in at[sizes > max_bucket_documents]:
         members = np.flatnonzero(buckets == buckets[places[place]])
         leaders = members[np.argsort(rank[members])[:hot_bucket_leaders]]
         compared[place] = places[place] in leaders

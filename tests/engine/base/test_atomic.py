@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.base.atomic import atomic_file, atomic_folder, read_json, write_json
+from engine.base.atomic import atomic_file, atomic_folder, read_json, scratch_folder, write_json
 
 
 def test_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
@@ -56,3 +56,41 @@ with atomic_folder(Path({str(tmp_path)!r}) / "d") as temporary:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -signal.SIGKILL
     assert not (tmp_path / "d").exists()
     assert all(name.startswith(".tmp-") for name in (path.name for path in tmp_path.iterdir()))
+
+
+def test_folder_made_inside_another_one_takes_its_name_from_there(tmp_path: Path) -> None:
+    for content in ("one", "two"):
+        with scratch_folder(tmp_path, ".tmp-x-") as scratch, atomic_folder(tmp_path / "d", scratch) as temporary:
+            assert temporary.parent == scratch
+            (temporary / f"{content}.txt").write_text(content)
+    assert [p.name for p in tmp_path.rglob("*")] == ["d", "two.txt"]
+
+
+def test_scratch_folder_goes_with_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), scratch_folder(tmp_path, ".tmp-x-") as scratch:
+        (scratch / "f").write_text(f"half {1 // 0}")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_scratch_folders_of_killed_processes_go_and_those_in_use_stay(tmp_path: Path) -> None:
+    code = f"""
+import os, signal, sys
+from pathlib import Path
+from engine.base.atomic import scratch_folder
+with scratch_folder(Path({str(tmp_path)!r}), ".tmp-x-") as folder:
+    (folder / "f").write_text("half")
+    print(folder, flush=True)
+    sys.stdin.read()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    (tmp_path / ".tmp-other").mkdir()
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        theirs = Path(process.stdout.readline().strip())
+        with scratch_folder(tmp_path, ".tmp-x-") as ours:
+            assert set(tmp_path.iterdir()) == {theirs, ours, tmp_path / ".tmp-other"}
+        process.communicate("")
+    assert (theirs / "f").read_text() == "half"
+    with scratch_folder(tmp_path, ".tmp-x-") as ours:
+        assert set(tmp_path.iterdir()) == {ours, tmp_path / ".tmp-other"}

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from engine.annotate.near_dup.bands import BandTable, band_hashes
 from engine.annotate.near_dup.minhash import sign_words
-from engine.annotate.near_dup.texts import TextRun
+from engine.text.batches import TextRun
 from engine.text.words import ShingleSets, Words, split_words
 
 AMPLE = 1 << 30

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from engine.annotate.near_dup import brute_force
 from engine.annotate.near_dup.brute_force import COMPARED_SHARE, BruteForce
 from engine.annotate.near_dup.recall import Recall
-from engine.annotate.near_dup.texts import TextRun
+from engine.text.batches import TextRun
 from engine.text.words import split_words
 
 from .corpora import edited_copies, run_of, runs_of, shingles_of
@@ -51,7 +51,7 @@ def compared(
     is_new: NDArray[np.bool_] | None = None,
 ) -> BruteForce:
     """The sample of `runs` after the pass over `texts`, in batches."""
-    sample = BruteForce(runs, NGRAM_WORDS, float(floor))
+    sample = BruteForce.of_runs(runs, NGRAM_WORDS, float(floor))
     digests = digests_of(len(texts), every)
     is_new = np.ones(len(texts), dtype=np.bool_) if is_new is None else is_new
 
@@ -94,14 +94,14 @@ def test_sample_is_the_beginning_of_runs_all_over_the_corpus(monkeypatch: pytest
     monkeypatch.setattr(brute_force, "SAMPLE_RUNS", 3)
     monkeypatch.setattr(brute_force, "SAMPLE_DOCUMENTS", 6)
     texts = [f"word{number}" for number in range(90)]
-    sample = BruteForce(runs_of(texts, 9, array_length=10), NGRAM_WORDS, 0.8)
+    sample = BruteForce.of_runs(runs_of(texts, 9, array_length=10), NGRAM_WORDS, 0.8)
     assert sample.documents.tolist() == [0, 1, 40, 41, 80, 81]
 
 
 def test_documents_without_words_and_very_long_ones_are_not_in_the_sample(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(brute_force, "MOST_WORDS", 4)
     texts = ["a b c d", "", "...", None, "a b c d e", "a"]
-    assert BruteForce([run_of(10, [pa.array(texts)])], NGRAM_WORDS, 0.8).documents.tolist() == [10, 15]
+    assert BruteForce.of_runs([run_of(10, [pa.array(texts)])], NGRAM_WORDS, 0.8).documents.tolist() == [10, 15]
 
 
 def test_pairs_are_pairs_of_texts_whichever_of_their_documents_are_sampled() -> None:

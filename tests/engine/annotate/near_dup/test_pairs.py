@@ -11,7 +11,7 @@ import pytest
 
 from engine.annotate.near_dup import pairs
 from engine.annotate.near_dup.pairs import Verification, VerifiedPairs, verified_pairs
-from engine.annotate.near_dup.texts import TextRun
+from engine.text.batches import TextRun
 
 from .corpora import edited_copies, runs_of, shingles_of, table_of, table_of_texts
 

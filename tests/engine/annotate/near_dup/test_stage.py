@@ -158,5 +158,5 @@ def test_survivors_of_exact_duplicates_follow_to_the_end(world: World) -> None:
 
 
 def test_exact_duplicates_have_to_be_known_before() -> None:
-    assert near_dup.READS(Config()) == ("doc_id", "source", "text", "num_chars", "exact_dup__kept_id")
+    assert near_dup.READS(Config()) == ("doc_id", "source", "text", "text_digest", "num_chars", "exact_dup__kept_id")
     assert near_dup.READS(Config(score="q__score"))[-1] == "q__score"

@@ -11,15 +11,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.annotate.near_dup import texts
-from engine.annotate.near_dup.texts import TextRun, each_batch, text_bounds
-
-from .corpora import run_of
+from engine.text import batches
+from engine.text.batches import TextRun, each_batch, text_bounds
 
 Arrays = list[list[str | None]]
 JOBS = [1, 2, 4]
 string_types = st.sampled_from([pa.string(), pa.large_string()])
 arrays_of_texts = st.lists(st.lists(st.none() | st.text(max_size=12), max_size=6), max_size=5)
+
+
+def run_of(first: int, arrays: Sequence[pa.Array]) -> TextRun:
+    """A run that yields `arrays`."""
+    return TextRun(first, sum(map(len, arrays)), lambda: iter(arrays))
 
 
 def batches_of(runs: Sequence[TextRun], jobs: int) -> list[tuple[int, list[str | None]]]:
@@ -62,12 +65,12 @@ def test_every_document_comes_once_with_its_number_and_text(
         expected += list(enumerate((text for values in arrays for text in values), document))
         document += run.num_documents
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(texts, "BATCH_BYTES", batch_bytes)
-        batches = batches_of(runs, jobs)
-    assert numbered(batches) == expected
-    sizes = [sum(len((text or "").encode()) for text in batch) for _, batch in batches]
-    assert all(size <= batch_bytes or len(batch) == 1 for size, (_, batch) in zip(sizes, batches, strict=True))
-    assert all(batch for _, batch in batches)
+        patch.setattr(batches, "BATCH_BYTES", batch_bytes)
+        found = batches_of(runs, jobs)
+    assert numbered(found) == expected
+    sizes = [sum(len((text or "").encode()) for text in batch) for _, batch in found]
+    assert all(size <= batch_bytes or len(batch) == 1 for size, (_, batch) in zip(sizes, found, strict=True))
+    assert all(batch for _, batch in found)
 
 
 @pytest.mark.parametrize("jobs", JOBS)
@@ -75,7 +78,7 @@ def test_every_document_comes_once_with_its_number_and_text(
 def test_document_larger_than_a_batch_comes_alone_between_its_neighbours(
     monkeypatch: pytest.MonkeyPatch, jobs: int, is_slice: bool
 ) -> None:
-    monkeypatch.setattr(texts, "BATCH_BYTES", 10)
+    monkeypatch.setattr(batches, "BATCH_BYTES", 10)
     array = array_of(["aaaa", "bbbb", "c" * 50, "", "dd", "e" * 11, "f"], pa.string(), is_slice)
     found = batches_of([run_of(5, [array])], jobs)
     assert found == [(5, ["aaaa", "bbbb"]), (7, ["c" * 50]), (8, ["", "dd"]), (10, ["e" * 11]), (11, ["f"])]
