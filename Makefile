@@ -19,7 +19,7 @@ setup: .venv/.ready
 	$(PYTHON) -m venv .venv
 	$(PIP) $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) torch
 	$(PIP) --editable '.[train,dev]'
-	$(BIN)/python -m engine.run.dedup.warm
+	$(BIN)/python -m engine.run.oneshot.warm
 	touch $@
 
 demo: setup

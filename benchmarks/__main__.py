@@ -1,4 +1,4 @@
-"""Run all benchmarks, or those named, and write the table: `python -m benchmarks [near_dup train_step] [--quick]`."""
+"""Run all benchmarks, or those named, and write the table: `python -m benchmarks [NAME...] [--quick]`."""
 
 import argparse
 import importlib
@@ -7,16 +7,16 @@ from pathlib import Path
 from benchmarks.harness import write_table
 from benchmarks.readme import write_readme
 
-ALL = ("near_dup", "train_step")
+ALL = ("near_dup", "contamination", "train_step")
 
 parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
 parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(ALL)} (default: all)")
-parser.add_argument("--quick", action="store_true", help="near_dup on small inputs; its results are not recorded")
-parser.add_argument("--corpus", type=Path, help="near_dup: folder with the system corpus (made if it is empty)")
+parser.add_argument("--quick", action="store_true", help="near_dup and contamination on small inputs; nothing recorded")
+parser.add_argument("--corpus", type=Path, help="folder with the system corpus (made if it is empty)")
 options = parser.parse_args()
 for name in options.names or ALL:
     module = importlib.import_module(f"benchmarks.{name}")
-    if name == "near_dup":
+    if name in ("near_dup", "contamination"):
         module.main(quick=options.quick, corpus=options.corpus)
     else:
         module.main()

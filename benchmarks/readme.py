@@ -1,12 +1,16 @@
 """The tables of the project's README, from the results: between two marks, so that no figure there is typed by hand."""
 
 import json
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from benchmarks.harness import FOLDER, RESULTS
 
 README = FOLDER.parent / "README.md"
 BEGIN, END = "<!-- benchmark: near_dup -->", "<!-- end of benchmark -->"
+BEGIN_CONTAMINATION, END_CONTAMINATION = "<!-- benchmark: contamination -->", "<!-- end of contamination -->"
+CONTAMINATION = ("contamination", "contamination_negatives", "contamination_speed")
+Results = dict[str, dict[str, Any]]
 JUDGED = (
     ("near_dup_code", "source files"),
     ("near_dup_licences", "licence texts"),
@@ -16,15 +20,47 @@ JUDGED = (
 
 def write_readme() -> None:
     """Replace what stands between the marks; nothing happens where a result or a mark is missing."""
+    _write(BEGIN, END, ("near_dup", *(name for name, _ in JUDGED)), _near_dup)
+    _write(BEGIN_CONTAMINATION, END_CONTAMINATION, CONTAMINATION, _contamination)
+
+
+def _write(begin: str, end: str, names: Sequence[str], lines_of: Callable[[Results], list[str]]) -> None:
     text = README.read_text(encoding="utf-8")
-    paths = [RESULTS / f"{name}.json" for name in ("near_dup", *(name for name, _ in JUDGED))]
-    if BEGIN not in text or not all(path.is_file() for path in paths):
+    paths = [RESULTS / f"{name}.json" for name in names]
+    if begin not in text or not all(path.is_file() for path in paths):
         return
     results = {path.stem: json.loads(path.read_text()) for path in paths}
-    before, rest = text.split(BEGIN, 1)
-    after = rest.split(END, 1)[1]
-    lines = [*_speed(results["near_dup"]), "", *_truth(results)]
-    README.write_text(f"{before}{BEGIN}\n{chr(10).join(lines)}\n{END}{after}", encoding="utf-8")
+    before, rest = text.split(begin, 1)
+    after = rest.split(end, 1)[1]
+    README.write_text(f"{before}{begin}\n{chr(10).join(lines_of(results))}\n{end}{after}", encoding="utf-8")
+
+
+def _near_dup(results: Results) -> list[str]:
+    return [*_speed(results["near_dup"]), "", *_truth(results)]
+
+
+def _contamination(results: Results) -> list[str]:
+    recall, negatives, speed = (results[name] for name in CONTAMINATION)
+    lines = [
+        "Recall on planted items, by what was done to them:",
+        "",
+        "| | copies | ours | any 13-gram |",
+        "|---" * 4 + "|",
+    ]
+    for row in recall["rows"]:
+        more = row["details"]
+        lines.append(f"| {row['name']} | {more['copies']:,} | {more['recall']:.4f} | {more['any 13-gram']:.4f} |")
+    lines += ["", "Hard negatives that are flagged, before anybody has read them:", ""]
+    lines += ["| | documents | ours | any 13-gram |", "|---" * 4 + "|"]
+    for row in negatives["rows"]:
+        more = row["details"]
+        if "any 13-gram" in more:
+            lines.append(f"| {row['name']} | {more['documents']:,} | {more['flagged']:,} | {more['any 13-gram']:,} |")
+        else:
+            lines.append(f"| {row['name']} | {more['documents']:,} | {row['value'] / 100:.4f} | |")
+    lines += ["", f"Speed: {speed['about']}", "", "| | figure | |", "|---" * 3 + "|"]
+    lines += [f"| {row['name']} | {row['value']:,.1f} {row['unit']} | {row['correctness']} |" for row in speed["rows"]]
+    return lines
 
 
 def _speed(result: dict[str, Any]) -> list[str]:

@@ -22,6 +22,7 @@ from engine.base.errors import ProvenderError, closest, problem
 DEFAULT_WORKSPACE = "provender-workspace"
 ABOUT = "Turn raw text into a training mixture you can defend, and train on exactly that mixture."
 EXIT_USER, EXIT_BUG, EXIT_INTERRUPTED = 1, 3, 130
+GOES_ON = "the same command goes on from the last whole artifact"
 MENDABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS}
 """Errors of the file system that the user can do something about."""
 
@@ -63,6 +64,7 @@ COMMANDS = (
             _MEMORY,
         ),
         "engine.run.show:show_run",
+        GOES_ON,
     ),
     Command(
         ("dedup",),
@@ -111,6 +113,43 @@ COMMANDS = (
             _MEMORY,
         ),
         "engine.run.dedup.report:show_dedup",
+        "nothing was written to --out; the same command starts anew",
+    ),
+    Command(
+        ("decontaminate",),
+        "remove documents that hold items of benchmarks, with evidence and measured recall",
+        "provender decontaminate data/*.parquet --benchmarks gsm8k=test.jsonl --out decontaminated/",
+        "engine.run.decontaminate:decontaminate",
+        (
+            argument("inputs", help="Parquet, JSONL or CSV files, or folders of them", nargs="+", metavar="INPUT"),
+            argument(
+                "--benchmarks",
+                help="benchmark files as their authors publish them, or folders of such; may be repeated",
+                nargs="+",
+                action="extend",
+                required=True,
+                metavar="[NAME=]PATH",
+            ),
+            argument(
+                "--out",
+                help="folder for survivors/, hits.parquet, coverage.parquet, unmatchable.parquet, report.json",
+                required=True,
+                metavar="DIR",
+            ),
+            argument("--id-column", help="column of the documents' own ids (default: file#row)", metavar="COLUMN"),
+            argument("--text-column", help="column of the text (default: text)", default="text", metavar="COLUMN"),
+            argument(
+                "--action",
+                help="what happens to a document with a hit: drop it (default), cut what was found out of its text, "
+                "or tag it in columns contamination__*",
+                default="drop",
+                metavar="ACTION",
+            ),
+            _JOBS,
+            _MEMORY,
+        ),
+        "engine.run.decontaminate.report:show_decontaminate",
+        "nothing was written to --out; the same command starts anew",
     ),
     Command(
         ("sql",),
@@ -183,6 +222,7 @@ COMMANDS = (
         "engine.run.pipeline:tokenizer_train",
         (_RECIPE, _JOBS, _MEMORY),
         "engine.run.show:show_tokenizer",
+        GOES_ON,
     ),
     Command(
         ("report",),
@@ -286,7 +326,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on from the last whole artifact", file=sys.stderr)
+        print("interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         # Whoever read us (head, less) has seen enough; Python would complain again while flushing at exit.
@@ -318,7 +358,11 @@ def _main(argv: Sequence[str] | None) -> int:
     parsed = vars(build_parser(all_commands()).parse_args(argv))
     command: Command = parsed.pop("verb")
     as_json: bool = parsed.pop("json")
-    result = call(command, parsed)
+    try:
+        result = call(command, parsed)
+    except KeyboardInterrupt:
+        print(f"interrupted; {command.if_interrupted}", file=sys.stderr)
+        return EXIT_INTERRUPTED
     if as_json or command.show is None:
         print(json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False))
     else:

@@ -59,6 +59,9 @@ class _Frame(StrictModel):
     seed: int = Field(default=1, ge=0, lt=1 << 63, description="seed of everything that is drawn and names no own seed")
     sources: list[dict[str, Any]] = Field(min_length=1, description="where documents come from")
     annotate: list[dict[str, Any]] = Field(default_factory=list, description="stages, in the order of work")
+    benchmarks: list[str] = Field(
+        default_factory=list, description="[NAME=]PATH of benchmark files or folders that contamination searches for"
+    )
     split: SplitConfig | None = Field(default=None, description="held-out sets")
     filters: list[Filter] = Field(default_factory=list, description="rules; the first that fails is the reason")
     guard: GuardConfig = Field(default_factory=GuardConfig, description="when too much would go")
@@ -83,6 +86,7 @@ class DataRecipe:
     seed: int
     sources: tuple[Stage, ...]
     annotate: tuple[Stage, ...] = ()
+    benchmarks: tuple[str, ...] = ()
     split: SplitConfig | None = None
     filters: tuple[Filter, ...] = ()
     guard: GuardConfig = field(default_factory=GuardConfig)
@@ -106,6 +110,7 @@ class DataRecipe:
             "seed": self.seed,
             "sources": [s.config.model_dump(mode="json") for s in self.sources],
             "annotate": [s.config.model_dump(mode="json", by_alias=True) for s in self.annotate],
+            "benchmarks": list(self.benchmarks),
             "split": self.split.model_dump(mode="json") if self.split else None,
             "filters": [f.model_dump(mode="json") for f in self.filters],
             "guard": self.guard.model_dump(mode="json"),
@@ -138,6 +143,7 @@ def check_recipe(content: dict[str, Any], path: Path) -> DataRecipe:
         place, "annotate", content.get("annotate"), "engine.annotate", "annotate stage", StageConfig, found
     )
     found += _check_names(place, content)
+    found += _check_benchmarks(place, content, annotators)
     found += _check_columns(place, content, annotators)
     if found or frame is None:
         raise RecipeError("\n".join(found))
@@ -147,6 +153,7 @@ def check_recipe(content: dict[str, Any], path: Path) -> DataRecipe:
         seed=frame.seed,
         sources=sources,
         annotate=tuple(_prepared(stage, frame) for stage in annotators),
+        benchmarks=tuple(frame.benchmarks),
         split=_with_seed(frame.split, frame.seed),
         filters=tuple(frame.filters),
         guard=frame.guard,
@@ -227,6 +234,13 @@ def _check_names(place: str, content: dict[str, Any]) -> list[str]:
     return found
 
 
+def _check_benchmarks(place: str, content: dict[str, Any], annotators: tuple[Stage, ...]) -> list[str]:
+    if not content.get("benchmarks") or any("benchmarks" in getattr(s.module, "NEEDS", ()) for s in annotators):
+        return []
+    fix = "add - {stage: contamination} to annotate:"
+    return [problem(f"{place}: benchmarks", "no stage searches for them", "a stage that does", fix)]
+
+
 def _named_sources(value: Any, where: str = "") -> Iterator[tuple[str, str]]:
     if isinstance(value, dict):
         for key, inner in value.items():
@@ -254,9 +268,10 @@ def _check_columns(place: str, content: dict[str, Any], annotators: tuple[Stage,
         prefixes.add(prefix)
         reads = stage_reads(stage.module, stage.config)
         found += [unknown(where, "column written before it", name, written) for name in reads if name not in written]
-        if "split" in getattr(stage.module, "NEEDS", ()) and content.get("split") is None:
-            finding = "it searches for held-out documents, but there is no split"
-            found.append(problem(where, finding, fix="add a split: section"))
+        needs = getattr(stage.module, "NEEDS", ())
+        if needs and not any(content.get(need) for need in needs):
+            finding = f"it searches for what is meant for measuring, but there is neither {' nor '.join(needs)}"
+            found.append(problem(where, finding, fix=f"add a section {' or '.join(f'{need}:' for need in needs)}"))
         written |= {prefixed(name, stage.config): column.dtype for name, column in stage.module.ADDS.items()}
     del written["text"]  # stages read it, conditions cannot
     split = _lenient(SplitConfig, content.get("split"))

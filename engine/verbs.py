@@ -4,12 +4,14 @@ from engine.catalog import sql
 from engine.explain import explain
 from engine.mixture.versions import mixture_list, mixture_show, mixture_verify
 from engine.report import report
+from engine.run.decontaminate import decontaminate
 from engine.run.dedup import dedup
 from engine.run.init import init
 from engine.run.pipeline import run, tokenizer_train
 from engine.run.sample import sample
 
 __all__ = [
+    "decontaminate",
     "dedup",
     "explain",
     "init",

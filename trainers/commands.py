@@ -17,6 +17,7 @@ COMMANDS = [
             ),
         ),
         "trainers.workflows.demo:show_demo",
+        "the same command goes on from the last whole artifact or checkpoint",
     ),
     Command(
         ("train",),
@@ -28,6 +29,7 @@ COMMANDS = [
             argument("--name", help="name of the run (default: the recipe's)"),
         ),
         "trainers.train:show_train",
+        "the same command goes on from the last checkpoint",
     ),
     Command(
         ("models", "add"),

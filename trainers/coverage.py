@@ -1,59 +1,118 @@
-"""The gate: no run starts unless every probe it will report was searched for in its data and in its ancestors' data.
+"""The gate: no run starts unless what it will be judged by was searched for in its data and in its ancestors' data.
 
-A probe set is covered by a mixture whose manifest lists it among the held-out sets with all documents searched, replay
-included. Ancestors must be covered by the same split: another split holds out other documents under the same name.
+A held-out set is covered by a mixture whose manifest lists it among the held-out sets with all documents searched,
+replay included. Ancestors must be covered by the same split: another split holds out other documents under the same
+name.
+
+A benchmark is covered by a mixture that was searched for exactly its items (one digest), in all its documents, in the
+texts and once more in the decoded tokens; by a search that finds planted copies; and that found none in it. Ancestors
+must be covered for the same items. What the base learnt before its first run here is unknown, and the report says so.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from engine.base.errors import AuditError, problem, unknown
-from engine.formats.manifest import Mixture, open_mixture
+from engine.base.errors import AuditError, RecipeError, problem, unknown
+from engine.formats.manifest import HeldOutSet, Mixture, SearchedBenchmark, open_mixture
 from engine.formats.workspace import Workspace
+from trainers.recipe import GateConfig, ProbesConfig
 
-MIN_PLANTED_RECALL = 0.95
-"""Share of planted copies a search must have found for its silence to mean something."""
+MOST_NAMED = 5
+"""Documents named in an error."""
 
 
 def require_coverage(
-    sets: Sequence[str], mixture: Mixture, ancestors: Sequence[Mapping[str, Any]], workspace: Workspace
-) -> None:
-    """Raise one AuditError that lists every probe set that is not covered, and by which mixture.
+    probes: ProbesConfig,
+    gate: GateConfig,
+    mixture: Mixture,
+    ancestors: Sequence[Mapping[str, Any]],
+    workspace: Workspace,
+) -> list[str]:
+    """Return what is wrong with probes that `gate` waives; raise one AuditError that lists all else.
 
     `ancestors` are the runs behind the base as run.json tells them: `run`, and `mixture` with reference and digest.
     """
-    found = _uncovered(sets, mixture, mixture.reference)
-    for ancestor in ancestors if sets else ():
+    _require_known(probes, gate)
+    found = list(_uncovered(probes, gate, mixture, mixture.reference, mixture))
+    for ancestor in ancestors if probes.sets or probes.benchmarks else ():
         named = ancestor["mixture"]
         older = open_mixture(workspace, named["reference"])
         place = f"{older.reference} (behind base run {ancestor['run']})"
         if older.manifest.digest != named["digest"]:
             needed = f"digest {named['digest'][:12]}"
-            found.append(problem(place, "it is not the mixture the run was trained on", needed))
-        elif older.manifest.split != mixture.manifest.split:
-            fix = "build both mixtures with one data recipe and train the base again"
-            found.append(
-                problem(place, "it has another split, so it may hold what the probes ask", "the same split", fix)
-            )
+            text = problem(place, "it is not the mixture the run was trained on", needed)
+            found += [(name, text) for name in (*probes.sets, *probes.benchmarks)]
         else:
-            found += _uncovered(sets, older, place)
-    if found:
-        raise AuditError("\n".join(found))
+            found += _uncovered(probes, gate, older, place, mixture)
+    refused = list(dict.fromkeys(text for name, text in found if name not in gate.waive))
+    if refused:
+        raise AuditError("\n".join(refused))
+    return list(dict.fromkeys(text for _, text in found))
 
 
-def _uncovered(sets: Sequence[str], mixture: Mixture, place: str) -> list[str]:
-    manifest = mixture.manifest
+def _require_known(probes: ProbesConfig, gate: GateConfig) -> None:
+    for name in gate.waive:
+        if name not in (*probes.sets, *probes.benchmarks):
+            raise RecipeError(unknown("gate.waive", "probe of this recipe", name, [*probes.sets, *probes.benchmarks]))
+
+
+def _uncovered(
+    probes: ProbesConfig, gate: GateConfig, searched: Mixture, place: str, trained: Mixture
+) -> Iterator[tuple[str, str]]:
+    """Yield (probe, what is wrong) where `searched` does not cover a probe; `trained` is the run's own mixture."""
+    manifest = searched.manifest
     held_out = {held.set: held for held in manifest.held_out}
-    messages = []
-    for name in sets:
-        if manifest.split is None or name not in held_out:
-            messages.append(unknown(place, "held-out set searched for in it", name, held_out))
-        elif held_out[name].searched_documents != manifest.documents:
-            searched = held_out[name].searched_documents
-            found = f"{searched:,} of its {manifest.documents:,} documents were searched for '{name}'"
-            messages.append(problem(place, found, "all of them, replay included", "run the data recipe again"))
-        elif (recall := held_out[name].planted_recall) is not None and recall < MIN_PLANTED_RECALL:
-            found = f"the search for '{name}' found {recall:.1%} of its planted copies"
-            fix = "look at coverage.parquet of the contamination stage"
-            messages.append(problem(place, found, f"at least {MIN_PLANTED_RECALL:.0%}", fix))
-    return messages
+    for name in probes.sets:
+        if searched is not trained and manifest.split != trained.manifest.split:
+            fix = "build both mixtures with one data recipe and train the base again"
+            text = "it has another split, so it may hold what the probes ask"
+            yield name, problem(place, text, "the same split", fix)
+        elif manifest.split is None or name not in held_out:
+            yield name, unknown(place, "held-out set searched for in it", name, held_out)
+        else:
+            yield from ((name, text) for text in _unsearched(name, held_out[name], gate, searched, place))
+            yield from ((name, text) for text in _found(name, held_out[name], place))
+    benchmarks = {benchmark.name: benchmark for benchmark in manifest.benchmarks}
+    own = {benchmark.name: benchmark.digest for benchmark in trained.manifest.benchmarks}
+    for name in probes.benchmarks:
+        if name not in benchmarks:
+            fix = f"name it under benchmarks: in the data recipe '{manifest.recipe}', then: provender run RECIPE"
+            yield name, f"{unknown(place, 'benchmark searched for in it', name, benchmarks)} Fix: {fix}."
+        elif benchmarks[name].digest != own.get(name):
+            needed = f"digest {own[name][:12]}" if name in own else "a mixture of this run that was searched for it"
+            fix = "run both data recipes with the same benchmark file, and train the base again"
+            yield name, problem(place, f"it was searched for other items of '{name}'", needed, fix)
+        else:
+            yield from ((name, text) for text in _unsearched(name, benchmarks[name], gate, searched, place))
+            yield from ((name, text) for text in _unaudited(name, searched, place))
+            yield from ((name, text) for text in _found(name, benchmarks[name], place))
+
+
+def _unsearched(
+    name: str, probe: HeldOutSet | SearchedBenchmark, gate: GateConfig, mixture: Mixture, place: str
+) -> Iterator[str]:
+    documents, searched, recall = mixture.manifest.documents, probe.searched_documents, probe.planted_recall
+    if searched != documents:
+        found = f"{searched:,} of its {documents:,} documents were searched for '{name}'"
+        yield problem(place, found, "all of them, replay included", "run the data recipe again")
+    elif recall is None:
+        fix = "look at unmatchable.parquet of the contamination stage, or waive it"
+        yield problem(place, f"no search can find any item of '{name}'", "planted copies that are found", fix)
+    elif recall < gate.min_planted_recall:
+        found = f"the search for '{name}' found {recall:.1%} of its planted copies"
+        fix = "look at coverage.parquet of the contamination stage"
+        yield problem(place, found, f"at least {gate.min_planted_recall:.0%}", fix)
+
+
+def _unaudited(name: str, mixture: Mixture, place: str) -> Iterator[str]:
+    if mixture.manifest.audit is None:
+        fix = "run the data recipe again"
+        yield problem(place, f"its tokens were not searched for '{name}'", "an audit of the token store", fix)
+
+
+def _found(name: str, probe: HeldOutSet | SearchedBenchmark, place: str) -> Iterator[str]:
+    if probe.found:
+        named = ", ".join(probe.found[:MOST_NAMED]) + (", ..." if len(probe.found) > MOST_NAMED else "")
+        found = f"{len(probe.found):,} of its documents hold items of '{name}': {named}"
+        fix = "set action: drop or cut in the contamination stage, then: provender run RECIPE"
+        yield problem(place, found, "none", fix)

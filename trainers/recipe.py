@@ -89,20 +89,37 @@ class ProbesConfig(StrictModel):
 
     general: list[str] = Field(default_factory=list, description="sets that count against the forgetting budget")
     domain: list[str] = Field(default_factory=list, description="sets that show what is learnt")
+    benchmarks: list[str] = Field(
+        default_factory=list,
+        description="benchmarks the run will be judged by: the gate asks that its data was searched for them",
+    )
     every_steps: Positive | None = Field(default=None, description="measure also every so many steps")
     max_documents: Positive = Field(default=64, description="documents per set: the first by doc_id, which is a hash")
 
     @model_validator(mode="after")
     def _no_set_twice(self) -> Self:
-        twice = sorted({name for name in self.sets if self.sets.count(name) > 1})
+        names = [*self.sets, *self.benchmarks]
+        twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
-            raise ValueError(f"{', '.join(twice)} listed twice. Needed: each set once, general or domain")
+            raise ValueError(f"{', '.join(twice)} listed twice. Needed: each once, general, domain or benchmarks")
         return self
 
     @property
     def sets(self) -> list[str]:
         """All held-out sets, general ones first."""
         return [*self.general, *self.domain]
+
+
+class GateConfig(StrictModel):
+    """What the data must have been searched for before the run may start."""
+
+    min_planted_recall: float = Field(
+        default=0.95, ge=0, le=1, description="share of planted copies a search must have found"
+    )
+    waive: list[str] = Field(
+        default_factory=list,
+        description="probes and benchmarks that may be uncovered; the report says so in its first line",
+    )
 
 
 class BudgetConfig(StrictModel):
@@ -140,6 +157,7 @@ class TrainRecipe(StrictModel):
         description="bf16: weights in bf16 with fp32 masters; auto chooses it for big models on fast bf16",
     )
     probes: ProbesConfig = Field(default_factory=ProbesConfig)
+    gate: GateConfig = Field(default_factory=GateConfig)
     budget: BudgetConfig = Field(default_factory=BudgetConfig)
     checkpoints: CheckpointsConfig = Field(default_factory=CheckpointsConfig)
     seed: int = Field(default=1, ge=0, lt=1 << 63, description="of initial weights, dropout and bootstrap")

@@ -74,18 +74,26 @@ def train(recipe: Path | str, workspace: Path | str = DEFAULT_WORKSPACE, name: s
     record = job.record
     record.require_same(_identity(job))
     if not (record.folder / RECEIPT).is_file():
-        require_coverage(job.recipe.probes.sets, job.mixture, job.base.runs, job.workspace)
-        _train(job)
+        waived = require_coverage(job.recipe.probes, job.recipe.gate, job.mixture, job.base.runs, job.workspace)
+        for text in waived:
+            say(f"{job.recipe.name}: waived: {text}")
+        _train(job, waived)
     content = record.content
     assert content is not None
-    return {"run": job.recipe.name, "folder": str(record.folder), **content["summary"]}
+    return {
+        "run": job.recipe.name,
+        "folder": str(record.folder),
+        "waived": content.get("waived", []),
+        **content["summary"],
+    }
 
 
 def show_train(result: dict[str, Any]) -> str:
-    """Return the run's outcome, for a terminal."""
+    """Return the run's outcome, for a terminal; what the gate was told to let through stands first."""
     lines = [
+        *(f"WAIVED: {text}" for text in result["waived"]),
         f"{result['run']}: {result['steps']:,} steps on {result['mixture']}, loss {result['loss_first']:.3f} -> "
-        f"{result['loss_last']:.3f}, {result['tokens']:,} tokens at {result['tokens_per_second']:,.0f} a second"
+        f"{result['loss_last']:.3f}, {result['tokens']:,} tokens at {result['tokens_per_second']:,.0f} a second",
     ]
     for probe in result["probes"]:
         change = " ".join(f"{100 * probe[name]:+.2f}" for name in ("rise_low", "rise_high"))
@@ -141,7 +149,7 @@ def _identity(job: Job) -> dict[str, Any]:
     return {"recipe": job.recipe.resolved(), "mixture": named, "base": job.base.described()}
 
 
-def _train(job: Job) -> None:
+def _train(job: Job, waived: list[str]) -> None:
     started = time.monotonic()
     keep_freed_memory()
     with progress(f"loading the base {job.base.name}"):
@@ -149,11 +157,11 @@ def _train(job: Job) -> None:
         proof = prove_isolation(training.model, training.rows, training.device)
     with job.record.exclusive():
         if not (job.record.folder / RECEIPT).is_file():  # another process may have been at work meanwhile
-            content = _train_exclusively(job, training, proof)
+            content = _train_exclusively(job, training, proof, waived)
             _finish(job, training, trained, content, started)
 
 
-def _train_exclusively(job: Job, training: Training, proof: dict[str, Any]) -> dict[str, Any]:
+def _train_exclusively(job: Job, training: Training, proof: dict[str, Any], waived: list[str]) -> dict[str, Any]:
     record = job.record
     first, checkpoint = latest_checkpoint(record.folder / "checkpoints")
     stored = record.content
@@ -166,6 +174,7 @@ def _train_exclusively(job: Job, training: Training, proof: dict[str, Any]) -> d
         "lineage": job.base.lineage(),
         "model": _describe_model(training),
         "isolation": proof,
+        "waived": waived,
         "sessions": sessions,
         "summary": None,
     }

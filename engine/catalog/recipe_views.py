@@ -34,17 +34,17 @@ _DOCUMENTS = (
 _IDS = {"doc_id": "UUID", "source": "VARCHAR"}
 _ARTIFACTS = {
     "duplicate_pairs": ("pairs.parquet", {"doc_id": "UUID", "other_id": "UUID", "similarity": "DOUBLE"}),
-    "contamination_hits": (
+    "hits": (
         "hits.parquet",
-        {"doc_id": "UUID", "item_id": "UUID", "set": "VARCHAR", "fraction": "DOUBLE", "evidence": "VARCHAR"},
+        {"doc_id": "UUID", "benchmark": "VARCHAR", "item": "VARCHAR", "kind": "VARCHAR", "score": "DOUBLE"}
+        | {"evidence": "VARCHAR"},
     ),
-    "contamination_coverage": (
+    "coverage": (
         "coverage.parquet",
-        {"set": "VARCHAR"}
-        | dict.fromkeys(
-            ("items", "matchable_items", "searched_documents", "contaminated_documents", "planted_copies"), "BIGINT"
-        )
-        | {"planted_recall": "DOUBLE"},
+        {"benchmark": "VARCHAR"}
+        | dict.fromkeys(("items", "matchable_items", "searched_documents", "flagged_documents"), "BIGINT")
+        | {"planted_copies": "BIGINT", "planted_recall": "DOUBLE"}
+        | {"control_documents": "BIGINT", "control_flag_rate": "DOUBLE"},
     ),
 }
 """View -> file that stages of SCOPE "corpus" leave, and its columns; shown with the column prefix as `stage`."""

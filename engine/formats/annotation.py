@@ -3,6 +3,8 @@
 annotations/<stage or its `as`>/<config digest>/
     <source>/<shard key>.parquet               SCOPE "shard": the columns; SCOPE "corpus": the stored shard part
     receipt.json
+    _pairs/<inputs digest>/                    verified pairs, where the stage has `find_pairs`; settings that only
+        *.parquet, details.json, receipt.json  decide over pairs (threshold, score) start from them again
     _corpus/<inputs digest>/
         <source>/<shard key>.parquet           SCOPE "corpus": the columns
         *.parquet                              pairs, hits, frequencies: whatever the stage leaves
@@ -111,18 +113,26 @@ class Corpus:
     """Folder of this stage's shard parts, where it has any."""
     artifacts: Mapping[str, Path] = field(default_factory=dict)
     """Folders of corpus artifacts of earlier steps, by column prefix; `split` is the split's folder."""
+    benchmarks: Mapping[str, Path] = field(default_factory=dict)
+    """The recipe's benchmarks: name -> items.parquet (engine.formats.items)."""
+    model: Path | None = None
+    """Folder of what the stage's `train` left, where it has one."""
     jobs: int = 1
+    memory_bytes: int = 4 << 30
+    """The run's memory ceiling; what takes more lies in a file. Changes no result."""
+    pairs_folder: Path | None = None
+    """Folder of what the stage's `find_pairs` left, where it has one."""
 
     @property
     def shards(self) -> Iterator[Shard]:
         """All shards, in the order of sources and rows. No result may depend on this order."""
         return (shard for source in self.sources for shard in source.shards)
 
-    def part(self, shard: Shard) -> pl.DataFrame:
-        """The frame `annotate` made for this shard."""
+    def part(self, shard: Shard, columns: Sequence[str] | None = None) -> pl.DataFrame:
+        """The frame `annotate` made for this shard, or some columns of it."""
         if self.parts_folder is None:
             raise ValueError("this stage has no shard parts")
-        return read_part(self.parts_folder, shard)
+        return read_part(self.parts_folder, shard, columns)
 
     def columns(self, shard: Shard, names: Sequence[str]) -> pl.DataFrame:
         """Core and annotation columns of a shard."""

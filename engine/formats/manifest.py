@@ -62,9 +62,36 @@ class HeldOutSet(StrictModel):
     documents: int
     bytes: int
     searched_documents: int = Field(description="documents of the mixture searched for passages of it, replay included")
-    contaminated_documents: int = Field(description="documents dropped for holding a passage of it, over all sources")
+    contaminated_documents: int = Field(description="documents that hold a passage of it, over all sources")
     matchable_documents: int | None = Field(default=None, description="its documents that a search can find at all")
     planted_recall: float | None = Field(default=None, description="share of planted copies the search found, 0 to 1")
+    found: list[str] = Field(
+        default_factory=list, description="doc_ids of documents of the mixture that hold a passage of it all the same"
+    )
+
+
+class SearchedBenchmark(StrictModel):
+    """A benchmark that every document of the mixture was searched for."""
+
+    name: str
+    digest: str = Field(description="digest of its items (engine.formats.items)")
+    stored: str = Field(default="", description="digest of its items with their names and order: where they lie")
+    items: int
+    matchable_items: int = Field(description="items that a search can find at all")
+    searched_documents: int = Field(description="documents of the mixture searched for it, replay included")
+    found: list[str] = Field(default_factory=list, description="doc_ids of documents of the mixture that hold an item")
+    planted_recall: float | None = Field(default=None, description="share of planted copies the search found, 0 to 1")
+    control_flag_rate: float | None = Field(
+        default=None, description="share of documents of its shuffled items flagged"
+    )
+
+
+class Audit(StrictModel):
+    """The token store decoded and searched again for all of `held_out` and `benchmarks`."""
+
+    digest: str
+    documents: int = Field(description="documents of the token store that were decoded and searched: all of them")
+    tokens: int
 
 
 class Manifest(StrictModel):
@@ -84,6 +111,8 @@ class Manifest(StrictModel):
     replay_share: float | None = Field(description="asked for, as a share of supervised tokens")
     sources: list[MixtureSource]
     held_out: list[HeldOutSet] = Field(default_factory=list)
+    benchmarks: list[SearchedBenchmark] = Field(default_factory=list)
+    audit: Audit | None = Field(default=None, description="null where no stage searches for anything")
     documents: int
     tokens: int
     supervised_tokens: int

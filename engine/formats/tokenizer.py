@@ -8,8 +8,9 @@ Text is encoded without adding anything and without ever turning text into speci
 forge one by writing it; BOS, EOS and control tokens are inserted as ids.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -91,14 +92,26 @@ def load_tokenizer(folder: Path) -> Tokenizer:
 
 def decode(tokenizer: Tokenizer, ids: Sequence[int]) -> str:
     """Return the text of `ids`; special tokens are shown."""
-    path = tokenizer.folder / FILES[tokenizer.meta.kind]
-    if tokenizer.meta.kind == "sentencepiece":
+    return decode_batch(tokenizer, [[int(i) for i in ids]])[0]
+
+
+def decode_batch(tokenizer: Tokenizer, sequences: Sequence[list[int]]) -> list[str]:
+    """Return the text of each sequence of ids; special tokens are shown."""
+    return _decoder(tokenizer.meta.kind, tokenizer.folder / FILES[tokenizer.meta.kind])(list(sequences))
+
+
+@lru_cache(maxsize=2)
+def _decoder(kind: str, path: Path) -> Callable[[list[list[int]]], list[str]]:
+    if kind == "sentencepiece":
         import sentencepiece
 
-        return sentencepiece.SentencePieceProcessor(model_file=str(path)).decode([int(i) for i in ids])
+        decode_all: Callable[[list[list[int]]], list[str]] = sentencepiece.SentencePieceProcessor(
+            model_file=str(path)
+        ).decode
+        return decode_all
     import tokenizers
 
-    return tokenizers.Tokenizer.from_file(str(path)).decode([int(i) for i in ids], skip_special_tokens=False)
+    return partial(tokenizers.Tokenizer.from_file(str(path)).decode_batch, skip_special_tokens=False)
 
 
 def _digest(path: Path, eos_id: int, bos_id: int | None, slots: dict[str, int]) -> str:

@@ -43,6 +43,10 @@ class Workspace:
         """splits/<digest>/: the held-out sets."""
         return self.root / "splits" / short(digest)
 
+    def benchmark(self, name: str, digest: str) -> Path:
+        """benchmarks/<name>/<digest>/: items.parquet, what a benchmark asks."""
+        return self.root / "benchmarks" / name / short(digest)
+
     def model(self, digest: str) -> Path:
         """models/<digest>/: classifiers of stages and base models of the trainer."""
         return self.root / "models" / short(digest)
@@ -50,6 +54,10 @@ class Workspace:
     def tokenizer(self, digest: str) -> Path:
         """tokenizers/<digest>/."""
         return self.root / "tokenizers" / short(digest)
+
+    def audit(self, digest: str) -> Path:
+        """audits/<digest>/: what was found when a token store was decoded and searched."""
+        return self.root / "audits" / short(digest)
 
     def mixture(self, name: str, version: int) -> Path:
         """mixtures/<name>/v<version>/."""

@@ -2,7 +2,8 @@
 
 First the bytes: each file against the digest in its receipt. Then the names: each artifact's digest against what it was
 made from. Then the sense: the sums of the manifest, the tokens of the store, every use of every document in the
-schedule, and no held-out document in the mixture. What stands on damaged files is not looked into.
+schedule, no held-out document in the mixture, and the items it was searched for. What stands on damaged files is not
+looked into.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,6 +15,7 @@ import polars as pl
 from engine.base.atomic import read_json
 from engine.base.errors import InputError, problem
 from engine.base.hashing import digest_file, digest_json
+from engine.formats.items import benchmark_digest, read_items
 from engine.formats.manifest import Mixture
 from engine.formats.receipt import Receipt, read_receipt
 from engine.formats.schedule import open_schedule
@@ -43,6 +45,8 @@ def verify(workspace: Workspace, mixture: Mixture) -> tuple[list[str], list[str]
     audit.run("selection", _selection, workspace, mixture)
     if mixture.manifest.split is not None:
         audit.run("held-out sets", _split, workspace, mixture)
+    if mixture.manifest.benchmarks:
+        audit.run("benchmarks", _benchmarks, workspace, mixture)
     return audit.checked, audit.found
 
 
@@ -180,6 +184,19 @@ def _split(workspace: Workspace, mixture: Mixture) -> list[str]:
     inside = mixture.documents().join(split.groups(), on="doc_id", how="semi")
     if inside.height:
         found.append(problem(mixture.reference, f"{inside.height} of its documents belong to a held-out group"))
+    return found
+
+
+def _benchmarks(workspace: Workspace, mixture: Mixture) -> list[str]:
+    found = []
+    for benchmark in mixture.manifest.benchmarks:
+        folder = workspace.benchmark(benchmark.name, benchmark.stored)
+        changed = _there(folder, benchmark.stored) or _referred(workspace, mixture, folder)
+        if not changed:
+            items = read_items(folder / "items.parquet")
+            there = {"digest": benchmark_digest(items), "items": items.height}
+            changed = _differing(folder / "items.parquet", benchmark.model_dump(), there)
+        found += changed
     return found
 
 

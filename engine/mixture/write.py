@@ -16,7 +16,15 @@ from pydantic import Field
 from engine.base.atomic import atomic_folder, write_json
 from engine.base.hashing import digest_file, digest_json
 from engine.base.stage import StrictModel
-from engine.formats.manifest import HeldOutSet, Manifest, Mixture, mixture_versions, open_mixture
+from engine.formats.manifest import (
+    Audit,
+    HeldOutSet,
+    Manifest,
+    Mixture,
+    SearchedBenchmark,
+    mixture_versions,
+    open_mixture,
+)
 from engine.formats.parquet import write_parquet
 from engine.formats.receipt import NAME as RECEIPT
 from engine.formats.receipt import Receipt, write_receipt
@@ -38,6 +46,8 @@ class MixtureInputs(StrictModel):
     selection: str = Field(description="digest")
     split: str | None = Field(default=None, description="digest")
     held_out: list[HeldOutSet] = Field(default_factory=list)
+    benchmarks: list[SearchedBenchmark] = Field(default_factory=list)
+    audit: Audit | None = None
 
 
 def write_version(workspace: Workspace, plan: MixturePlan, inputs: MixtureInputs, schedule: ScheduleMeta) -> Mixture:
@@ -111,6 +121,7 @@ def _referred(workspace: Workspace, inputs: MixtureInputs) -> dict[str, str]:
     """Path in the workspace -> digest of the files it refers to whose own receipts may not name them."""
     folders = [workspace.tokenizer(inputs.tokenizer)]
     folders += [workspace.split(inputs.split)] if inputs.split is not None else []
+    folders += [workspace.benchmark(benchmark.name, benchmark.stored) for benchmark in inputs.benchmarks]
     paths = [path for folder in folders for path in sorted(folder.glob("*")) if path.name != RECEIPT and path.is_file()]
     return {path.relative_to(workspace.root).as_posix(): digest_file(path) for path in paths}
 

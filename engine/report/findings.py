@@ -16,14 +16,22 @@ _MOST_NAMED = 4
 def findings(numbers: Numbers) -> list[str]:
     """Return the sentences at the top of the page, in the order of its sections."""
     return [
+        *_waived(numbers),
         *_what_was_kept(numbers),
         *_largest_loss(numbers.funnel),
         *_diversity(numbers),
         *_held_out(numbers),
+        *_benchmarks(numbers),
         *_replay_reached(numbers),
         *_replay_against_forgetting(numbers.curves),
         *_budgets(numbers),
     ]
+
+
+def _waived(numbers: Numbers) -> Iterator[str]:
+    for run in numbers.runs:
+        for text in run.waived:
+            yield f"THE GATE WAS WAIVED for run '{run.name}', so its scores prove nothing: {text}"
 
 
 def _what_was_kept(numbers: Numbers) -> Iterator[str]:
@@ -89,7 +97,7 @@ def _held_out(numbers: Numbers) -> Iterator[str]:
             .get_column("contaminated_documents")
             .sum()
         )
-        found_some = f"{counted(int(dropped), 'document')} held passages of them and went"
+        found_some = f"{counted(int(dropped), 'document')} held passages of them"
         sentence += f"; {found_some if dropped else 'no other document holds a passage of them'}"
     recall = found.lowest_recall
     if recall is not None:
@@ -97,6 +105,22 @@ def _held_out(numbers: Numbers) -> Iterator[str]:
             f"; the search found {'all' if recall == 1 else f'{100 * recall:.1f} % or more'} of the planted copies"
         )
     yield sentence + "."
+
+
+def _benchmarks(numbers: Numbers) -> Iterator[str]:
+    found = numbers.heldout
+    names = set(found.sets["set"]) if found is not None else set()
+    sheets = [] if found is None else list(found.coverage.values())
+    rows = [row for sheet in sheets[-1:] for row in sheet.iter_rows(named=True) if row["benchmark"] not in names]
+    if rows:
+        flagged = sorted((row for row in rows if row["flagged_documents"]), key=lambda row: -row["flagged_documents"])
+        named = [
+            f"{counted(row['flagged_documents'], 'document')} ({row['benchmark']})" for row in flagged[:_MOST_NAMED]
+        ]
+        items, matchable = (sum(row[name] for row in rows) for name in ("items", "matchable_items"))
+        sentence = f"Searched for {counted(items, 'item')} of {counted(len(rows), 'benchmark')}"
+        sentence += f", {items - matchable:,} of which no search can find" if matchable < items else ""
+        yield sentence + (f"; found in {listed(named)}." if named else "; no document holds any.")
 
 
 def _replay_reached(numbers: Numbers) -> Iterator[str]:

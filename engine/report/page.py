@@ -13,6 +13,7 @@ import engine
 from engine.base.atomic import atomic_file
 from engine.base.hashing import short
 from engine.report.again import again
+from engine.report.duplicate_recall import recall_table
 from engine.report.duplicates import duplicates_charts
 from engine.report.evidence import Evidence, open_evidence
 from engine.report.findings import findings
@@ -90,6 +91,7 @@ def _data_sections(numbers: Numbers) -> dict[str, Any]:
         "sources_table": sources_table(numbers.sources),
         "licenses_table": licenses_table(numbers.sources),
         "duplicates_charts": duplicates_charts(numbers.duplicates) if numbers.duplicates else [],
+        "recall_table": recall_table(numbers.duplicates.recalls) if numbers.duplicates else None,
         "quality": [(quality_chart(q), quality_sources_chart(q), quality_table(q)) for q in numbers.quality],
         "heldout_tables": heldout_tables(numbers.heldout) if numbers.heldout else [],
         "mixtures_chart": mixtures_chart(numbers.mixtures) if numbers.mixtures else None,

@@ -40,6 +40,11 @@ class RunNumbers:
         return self.run.name
 
     @property
+    def waived(self) -> list[str]:
+        """What the gate was told to let through."""
+        return list(self.run.content.get("waived", []))
+
+    @property
     def totals(self) -> pl.DataFrame:
         """One row per optimizer step."""
         return self.metrics.filter(pl.col("source").is_null())

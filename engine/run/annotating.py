@@ -3,13 +3,14 @@
 1. A stage is ready when every column it reads was written. Corpus stages that read no text go first (exact duplicates
    are then known before anything is signed); all other ready stages form one wave.
 2. In a wave, stages that train get their model first; then each shard is decoded once and handed to every stage that
-   has no part for it yet; then corpus stages combine their stored parts.
+   has no part for it yet; then corpus stages combine their stored parts, some by way of verified pairs, which are an
+   artifact of their own: another threshold starts from the same ones.
 3. The split is made as soon as the columns it reads are there, because contamination searches for held-out documents.
 """
 
 import importlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
@@ -18,20 +19,22 @@ from typing import Any
 import polars as pl
 
 from engine.base.atomic import atomic_folder, read_json
-from engine.base.hashing import digest_file, digest_json, short
+from engine.base.hashing import digest_json, short
 from engine.base.stage import StageConfig, prefixed, stage_reads
-from engine.formats.annotation import Annotation, Corpus, ShardView, part_path, write_part
+from engine.formats.annotation import Annotation, Corpus, ShardView, part_path, read_columns, write_part
 from engine.formats.columns import CORE
 from engine.formats.documents import Shard, SourceDocuments
 from engine.formats.receipt import Receipt, read_receipt, write_receipt
 from engine.formats.split import Split
 from engine.recipe import Stage
+from engine.run.benchmark_items import BenchmarkItems, benchmark_items
 from engine.run.memory import workers_within
-from engine.run.steps import FRESH, MADE, STALE, PlanEndsError, RunContext, Stopwatch
+from engine.run.splitting import SPLIT, make_split, split_is_ready
+from engine.run.steps import FRESH, MADE, PAIRS, STALE, PlanEndsError, RunContext, Stopwatch
 from engine.run.workers import work
-from engine.select import split as split_step
 
-SPLIT = "split"
+CUT = "__cut"
+"""How the names of columns end that hold spans to cut."""
 
 
 @dataclass
@@ -43,20 +46,46 @@ class Annotated:
     artifacts: dict[str, Path] = field(default_factory=dict)
     digests: dict[str, str] = field(default_factory=dict)
     """Column prefix (or "split") -> digest of what made it."""
+    models: dict[str, Path] = field(default_factory=dict)
+    """Column prefix -> folder of what the stage's `train` left."""
     split: Split | None = None
+    benchmarks: dict[str, BenchmarkItems] = field(default_factory=dict)
 
     def columns(self) -> set[str]:
         """All columns that can be read now."""
         return set(CORE) | {name for annotation in self.annotations for name in annotation.columns}
 
-    def corpus(self, jobs: int, parts_folder: Path | None = None, sources: Iterable[str] | None = None) -> Corpus:
+    def corpus(
+        self, context: RunContext, parts_folder: Path | None = None, sources: Iterable[str] | None = None
+    ) -> Corpus:
         """The corpus as `combine` and `train` see it, all sources or only some."""
         chosen = self.sources if sources is None else tuple(s for s in self.sources if s.name in set(sources))
-        return Corpus(chosen, tuple(self.annotations), parts_folder, dict(self.artifacts), jobs)
+        return Corpus(
+            chosen,
+            tuple(self.annotations),
+            parts_folder,
+            dict(self.artifacts),
+            {name: items.path for name, items in self.benchmarks.items()},
+            jobs=context.jobs,
+            memory_bytes=context.memory_bytes,
+        )
 
     def input_digests(self, reads: Sequence[str]) -> dict[str, str]:
         """Digests of the annotations that hold `reads`, by prefix."""
         return {a.prefix: a.digest for a in self.annotations if set(a.columns) & set(reads)}
+
+    @cached_property
+    def cuts(self) -> dict[bytes, list[tuple[int, int]]]:
+        """doc_id -> spans of bytes that stages want cut out of its text; read when all stages are done."""
+        found: dict[bytes, list[tuple[int, int]]] = {}
+        columns = [name for annotation in self.annotations for name in annotation.columns if name.endswith(CUT)]
+        for source in self.sources:
+            for shard in source.shards:
+                for column in columns:
+                    rows = read_columns(shard, ["doc_id", column], self.annotations).drop_nulls(column)
+                    for doc_id, spans in rows.iter_rows():
+                        found.setdefault(doc_id, []).extend((span["start"], span["end"]) for span in spans)
+        return found
 
     def documents_digest(self) -> str:
         """Digest of all documents and of what decides between equal ones, the same for any cut into shards."""
@@ -102,8 +131,8 @@ class StageRun:
 
     @property
     def needs_split(self) -> bool:
-        """Whether it works on the held-out documents."""
-        return SPLIT in getattr(self.module, "NEEDS", ())
+        """Whether it works on the held-out documents, of a recipe that has them."""
+        return SPLIT in getattr(self.module, "NEEDS", ()) and self.context.recipe.split is not None
 
     def is_ready(self) -> bool:
         """Whether everything it reads has been written."""
@@ -122,6 +151,8 @@ class StageRun:
         }
         if self.needs_split:
             identity[SPLIT] = self.state.digests[SPLIT]
+        if "benchmarks" in getattr(self.module, "NEEDS", ()):
+            identity["benchmarks"] = {name: items.stored for name, items in self.state.benchmarks.items()}
         return identity
 
     @cached_property
@@ -156,6 +187,12 @@ class StageRun:
         """Shards that have no part yet."""
         return [s for source in self.state.sources for s in source.shards if not part_path(self.folder, s).is_file()]
 
+    def pairs_digest(self, corpus: Corpus) -> str:
+        """Digest of everything that what `find_pairs` leaves depends on, but for what it finds out itself."""
+        shards = [[shard.source, shard.key] for shard in corpus.shards]
+        key = self.module.pairs_key(corpus, self.config)
+        return digest_json({"parts": self.part_digest, "shards": shards, "key": key})
+
     def columns_whole(self) -> bool:
         """Whether every shard has its columns."""
         return all(part_path(self.columns_folder, s).is_file() for source in self.state.sources for s in source.shards)
@@ -163,11 +200,11 @@ class StageRun:
 
 def annotate(context: RunContext, sources: tuple[SourceDocuments, ...]) -> Annotated:
     """Run or re-use every stage and the split; raises PlanEndsError in a dry run at the first stale wave."""
-    state = Annotated(sources)
+    state = Annotated(sources, benchmarks=benchmark_items(context))
     pending = [StageRun(stage, state, context) for stage in context.recipe.annotate]
     while pending or (context.recipe.split is not None and state.split is None):
-        if context.recipe.split is not None and state.split is None and _split_is_ready(context, state):
-            _make_split(context, state)
+        if context.recipe.split is not None and state.split is None and split_is_ready(context, state):
+            make_split(context, state)
             continue
         ready = [run for run in pending if run.is_ready()]
         if not ready:
@@ -181,9 +218,8 @@ def annotate(context: RunContext, sources: tuple[SourceDocuments, ...]) -> Annot
 
 
 def _run_wave(context: RunContext, state: Annotated, wave: list[StageRun]) -> None:
-    for run in wave:
-        if hasattr(run.module, "train"):
-            _train(context, run)
+    untrained = [run for run in wave if hasattr(run.module, "train") and not _trained(context, run)]
+    wave = [run for run in wave if run not in untrained]
     seconds = _annotate_shards(context, state, wave)
     for run in wave:
         if run.is_corpus:
@@ -199,15 +235,19 @@ def _run_wave(context: RunContext, state: Annotated, wave: list[StageRun]) -> No
         state.digests[run.prefix] = digest
         if run.is_corpus:
             state.artifacts[run.prefix] = run.columns_folder
+    if untrained:
+        raise PlanEndsError(untrained[0].prefix)
 
 
-def _receipt(run: StageRun, digest: str, seconds: float, details: dict[str, Any] | None = None) -> Receipt:
+def _receipt(
+    run: StageRun, digest: str, seconds: float, details: dict[str, Any] | None = None, rows: int | None = None
+) -> Receipt:
     return Receipt(
         made_by=f"{run.config.stage}/{run.module.VERSION}",
         digest=digest,
         inputs={source.name: source.digest for source in run.state.sources} | run.state.input_digests(run.reads),
         config=run.config.model_dump(mode="json"),
-        rows=sum(source.num_documents for source in run.state.sources),
+        rows=sum(source.num_documents for source in run.state.sources) if rows is None else rows,
         seconds=round(seconds, 3),
         details=details or {},
     )
@@ -271,18 +311,48 @@ def _checked(frame: pl.DataFrame, module: ModuleType, config: StageConfig) -> pl
 
 
 def _combine(context: RunContext, run: StageRun, part_seconds: float) -> None:
-    folder = run.columns_folder
+    folder, whole = run.columns_folder, run.columns_whole()
+    corpus = replace(run.state.corpus(context, run.folder), model=run.model)
+    receipt = read_receipt(folder)
+    is_fresh = receipt is not None and receipt.digest == run.corpus_digest and whole
+    if hasattr(run.module, "find_pairs") and not is_fresh:
+        corpus = replace(corpus, pairs_folder=_find_pairs(context, run, corpus))
 
     def combine() -> None:
         watch = Stopwatch()
-        corpus = run.state.corpus(context.jobs, run.folder)
         with atomic_folder(folder) as temporary:
             for shard, frame in run.module.combine(corpus, run.config, temporary):
                 write_part(temporary, shard, _checked(frame, run.module, run.config))
             details = _details(temporary)
             write_receipt(temporary, _receipt(run, run.corpus_digest, part_seconds + watch.seconds, details))
 
-    context.ensure(run.prefix, folder, run.corpus_digest, combine, whole=run.columns_whole())
+    context.ensure(run.prefix, folder, run.corpus_digest, combine, whole=whole)
+
+
+def _find_pairs(context: RunContext, run: StageRun, corpus: Corpus) -> Path:
+    """Return the folder of the pairs that `combine` decides over; found again only where they would be others."""
+    digest = run.pairs_digest(corpus)
+    folder = run.folder / "_pairs" / short(digest)
+
+    def find() -> None:
+        watch = Stopwatch()
+        with atomic_folder(folder) as temporary:
+            num_pairs = run.module.find_pairs(corpus, run.config, temporary)
+            write_receipt(temporary, _receipt(run, digest, watch.seconds, _details(temporary), num_pairs))
+
+    holds = read_receipt(folder) is None or run.module.pairs_hold(corpus, run.config, folder)
+    context.ensure(f"{run.prefix} {PAIRS}", folder, digest, find, whole=holds)
+    return folder
+
+
+def _trained(context: RunContext, run: StageRun) -> bool:
+    """Train a stage or re-use its model; return False in a dry run where it would be trained."""
+    try:
+        _train(context, run)
+    except PlanEndsError:
+        # The rest of its wave does not depend on it, and the plan says of each whether it is stale.
+        return False
+    return True
 
 
 def _train(context: RunContext, run: StageRun) -> None:
@@ -290,65 +360,23 @@ def _train(context: RunContext, run: StageRun) -> None:
     sources = [s for s in run.state.sources if not named or s.name in named]
     part_config = getattr(run.module, "part_config", None)
     config = part_config(run.config) if part_config is not None else run.full_config()
-    identity = run.identity(config, run.reads) | {"documents": [[s.name, s.digest] for s in sources]}
+    identity = run.identity(config, run.reads)
+    if "documents" in getattr(run.module, "TRAINS_ON", ("documents",)):
+        identity["documents"] = [[s.name, s.digest] for s in sources]
     digest = digest_json(identity)
     folder = context.workspace.model(digest)
 
     def train() -> None:
         watch = Stopwatch()
         with atomic_folder(folder) as temporary:
-            run.module.train(run.state.corpus(context.jobs, sources=[s.name for s in sources]), run.config, temporary)
+            run.module.train(run.state.corpus(context, sources=[s.name for s in sources]), run.config, temporary)
             write_receipt(temporary, _receipt(run, digest, watch.seconds, _details(temporary)))
 
     context.ensure(f"{run.prefix} (model)", folder, digest, train)
     run.model, run.model_digest = folder, digest
+    run.state.models[run.prefix] = folder
 
 
 def _details(folder: Path) -> dict[str, Any]:
     # A stage may leave counts for the receipt in details.json: expected recall, skipped buckets, AUC.
     return read_json(folder / "details.json") if (folder / "details.json").is_file() else {}
-
-
-def _split_is_ready(context: RunContext, state: Annotated) -> bool:
-    config = context.recipe.split
-    return (
-        config is not None
-        and set(split_step.split_columns(config)) - {"text"} <= state.columns()
-        and (
-            "near_dup" in state.artifacts
-            or not any(s.config.column_prefix == "near_dup" for s in context.recipe.annotate)
-        )
-    )
-
-
-def _make_split(context: RunContext, state: Annotated) -> None:
-    config = context.recipe.split
-    assert config is not None
-    identity = {
-        "version": split_step.VERSION,
-        "config": config.model_dump(mode="json"),
-        "documents": state.documents_digest(),
-        "inputs": state.input_digests(split_step.split_columns(config)),
-    }
-    digest = digest_json(identity)
-    folder = context.workspace.split(digest)
-
-    def make() -> None:
-        watch = Stopwatch()
-        with atomic_folder(folder) as temporary:
-            split_step.make_split(state.corpus(context.jobs), config, temporary)
-            rows = Split(temporary, digest).heldout().height
-            receipt = Receipt(
-                made_by=f"split/{split_step.VERSION}",
-                digest=digest,
-                config=config.model_dump(mode="json"),
-                rows=rows,
-                seconds=watch.seconds,
-            )
-            write_receipt(temporary, receipt)
-
-    context.ensure(SPLIT, folder, digest, make)
-    state.split = Split(folder, digest)
-    # What follows depends on what is held out, not on how it came to be.
-    state.digests[SPLIT] = digest_json([digest_file(folder / name) for name in ("heldout.parquet", "groups.parquet")])
-    state.artifacts[SPLIT] = folder

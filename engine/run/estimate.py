@@ -11,10 +11,11 @@ from typing import Any
 
 from engine.formats.receipt import NAME, read_receipt
 from engine.recipe import Stage
-from engine.run.steps import STALE, RunContext
+from engine.run.steps import PAIRS, STALE, RunContext
 
 MB_PER_SECOND = {
     "source": 20.0,
+    "benchmark": 10_000.0,
     "exact_dup": 500.0,
     "near_dup": 20.0,
     "heuristics": 20.0,
@@ -24,6 +25,7 @@ MB_PER_SECOND = {
     "selection": 200.0,
     "tokenizer": 3.0,
     "tokens": 3.0,
+    "audit": 15.0,
     "mixture": 50.0,
 }
 DISK_BYTES_PER_TEXT_BYTE = {"source": 0.35, "near_dup": 0.25, "tokens": 0.6}
@@ -34,6 +36,8 @@ _FOLDERS = {
     "selection": "selections",
     "tokenizer": "tokenizers",
     "tokens": "tokens",
+    "audit": "audits",
+    "benchmark": "benchmarks",
 }
 
 
@@ -64,6 +68,8 @@ def _seconds_before(root: Path, kind: str, name: str) -> float | None:
     else:
         folder = root / _FOLDERS.get(kind, f"annotations/{kind}")
         folder = folder / name if kind == "mixture" else folder
-    receipts = sorted(folder.rglob(NAME), key=lambda path: path.stat().st_mtime) if folder.is_dir() else []
+    # Pairs are a step of their own beside the stage they lie with.
+    found = [path for path in folder.rglob(NAME) if ("_pairs" in path.parts) == (name == PAIRS)]
+    receipts = sorted(found, key=lambda path: path.stat().st_mtime)
     receipt = read_receipt(receipts[-1].parent) if receipts else None
     return receipt.seconds if receipt is not None else None

@@ -6,6 +6,8 @@ so the ceiling bounds how many shards are worked on at once. It never changes a 
 
 import os
 import re
+import resource
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -39,3 +41,13 @@ def workers_within(ceiling: int, jobs: int, shards: Iterable[Shard]) -> int:
     """Return how many of `jobs` workers may hold a shard at once under the ceiling; at least one."""
     largest = max((shard.num_bytes for shard in shards), default=0)
     return max(1, min(jobs, ceiling // (SHARD_FACTOR * largest + 1)))
+
+
+def peak_memory_bytes() -> int:
+    """Return the most memory this process has held so far, in bytes."""
+    status = Path("/proc/self/status")
+    if status.is_file():
+        # Not ru_maxrss where it can be helped: it begins with that of the process this one was started from.
+        lines = status.read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

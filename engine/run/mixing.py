@@ -1,11 +1,13 @@
 """Builds the mixtures of a recipe: plan from exact token counts, schedule, version."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import polars as pl
 
 from engine.base.progress import progress
-from engine.formats.manifest import HeldOutSet, Mixture
+from engine.formats.annotation import Annotation
+from engine.formats.manifest import HeldOutSet, Mixture, SearchedBenchmark
 from engine.formats.parquet import read_parquet
 from engine.formats.receipt import read_receipt
 from engine.formats.schedule import open_schedule
@@ -16,6 +18,7 @@ from engine.mixture.build import MixturePlan, plan_mixture
 from engine.mixture.write import MixtureInputs, find_version, write_version
 from engine.pack.schedule import ScheduleConfig, schedule_digest, write_schedule
 from engine.run.annotating import Annotated
+from engine.run.audit import audit
 from engine.run.steps import FRESH, MADE, STALE, PlanEndsError, RunContext
 from engine.run.tokens import kept_documents
 
@@ -31,6 +34,7 @@ def build_mixtures(
     """Build or re-use the named mixtures, in the order given."""
     candidates = _candidates(context, state, selection, store)
     input_digests = {source.name: source.digest for source in state.sources}
+    searched_again = audit(context, state, tokenizer, store)
     built = []
     for name in names:
         plan = plan_mixture(name, context.recipe.mixtures[name], candidates, input_digests)
@@ -40,7 +44,9 @@ def build_mixtures(
             token_store=store.meta.digest,
             selection=selection.digest,
             split=state.split.digest if state.split is not None else None,
-            held_out=_held_out(state, plan),
+            held_out=_held_out(context, state, plan),
+            benchmarks=_benchmarks(context, state, plan),
+            audit=searched_again,
         )
         built.append(_build(context, plan, inputs, store))
     return built
@@ -73,24 +79,21 @@ def _build(context: RunContext, plan: MixturePlan, inputs: MixtureInputs, store:
 
 def _candidates(context: RunContext, state: Annotated, selection: Selection, store: TokenStore) -> pl.DataFrame:
     named = {name for mixture in context.recipe.mixtures.values() for name in mixture.source_names()}
-    kept = kept_documents([source for source in state.sources if source.name in named], selection)
+    kept = kept_documents([source for source in state.sources if source.name in named], selection, state.cuts)
     stored = store.documents().with_row_index("store_row")
     return stored.join(kept.select("doc_id", "license"), on="doc_id", how="left", maintain_order="left").select(
         "doc_id", "source", "license", "store_row", "num_tokens", "supervised_tokens", "num_bytes"
     )
 
 
-def _held_out(state: Annotated, plan: MixturePlan) -> list[HeldOutSet]:
+def _held_out(context: RunContext, state: Annotated, plan: MixturePlan) -> list[HeldOutSet]:
     """The held-out sets the documents of the mixture were searched for; none without a contamination stage."""
     searches = [a for a in state.annotations if a.stage == "contamination"]
     if state.split is None or not searches:
         return []
-    sheet = read_parquet(state.artifacts[searches[-1].prefix] / "coverage.parquet")
-    coverage = {row["set"]: row for row in sheet.iter_rows(named=True)}
-    # Searched: every document with text outside the held-out groups (engine.annotate.contamination).
-    with_text = state.corpus(jobs=1).all_columns(["doc_id", "text_digest"]).filter(pl.col("text_digest").is_not_null())
-    searched = with_text.join(state.split.groups(), on="doc_id", how="anti")
-    searched_documents = plan.documents.join(searched, on="doc_id", how="semi").height
+    coverage = _coverage(state, searches[-1])
+    searched_documents = _searched(context, state, plan)
+    found = _left_in(context, state, plan, searches[-1])
     sets = state.split.heldout().group_by("set").agg(pl.len().alias("documents"), pl.col("num_bytes").sum()).sort("set")
     return [
         HeldOutSet(
@@ -98,9 +101,61 @@ def _held_out(state: Annotated, plan: MixturePlan) -> list[HeldOutSet]:
             documents=documents,
             bytes=num_bytes,
             searched_documents=searched_documents,
-            contaminated_documents=coverage[name]["contaminated_documents"],
+            contaminated_documents=coverage[name]["flagged_documents"],
+            found=found.get(name, []),
             matchable_documents=coverage[name]["matchable_items"],
             planted_recall=coverage[name]["planted_recall"],
         )
         for name, documents, num_bytes in sets.iter_rows()
     ]
+
+
+def _benchmarks(context: RunContext, state: Annotated, plan: MixturePlan) -> list[SearchedBenchmark]:
+    """The benchmarks the documents of the mixture were searched for, and which of them hold an item all the same."""
+    searches = [a for a in state.annotations if a.stage == "contamination"]
+    if not searches or not state.benchmarks:
+        return []
+    coverage = _coverage(state, searches[-1])
+    searched_documents = _searched(context, state, plan)
+    found = _left_in(context, state, plan, searches[-1])
+    return [
+        SearchedBenchmark(
+            name=name,
+            digest=items.digest,
+            stored=items.stored,
+            items=items.num_items,
+            matchable_items=coverage[name]["matchable_items"],
+            searched_documents=searched_documents,
+            found=found.get(name, []),
+            planted_recall=coverage[name]["planted_recall"],
+            control_flag_rate=coverage[name]["control_flag_rate"],
+        )
+        for name, items in sorted(state.benchmarks.items())
+    ]
+
+
+def _left_in(context: RunContext, state: Annotated, plan: MixturePlan, search: Annotation) -> dict[str, list[str]]:
+    """Return benchmark or held-out set -> doc_ids of documents of the mixture that hold some of it, ascending."""
+    prefix = search.prefix
+    # What was cut is not in the text any more; what was only tagged is.
+    held = state.corpus(context).all_columns(["doc_id", f"{prefix}__action"])
+    tagged = held.filter(pl.col(f"{prefix}__action") == "tag").join(plan.documents, on="doc_id", how="semi")
+    hits = read_parquet(state.artifacts[prefix] / "hits.parquet").join(tagged, on="doc_id", how="semi")
+    found: dict[str, list[str]] = {}
+    for benchmark, doc_id in hits.select("benchmark", "doc_id").unique().sort("benchmark", "doc_id").iter_rows():
+        found.setdefault(benchmark, []).append(doc_id.hex())
+    return found
+
+
+def _coverage(state: Annotated, search: Annotation) -> dict[str, dict[str, Any]]:
+    sheet = read_parquet(state.artifacts[search.prefix] / "coverage.parquet")
+    return {row["benchmark"]: row for row in sheet.iter_rows(named=True)}
+
+
+def _searched(context: RunContext, state: Annotated, plan: MixturePlan) -> int:
+    """Return how many documents of the mixture were searched: every one with text outside the held-out groups."""
+    documents = state.corpus(context).all_columns(["doc_id", "text_digest"])
+    documents = documents.filter(pl.col("text_digest").is_not_null())
+    if state.split is not None:
+        documents = documents.join(state.split.groups(), on="doc_id", how="anti")
+    return plan.documents.join(documents, on="doc_id", how="semi").height

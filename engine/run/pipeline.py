@@ -25,6 +25,7 @@ from engine.formats.workspace import DEFAULT_WORKSPACE, Workspace
 from engine.recipe import DataRecipe, load_recipe
 from engine.run import intake
 from engine.run.annotating import Annotated, annotate
+from engine.run.audit import STAGE as SEARCH
 from engine.run.estimate import estimate
 from engine.run.memory import memory_ceiling
 from engine.run.mixing import build_mixtures
@@ -190,7 +191,9 @@ def _plan(context: RunContext, mixtures: Sequence[str], stopped_at: str | None) 
         following += ["selection"]
         trains = context.recipe.tokenizer is not None and context.recipe.tokenizer.train is not None
         if mixtures:
-            following += [*(["tokenizer"] if trains else []), "tokens", *(f"mixture {name}" for name in mixtures)]
+            searches = any(stage.config.stage == SEARCH for stage in context.recipe.annotate)
+            following += [*(["tokenizer"] if trains else []), "tokens", *(["audit"] if searches else [])]
+            following += [f"mixture {name}" for name in mixtures]
         steps += [{"name": n, "state": STALE, "why": f"follows {stopped_at}"} for n in following if n not in known]
     return {
         "recipe": context.recipe.name,

@@ -64,7 +64,7 @@ def selection_rules(context: RunContext, state: Annotated) -> list[Rule]:
     after: list[Rule] = []
     for stage in context.recipe.annotate:
         prefix, module = stage.config.column_prefix, stage.module
-        drops = getattr(module, "DROPS", {}) if getattr(stage.config, "action", "drop") == "drop" else {}
+        drops = getattr(module, "DROPS", {})
         group = after if "split" in getattr(module, "NEEDS", ()) else before
         for reason, condition in drops.items():
             name = reason if prefix == stage.config.stage else f"{prefix}_{reason}"

@@ -1,6 +1,6 @@
 """What run, mixture and tokenizer verbs look like in a terminal; narrow ones too."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from io import StringIO
 from typing import Any
 
@@ -8,11 +8,12 @@ from engine.base.terminal import one_line
 
 
 def show_run(result: dict[str, Any]) -> str:
-    """Return the steps, the ledger per source and the mixtures; for a dry run only the plan."""
+    """Return the steps, measured recall, the ledger per source and the mixtures; for a dry run only the plan."""
     steps = [(step["name"], step["state"], _step_note(step)) for step in result["steps"]]
     parts = [table(("step", "state", ""), steps)]
     if result["dry_run"]:
         return "\n".join([*parts, _plan_note(result)])
+    parts += _recalls(result["steps"])
     parts.append(table(("source", "in", "kept", "held out", "dropped", "why"), _ledger_rows(result["ledger"])))
     for mixture in result["mixtures"]:
         parts.append(
@@ -86,6 +87,27 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     console.print(drawn)
     text = console.file.getvalue()  # type: ignore[attr-defined]
     return "\n".join(line.rstrip() for line in text.splitlines())
+
+
+def share_found(recall: Mapping[str, Any], pairs: str) -> str:
+    """Return a measured recall (engine.annotate.near_dup.recall) in words; `pairs`: the key of its number of pairs."""
+    low, high = recall["interval_95"]
+    share = f"{recall['share']:.1%} (95 % interval {low:.1%} to {high:.1%})"
+    return f"{recall['found']:,} of {recall[pairs]:,} = {share}"
+
+
+def _recalls(steps: Iterable[dict[str, Any]]) -> list[str]:
+    lines = []
+    for step in steps:
+        measured = step["details"].get("measured_recall")
+        if measured is not None:
+            start = f"{step['name']}: recall at {step['details']['floor']}"
+            if measured["planted"]:
+                lines.append(f"{start}: {share_found(measured, 'planted')} of planted near-duplicates found")
+            sample = measured["brute_force_sample"]
+            if sample["pairs"]:
+                lines.append(f"{start} and above: {share_found(sample, 'pairs')} of a brute-force sample's pairs found")
+    return lines
 
 
 def _plan_note(result: dict[str, Any]) -> str:

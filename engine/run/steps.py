@@ -19,6 +19,8 @@ from engine.formats.workspace import Workspace
 from engine.recipe import DataRecipe
 
 FRESH, MADE, STALE = "fresh", "made", "stale"
+PAIRS = "(pairs)"
+"""What the step that finds a stage's pairs has behind the stage's name."""
 
 
 class PlanEndsError(Exception):

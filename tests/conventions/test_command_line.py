@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import json
+import shlex
 import subprocess
 import sys
 import time
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import engine.cli
 from engine.base.command import Command, load
 from engine.cli import all_commands, main
 
@@ -49,8 +51,6 @@ def test_verb_exists_and_takes_its_arguments(command: Command) -> None:
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda c: " ".join(c.words))
 def test_example_names_the_verb_and_parses(command: Command) -> None:
-    import shlex
-
     from engine.cli import build_parser
 
     words = shlex.split(command.example)
@@ -62,6 +62,22 @@ def test_example_names_the_verb_and_parses(command: Command) -> None:
 def test_verb_is_a_plain_function_of_the_same_name(command: Command) -> None:
     module = importlib.import_module("engine.verbs" if command.function.startswith("engine.") else "trainers.verbs")
     assert getattr(module, "_".join(command.words)) is load(command.function)
+
+
+def test_interrupted_verbs_say_what_the_same_command_does_next(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(engine.cli, "call", interrupted)
+    said = {}
+    for command in COMMANDS:
+        assert main(shlex.split(command.example)[1:]) == 130
+        said[" ".join(command.words)] = capsys.readouterr().err
+    assert {verb for verb, line in said.items() if "goes on" in line} == {"run", "tokenizer train", "train", "demo"}
+    for verb in ("dedup", "decontaminate"):
+        assert said[verb] == "interrupted; nothing was written to --out; the same command starts anew\n"
 
 
 def test_unknown_verb_suggests_the_right_one_and_exits_1() -> None:

@@ -33,10 +33,11 @@ class World:
     sources: tuple[SourceDocuments, ...]
     annotations: tuple[Annotation, ...] = ()
     artifacts: dict[str, Path] = field(default_factory=dict)
+    benchmarks: dict[str, Path] = field(default_factory=dict)
 
-    def corpus(self, parts: Path | None = None, jobs: int = 1) -> Corpus:
-        """What combine and train are handed."""
-        return Corpus(self.sources, self.annotations, parts, self.artifacts, jobs)
+    def corpus(self, parts: Path | None = None, **options: Any) -> Corpus:
+        """What combine and train are handed; options: jobs, memory_bytes, model."""
+        return Corpus(self.sources, self.annotations, parts, self.artifacts, self.benchmarks, **options)
 
     def add_columns(self, prefix: str, by_name: Mapping[str, Mapping[str, Any]], dtypes: Mapping[str, Any]) -> "World":
         """Write columns by document name, as another stage would have done; absent documents get null."""
@@ -47,8 +48,8 @@ class World:
             write_part(folder, shard, pl.DataFrame(values, schema=dict(dtypes)))
         return self._with(prefix, folder, tuple(by_name))
 
-    def run(self, stage: ModuleType, config: StageConfig, jobs: int = 1) -> "World":
-        """Run a stage as the runner does: train, every shard part, combine."""
+    def run(self, stage: ModuleType, config: StageConfig, jobs: int = 1, memory_bytes: int = 1 << 30) -> "World":
+        """Run a stage as the runner does: train, every shard part, pairs, combine."""
         folder = self.folder / f"{config.column_prefix}-{len(self.annotations)}"
         model = folder / "model"
         if hasattr(stage, "train"):
@@ -59,7 +60,13 @@ class World:
             frame = stage.annotate(view, config, model) if hasattr(stage, "train") else stage.annotate(view, config)
             write_part(folder / "parts" if stage.SCOPE == "corpus" else folder, shard, frame)
         if stage.SCOPE == "corpus":
-            for shard, frame in stage.combine(self.corpus(folder / "parts", jobs), config, folder):
+            trained = model if hasattr(stage, "train") else None
+            corpus = self.corpus(folder / "parts", jobs=jobs, memory_bytes=memory_bytes, model=trained)
+            if hasattr(stage, "find_pairs"):
+                (folder / "pairs").mkdir()
+                stage.find_pairs(corpus, config, folder / "pairs")
+                corpus = replace(corpus, pairs_folder=folder / "pairs")
+            for shard, frame in stage.combine(corpus, config, folder):
                 write_part(folder, shard, frame)
         for shard in self.corpus().shards:
             schema = pl.read_parquet_schema(part_path(folder, shard))

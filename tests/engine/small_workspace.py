@@ -58,7 +58,7 @@ DECISIONS = {
 RULES = [
     {"reason": "near_duplicate", "drop": "near_dup__kept_id IS NOT NULL"},
     {"reason": "held_out"},
-    {"reason": "contaminated", "drop": "contamination__is_contaminated"},
+    {"reason": "contaminated", "drop": "contamination__action = 'drop'"},
     {"reason": "too_short", "keep": "heuristics__num_words >= 2"},
 ]
 KEPT_TOKENS = {"b1": 9, "b2": 6, "w1": 7}
@@ -67,7 +67,7 @@ KEPT_TOKENS = {"b1": 9, "b2": 6, "w1": 7}
 STAGES = {
     "heuristics": ["heuristics__num_words"],
     "near_dup": ["near_dup__kept_id", "near_dup__similarity"],
-    "contamination": ["contamination__is_contaminated"],
+    "contamination": ["contamination__action"],
 }
 
 
@@ -310,14 +310,15 @@ def build(folder: Path) -> None:
     _aligned(
         cont,
         sources,
-        {"contamination__is_contaminated": dict.fromkeys([*WEB, *BOOKS], False) | {"b4": True}},
-        {"contamination__is_contaminated": pl.Boolean},
+        {"contamination__action": {"b4": "drop"}},
+        {"contamination__action": pl.String},
     )
     hit = {
         "doc_id": [doc_id("b4")],
-        "item_id": [doc_id("w4")],
-        "set": ["general"],
-        "fraction": [1.0],
+        "benchmark": ["general"],
+        "item": ["w4"],
+        "kind": ["passage"],
+        "score": [1.0],
         "evidence": ["benchmark text"],
     }
     write_parquet(cont / "hits.parquet", pl.DataFrame(hit))

@@ -74,7 +74,7 @@ def test_document_of_no_mixture_says_so(small_workspace: SimpleNamespace) -> Non
 
 
 def test_contaminated_document_shows_its_evidence(small_workspace: SimpleNamespace) -> None:
-    hit = {"item_id": small_workspace.id["w4"], "set": "general", "fraction": 1.0, "evidence": "benchmark text"}
+    hit = {"benchmark": "general", "item": "w4", "kind": "passage", "score": 1.0, "evidence": "benchmark text"}
     assert explain(small_workspace.id["b4"], small_workspace.root)["hits"] == {"contamination": [hit]}
     assert explain(small_workspace.id["b1"], small_workspace.root)["hits"] == {}
 
@@ -110,7 +110,7 @@ def test_core_and_annotation_columns_are_plain(small_workspace: SimpleNamespace)
     assert result["annotations"] == {
         "heuristics": {"heuristics__num_words": 3},
         "near_dup": {"near_dup__kept_id": None, "near_dup__similarity": None},
-        "contamination": {"contamination__is_contaminated": False},
+        "contamination": {"contamination__action": None},
     }
     assert result["text"] == {"excerpt": "Call me\nIshmael.", "num_chars": 16, "is_cut": False}
 
@@ -192,4 +192,4 @@ def test_terminal_text_tells_the_story(small_workspace: SimpleNamespace) -> None
     shown = show_explain(explain(small_workspace.id["b1"], small_workspace.root), 200)
     assert "demo@v2: domain text, 9 tokens, used 2 times, trained at steps 0, 1" in shown
     shown = show_explain(explain(small_workspace.id["b4"], small_workspace.root), 200)
-    assert f"item_id {small_workspace.id['w4']}, set general, fraction 1.0, evidence benchmark text" in shown
+    assert "benchmark general, item w4, kind passage, score 1.0, evidence benchmark text" in shown

@@ -69,6 +69,26 @@ def test_split_draws_with_the_recipe_seed_unless_it_has_its_own() -> None:
     assert check_recipe(own, Path("web.yaml")).split.seed == 3  # type: ignore[union-attr]
 
 
+def test_benchmarks_or_a_split_are_enough_to_search_for() -> None:
+    only_split = content()
+    assert check_recipe(only_split, Path("web.yaml")).benchmarks == ()
+    only_benchmarks = content() | {"benchmarks": ["eval/gsm8k.jsonl", "other=arc.csv"]}
+    del only_benchmarks["split"]
+    assert check_recipe(only_benchmarks, Path("web.yaml")).benchmarks == ("eval/gsm8k.jsonl", "other=arc.csv")
+
+
+def test_resolved_recipe_is_a_recipe_and_says_the_same_again() -> None:
+    given = content() | {"benchmarks": ["gsm8k.jsonl"]}
+    given["annotate"][4].update(action="cut", min_passage=0.4)
+    recipe = check_recipe(given, Path("web.yaml"))
+    resolved = recipe.resolved()
+    assert resolved["benchmarks"] == ["gsm8k.jsonl"]
+    again = check_recipe(resolved, Path("web.yaml"))
+    assert again.resolved() == resolved
+    assert again.digest() == recipe.digest()
+    assert recipe.digest() != check_recipe({**given, "benchmarks": ["arc.csv"]}, Path("web.yaml")).digest()
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -81,7 +101,19 @@ def test_split_draws_with_the_recipe_seed_unless_it_has_its_own() -> None:
         ),
         (lambda r: r["annotate"].pop(0), "annotate[0] (near_dup): no column written before it 'exact_dup__kept_id'"),
         (lambda r: r["annotate"][3].pop("as"), "a second stage writes the columns quality__*"),
-        (lambda r: r.pop("split"), "it searches for held-out documents, but there is no split"),
+        (
+            lambda r: r.pop("split"),
+            "annotate[4] (contamination): it searches for what is meant for measuring, but there is neither split nor "
+            "benchmarks. Fix: add a section split: or benchmarks:",
+        ),
+        (
+            lambda r: r["annotate"].pop(4) and r.update(benchmarks=["gsm8k.jsonl"]),
+            "web.yaml: benchmarks: no stage searches for them. Needed: a stage that does. "
+            "Fix: add - {stage: contamination} to annotate:",
+        ),
+        (lambda r: r.update(benchmarks="gsm8k.jsonl"), "web.yaml: benchmarks: got 'gsm8k.jsonl'"),
+        (lambda r: r["annotate"][4].update(action="delete"), "annotate[4].action: got 'delete'"),
+        (lambda r: r["annotate"][4].update(min_fraction=0.5), "annotate[4].min_fraction: unknown key"),
         (lambda r: r["filters"][0].update(keep="edu__score > 1"), "filters[0] (poor): no column 'edu__score'"),
         (lambda r: r["filters"][0].update(keep="quality__score > "), "filters[0].keep"),
         (lambda r: r["filters"][0].update(keep="quality__score"), "write a comparison"),

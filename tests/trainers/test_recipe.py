@@ -28,7 +28,7 @@ def test_every_mistake_is_told_at_once(recipe: Callable[..., Path]) -> None:
         "tiny.yaml: tuning: r given with method full. Needed: method lora, or no r.",
         "tiny.yaml: optimizer.lerning_rate: unknown key. Fix: did you mean 'learning_rate'?",
         "tiny.yaml: max_steps: got 0. Needed: greater than 0.",
-        "tiny.yaml: probes: a listed twice. Needed: each set once, general or domain.",
+        "tiny.yaml: probes: a listed twice. Needed: each once, general, domain or benchmarks.",
     ]
 
 

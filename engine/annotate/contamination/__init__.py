@@ -1,21 +1,24 @@
-"""Contamination: which training documents hold a passage that is meant for measuring.
+"""Contamination: which training documents hold what is meant for measuring, questions of benchmarks or held-out text.
 
-A document is contaminated by a held-out document when it holds at least half (`min_fraction`) of that document's
-distinct 13-grams of loose words (engine.text.loose), or, where the held-out document has fewer words than that, all of
-it as one run of words. Jaccard similarity would miss a short passage in a long document. Members of held-out groups are
-not searched: they stay out of training anyway.
+1. train: the items of the recipe's benchmarks and of the split's held-out sets, one index     (items.py, targets.py,
+                                                                                               index.py)
+2. annotate: what every document of a shard holds of it, kept as it is                         (search.py)
+3. combine: weights of n-grams from the whole corpus, and the decisions                        (judge.py)
+            what could be found, what is found of planted copies, what is flagged falsely      (coverage.py)
 
-1. train: the index of the split's held-out documents              (index.py)
-2. annotate: every item each document of a shard holds             (search.py)
-3. combine: hits of all documents, and how well the search finds    (coverage.py)
+A held-out document is searched for as a passage: who holds half of its 13-grams is contaminated (a Jaccard similarity
+would miss a short passage in a long document). Members of held-out groups are not searched: they stay out anyway.
 
-hits.parquet       doc_id, item_id (doc_id of the held-out document), set, fraction, evidence; by doc_id, best first
-coverage.parquet   per set: items, matchable items, searched and contaminated documents, recall on planted copies
+hits.parquet         doc_id, benchmark, item, kind, score, evidence, spans (bytes of the text); by doc_id, best first.
+                     A held-out set stands as a benchmark of its name, its items are doc_ids in hexadecimal digits
+coverage.parquet     coverage.SCHEMA, one row per benchmark
+unmatchable.parquet  benchmark, item, why: what no search can find
+ngram_counts.parquet ngram, documents: how many of those searched have an n-gram of the index, where any has
 """
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import polars as pl
 from pydantic import Field
@@ -23,114 +26,193 @@ from pydantic import Field
 from engine.base.atomic import write_json
 from engine.base.stage import Column, StageConfig
 from engine.formats.documents import Shard
+from engine.formats.items import read_items
 from engine.formats.parquet import write_parquet
 from engine.formats.split import Split
+from engine.text.spans import SPAN, merged_spans, without_spans
 
 if TYPE_CHECKING:
+    from engine.annotate.contamination.index import Index
     from engine.formats.annotation import Corpus, ShardView
 
 SCOPE = "corpus"
-VERSION = 1
-NEEDS = ("split",)
+VERSION = 2
+NEEDS = ("split", "benchmarks")
+TRAINS_ON = ()
 READS = ("doc_id", "text", "text_digest")
 ADDS = {
-    "contamination__item_id": Column(pl.Binary, "doc_id of the held-out document it holds most of; null if clean"),
-    "contamination__set": Column(pl.String, "held-out set of that document; null if clean"),
-    "contamination__fraction": Column(pl.Float64, "fraction of that document's n-grams it holds; null if clean"),
+    "contamination__benchmark": Column(pl.String, "benchmark or held-out set it holds an item of; null if clean"),
+    "contamination__item": Column(pl.String, "the item it holds most of; null if clean"),
+    "contamination__kind": Column(pl.String, "what of the item: question, question+answer, passage; null if clean"),
+    "contamination__score": Column(pl.Float64, "share of it that was found, 0 to 1, rounded down to 1e-4"),
+    "contamination__action": Column(pl.String, "drop, cut or tag; null if clean"),
+    "contamination__cut": Column(pl.List(SPAN), "bytes of the text to cut, of all hits; null if none"),
 }
-DROPS = {"contaminated": "contamination__item_id IS NOT NULL"}
-_HITS = pl.List(pl.Struct({"item_id": pl.Binary, "set": pl.String, "fraction": pl.Float64, "evidence": pl.String}))
+DROPS = {"contaminated": "contamination__action = 'drop'"}
 
 
 class Config(StageConfig):
     """Options of contamination."""
 
     stage: Literal["contamination"] = "contamination"
-    against: Literal["heldout"] = Field(
-        default="heldout", description="what is searched for: the split's held-out sets"
+    action: Literal["drop", "cut", "tag"] = Field(
+        default="drop",
+        description="what happens to a document with a hit: drop it; cut what was found out of its text (it is dropped "
+        "where no word is left); or only say so in the columns",
     )
-    ngram_words: int = Field(default=13, ge=2, le=100, description="words per n-gram")
-    min_fraction: float = Field(default=0.5, gt=0, le=1, description="fraction of an item's n-grams that contaminates")
-    min_item_words: int = Field(default=5, ge=1, description="words below which an item is not searched for")
-    planted_items: int = Field(default=50, ge=1, description="items per set whose copies are planted to measure recall")
+    min_passage: float = Field(
+        default=0.5, gt=0, le=1, description="share of the 13-grams of a passage that contaminates"
+    )
+    planted_items: int = Field(
+        default=50, ge=1, description="items per benchmark whose copies are planted to measure recall"
+    )
     seed: int = Field(default=1, ge=0, lt=1 << 63, description="seed of what is planted where")
 
 
-def part_config(config: Config) -> dict[str, object]:
-    """What the hits of a shard depend on."""
-    return config.model_dump(mode="json", include={"against", "ngram_words", "min_fraction", "min_item_words"})
+def part_config(_config: Config) -> dict[str, object]:
+    """What the matches of a shard depend on: no option, only the items."""
+    return {}
 
 
-def train(corpus: "Corpus", config: Config, folder: Path) -> None:
-    """Write the index of the held-out documents to `folder`."""
-    from engine.annotate.contamination.index import write_index
+def train(corpus: "Corpus", config: Config, folder: Path) -> None:  # noqa: ARG001 - the signature is the contract's
+    """Write the items of benchmarks and held-out sets to `folder`."""
+    from engine.annotate.contamination.index import ITEMS, write_index
+    from engine.annotate.contamination.items import searched_items
 
-    write_index(_passages(corpus), config.ngram_words, config.min_item_words, folder)
+    parts = [pl.DataFrame(schema=ITEMS)]
+    parts += [searched_items(name, read_items(path)) for name, path in sorted(corpus.benchmarks.items())]
+    if (split := corpus.artifacts.get("split")) is not None:
+        parts.append(_passages(Split(split, "").heldout()).select(list(ITEMS)).cast(ITEMS))  # type: ignore[arg-type]
+    write_index(pl.concat(parts), folder)
 
 
-def annotate(shard: "ShardView", config: Config, model: Path) -> pl.DataFrame:
-    """Return the hits of every document of the shard, as a list: `hits`."""
+def annotate(shard: "ShardView", config: Config, model: Path) -> pl.DataFrame:  # noqa: ARG001 - the contract's
+    """Return what each document holds: `ngrams` (different n-grams of the index) and `matches` (search.MATCHES)."""
     from engine.annotate.contamination.index import load_index
-    from engine.annotate.contamination.search import search
+    from engine.annotate.contamination.search import MATCHES, search
 
-    index = load_index(model)
-    items = index.items.select("item_id", "set").with_row_index("item")
-    found = search(shard.text, index, config.min_fraction).join(items, on="item", how="left", maintain_order="left")
-    hits = found.group_by("row", maintain_order=True).agg(
-        pl.struct("item_id", "set", "fraction", "evidence").alias("hits")
-    )
+    found = search(shard.text, load_index(model))
+    own = [name for name in MATCHES if name != "row"]
+    ngrams = found.ngrams.group_by("row", maintain_order=True).agg(pl.col("ngram").alias("ngrams"))
+    matches = found.matches.group_by("row", maintain_order=True).agg(pl.struct(own).alias("matches"))
     rows = pl.DataFrame({"row": pl.int_range(len(shard.text), dtype=pl.UInt32, eager=True)})
-    none = pl.lit([], dtype=_HITS)
-    return rows.join(hits, on="row", how="left", maintain_order="left").select(
-        pl.col("hits").fill_null(none).cast(_HITS)
+    kinds = {"ngrams": pl.List(pl.UInt32), "matches": pl.List(pl.Struct({name: MATCHES[name] for name in own}))}
+    joined = rows.join(ngrams, on="row", how="left", maintain_order="left").join(
+        matches, on="row", how="left", maintain_order="left"
     )
+    return joined.select(pl.col(name).fill_null(pl.lit([], dtype=kind)).cast(kind) for name, kind in kinds.items())
 
 
 def combine(corpus: "Corpus", config: Config, folder: Path) -> Iterator[tuple[Shard, pl.DataFrame]]:
-    """Yield the columns of every shard; leaves hits.parquet, coverage.parquet and details.json in `folder`."""
-    held_out = Split(corpus.artifacts["split"], "").groups().select("doc_id")
-    documents = corpus.all_columns(["doc_id", "text_digest"])
-    searched = documents.filter(pl.col("text_digest").is_not_null()).join(held_out, on="doc_id", how="anti")
-    parts = [corpus.part(shard).with_columns(corpus.columns(shard, ["doc_id"])) for shard in corpus.shards]
-    all_hits = pl.concat([_hits(part).join(held_out, on="doc_id", how="anti") for part in parts])
-    hits = all_hits.sort(["doc_id", "fraction", "item_id"], descending=[False, True, False])
+    """Yield the columns of every shard; leaves hits, coverage, unmatchable and details.json in `folder`."""
+    from engine.annotate.contamination.coverage import unmatchable
+    from engine.annotate.contamination.index import load_index
+
+    assert corpus.model is not None
+    index = load_index(corpus.model)
+    searched, matches, counts = _gathered(corpus, index)
+    hits = _hits(matches, index, counts, searched.height, config)
     write_parquet(folder / "hits.parquet", hits)
-    write_parquet(folder / "coverage.parquet", _sheet(corpus, config, searched, hits, folder))
-    counts = {"searched_documents": searched.height, "contaminated_documents": hits["doc_id"].n_unique()}
-    write_json(folder / "details.json", counts)
-    best = hits.unique("doc_id", keep="first", maintain_order=True).select(
-        "doc_id", *(pl.col(name).alias(f"contamination__{name}") for name in ("item_id", "set", "fraction"))
-    )
+    write_parquet(folder / "coverage.parquet", _sheet(corpus, config, index, searched, counts, hits))
+    write_parquet(folder / "unmatchable.parquet", unmatchable(index))
+    counted = pl.DataFrame({"documents": counts}).with_row_index("ngram").filter(pl.col("documents") > 0)
+    write_parquet(folder / "ngram_counts.parquet", counted)
+    details = {"searched_documents": searched.height, "contaminated_documents": hits["doc_id"].n_unique()}
+    write_json(folder / "details.json", details | {"min_passage": config.min_passage})
+    decided = _decided(hits, config)
     for shard in corpus.shards:
-        doc_ids = corpus.columns(shard, ["doc_id"])
-        yield shard, doc_ids.join(best, on="doc_id", how="left", maintain_order="left").drop("doc_id")
+        doc_ids = corpus.columns(shard, ["doc_id"]).with_row_index("row")
+        rows = doc_ids.join(decided, on="doc_id", how="left", maintain_order="left")
+        yield shard, (_cut(shard, rows) if config.action == "cut" else rows).select(list(ADDS))
 
 
-def _hits(part: pl.DataFrame) -> pl.DataFrame:
-    return (
-        part.filter(pl.col("hits").list.len() > 0)
-        .explode("hits")
-        .unnest("hits")
-        .select("doc_id", "item_id", "set", "fraction", "evidence")
+def _gathered(corpus: "Corpus", index: "Index") -> tuple[pl.DataFrame, pl.DataFrame, Any]:
+    """Return (documents searched, their matches with doc_id for row, documents per n-gram)."""
+    from engine.annotate.contamination.judge import document_counts
+
+    documents = corpus.all_columns(["doc_id", "text_digest"]).filter(pl.col("text_digest").is_not_null())
+    if (split := corpus.artifacts.get("split")) is not None:
+        documents = documents.join(Split(split, "").groups().select("doc_id"), on="doc_id", how="anti")
+    ngrams, matches = [pl.Series([], dtype=pl.UInt32)], []
+    for shard in corpus.shards:
+        part = corpus.part(shard).with_columns(corpus.columns(shard, ["doc_id"]))
+        part = part.join(documents.select("doc_id"), on="doc_id", how="semi", maintain_order="left")
+        ngrams.append(part["ngrams"].explode().drop_nulls())
+        held = part.filter(pl.col("matches").list.len() > 0).select("doc_id", "matches")
+        matches.append(held.explode("matches").unnest("matches"))
+    return documents, pl.concat(matches), document_counts(pl.concat(ngrams), index.num_ngrams)
+
+
+def _hits(matches: pl.DataFrame, index: "Index", counts: Any, num_documents: int, config: Config) -> pl.DataFrame:
+    from engine.annotate.contamination.judge import judge
+
+    hits = judge(matches, index, counts, num_documents, config.min_passage)
+    items = index.items.select("benchmark", pl.col("item").alias("name"))
+    named = hits.with_columns(items[hits["item"]])
+    return named.select("doc_id", "benchmark", pl.col("name").alias("item"), "kind", "score", "evidence", "spans").sort(
+        ["doc_id", "score", "benchmark", "item", "kind"], descending=[False, True, False, False, False]
     )
 
 
-def _sheet(corpus: "Corpus", config: Config, searched: pl.DataFrame, hits: pl.DataFrame, folder: Path) -> pl.DataFrame:
-    import tempfile
+def _decided(hits: pl.DataFrame, config: Config) -> pl.DataFrame:
+    """Return doc_id and the columns of ADDS of the documents with a hit: the best one, and the bytes of all."""
+    all_spans = hits.group_by("doc_id").agg(pl.col("spans").explode().alias("contamination__cut"))
+    best = hits.unique("doc_id", keep="first", maintain_order=True).join(all_spans, on="doc_id", how="left")
+    names = ("benchmark", "item", "kind", "score")
+    spans = pl.col("contamination__cut") if config.action == "cut" else pl.lit(None, dtype=pl.List(SPAN))
+    return best.select(
+        "doc_id",
+        *(pl.col(name).alias(f"contamination__{name}") for name in names),
+        contamination__action=pl.lit(config.action),
+        contamination__cut=spans,
+    )
 
-    from engine.annotate.contamination.coverage import coverage, host_texts, plant
-    from engine.annotate.contamination.index import load_index, write_index
 
-    passages = _passages(corpus)
-    with tempfile.TemporaryDirectory(prefix=".tmp-", dir=folder) as scratch:
-        write_index(passages, config.ngram_words, config.min_item_words, Path(scratch))
-        index = load_index.__wrapped__(Path(scratch))
+def _cut(shard: Shard, rows: pl.DataFrame) -> pl.DataFrame:
+    """Merge the spans of each row; a document of which no word is left is dropped instead."""
+    found = rows.filter(pl.col("contamination__cut").is_not_null())
+    if found.height == 0:
+        return rows
+    spans, actions = [], []
+    texts = shard.read_text().take(found["row"].to_arrow()).to_pylist()
+    for text, cut in zip(texts, found["contamination__cut"], strict=True):
+        merged = merged_spans((span["start"], span["end"]) for span in cut)
+        has_rest = bool(without_spans(text, merged))
+        actions.append("cut" if has_rest else "drop")
+        spans.append([{"start": start, "end": end} for start, end in merged] if has_rest else None)
+    decided = pl.DataFrame(
+        {"row": found["row"], "contamination__action": actions, "contamination__cut": spans},
+        schema_overrides={"contamination__cut": pl.List(SPAN)},
+    )
+    return rows.update(decided, on="row", include_nulls=True)
+
+
+def _sheet(
+    corpus: "Corpus", config: Config, index: "Index", searched: pl.DataFrame, counts: Any, hits: pl.DataFrame
+) -> pl.DataFrame:
+    from engine.annotate.contamination.coverage import coverage, host_texts
+
     clean = searched.join(hits.select("doc_id"), on="doc_id", how="anti")
-    hosts = host_texts(corpus, clean, config.planted_items, config.seed)
-    planted = plant(passages, index, hosts, config.min_fraction, config.planted_items, config.seed)
-    return coverage(index, planted, searched.height, hits)
+    flagged = hits.group_by("benchmark").agg(pl.col("doc_id").n_unique().alias("documents"))
+    return coverage(
+        index,
+        host_texts(corpus, clean, config.planted_items, config.seed),
+        counts,
+        searched.height,
+        flagged,
+        min_passage=config.min_passage,
+        planted_items=config.planted_items,
+        seed=config.seed,
+    )
 
 
-def _passages(corpus: "Corpus") -> pl.DataFrame:
-    held_out = Split(corpus.artifacts["split"], "").heldout()
-    return held_out.select(pl.col("doc_id").alias("item_id"), "set", "text")
+def _passages(held_out: pl.DataFrame) -> pl.DataFrame:
+    none = pl.lit([], dtype=pl.List(pl.String))
+    return held_out.select(
+        pl.col("set").alias("benchmark"),
+        pl.col("doc_id").bin.encode("hex").alias("item"),
+        none.alias("questions"),
+        none.alias("answers"),
+        none.alias("choices"),
+        pl.col("text").alias("passage"),
+    ).sort("benchmark", "item")

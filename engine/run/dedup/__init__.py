@@ -3,13 +3,14 @@
 The same rules as the stages exact_dup and near_dup of a recipe, in one pass over all texts and a second one over those
 that have to be compared, without a workspace in between.
 
-    inputs         files, folders and earlier results, numbered through
     search         from files to decisions:
         signing        the pass over all texts: digests, equal texts, bands
-        ranking        ids of the documents, and who stays before whom
+        ranking        who stays before whom
         decisions      what goes, and for which document
-    survivors      the files that are written
+    removals       which went for which, and the verified pairs
     report         what it says about itself
+
+Inputs, names of documents, survivors and the folder they go to are those of all one-shot verbs (engine.run.oneshot).
 
 OUT/
     survivors/<input>-<part>-<name>.parquet   the kept rows with all their columns
@@ -18,31 +19,30 @@ OUT/
     report.json        counts, measured recall, seconds by phase, throughput, memory, the recipe this amounts to
 """
 
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from engine.annotate.near_dup import Config
-from engine.base.atomic import TEMPORARY_PREFIX, atomic_folder, write_json
+from engine.base.atomic import write_json
 from engine.base.errors import RecipeError, problem
 from engine.base.recipe_errors import check
-from engine.run.dedup.inputs import read_inputs
-from engine.run.dedup.phases import Phases
-from engine.run.dedup.ranking import Keep, own_ids
+from engine.run.dedup.decisions import KEPT
+from engine.run.dedup.ranking import Keep
+from engine.run.dedup.removals import write_pairs, write_removed
 from engine.run.dedup.report import recipe_of, report_of
 from engine.run.dedup.search import Resources, find_duplicates
-from engine.run.dedup.survivors import write_pairs, write_removed, write_survivors
 from engine.run.memory import memory_ceiling
+from engine.run.oneshot.inputs import Input, read_inputs, unchanged
+from engine.run.oneshot.out_folder import out_folder, require_empty
+from engine.run.oneshot.own_ids import own_ids
+from engine.run.oneshot.phases import Phases
+from engine.run.oneshot.survivors import only, write_survivors
+from engine.run.oneshot.threads import BASE_BYTES, threads_within
 from engine.run.workers import number_of_jobs
 
-BASE_BYTES = 400 << 20
-"""Memory before any text is read: interpreter, libraries, compiled kernels."""
-WORKER_BYTES = 100 << 20
-"""What one thread needs for a batch of texts, its words and shingles, and the reader's buffers."""
 DOCUMENT_BYTES = 150
 """What is kept for every document: digest, sizes, equal texts, order."""
-SCRATCH_PREFIX = f"{TEMPORARY_PREFIX}dedup-"
 
 
 def dedup(
@@ -75,56 +75,48 @@ def dedup(
         memory: Ceiling such as "4GB"; changes no byte of the decisions.
 
     Raises:
-        RecipeError, InputError: a file, column or setting is not what it has to be; nothing is left behind.
+        RecipeError, InputError: a file, column or setting is not what it has to be, or a file changes meanwhile;
+            nothing is left behind.
     """
     folder = Path(out)
     policy = Keep.parse(keep)
-    config = check("dedup", {"threshold": threshold, "ngram_words": ngram_words}, Config)
-    _require_empty(folder)
+    config = _checked(threshold, ngram_words)
+    require_empty(folder)
     columns = {"text": text_column} | ({"id": id_column} if id_column is not None else {})
     columns |= {"score": policy.score} if policy.score is not None else {}
-    ceiling, phases = memory_ceiling(memory), Phases()
-    with (
-        tempfile.TemporaryDirectory(prefix=SCRATCH_PREFIX, dir=folder.parent) as scratch,
-        atomic_folder(folder) as temporary,
-    ):
-        files = read_inputs(inputs, against, columns, Path(scratch))
-        num_documents = sum(one.num_rows for one in files)
-        workers = _workers_within(ceiling, num_documents, number_of_jobs(jobs), memory)
-        doc_ids = own_ids(files, id_column) if id_column is not None else None
-        phases.end("inputs")
-        resources = Resources(Path(scratch), ceiling, workers)
-        found = find_duplicates(files, columns, policy, doc_ids, config, resources, phases)
-        removed = write_removed(temporary / "removed.parquet", files, found.decisions, id_column)
-        num_pairs = write_pairs(temporary / "pairs.parquet", files, found, threshold, id_column)
-        phases.end("decide_and_write")
-        if not decisions_only:
-            write_survivors(temporary / "survivors", files, found.decisions.kept_by, workers)
-            phases.end("survivors")
-        report = report_of(files, found, removed, num_pairs, config, phases)
-        report |= {"jobs": workers, "keep": keep, "recipe": recipe_of(files, columns, config)}
-        write_json(temporary / "report.json", report)
+    ceiling, most_workers, phases = memory_ceiling(memory), number_of_jobs(jobs), Phases()
+    with out_folder(folder, "dedup") as (scratch, temporary):
+        files = read_inputs(inputs, against, columns, scratch)
+        with unchanged(files):
+            workers = _threads(files, ceiling, most_workers, memory)
+            doc_ids = own_ids(files, id_column) if id_column is not None else None
+            phases.end("inputs")
+            resources = Resources(scratch, ceiling, workers)
+            found = find_duplicates(files, columns, policy, doc_ids, config, resources, phases)
+            removed = write_removed(temporary / "removed.parquet", files, found.decisions, id_column)
+            num_pairs = write_pairs(temporary / "pairs.parquet", files, found, threshold, id_column)
+            phases.end("decide_and_write")
+            if not decisions_only:
+                stays = found.decisions.kept_by == KEPT
+                write_survivors(temporary / "survivors", files, only(stays), workers)
+                phases.end("survivors")
+            report = report_of(files, found, removed, num_pairs, config, phases)
+            report |= {"jobs": workers, "keep": keep, "recipe": recipe_of(files, columns, config)}
+            write_json(temporary / "report.json", report)
     return {"out": str(folder), **report}
 
 
-def _require_empty(folder: Path) -> None:
-    if folder.exists() and not folder.is_dir():
-        raise RecipeError(problem(folder, "it is a file", "an empty or new folder", "choose another --out"))
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RecipeError(
-            problem(folder, f"it cannot be made ({error.strerror})", "a folder", "another --out")
-        ) from error
-    if folder.exists() and any(not path.name.startswith(TEMPORARY_PREFIX) for path in folder.iterdir()):
-        raise RecipeError(problem(folder, "it is not empty", "an empty or new folder", "choose another --out"))
+def _checked(threshold: float, ngram_words: int) -> Config:
+    """Return the configuration; raises RecipeError that names the option as the command line calls it."""
+    if not 0 < threshold <= 1 or round(threshold, 4) != threshold:
+        needed = "above 0, at most 1, with at most 4 digits after the point"
+        raise RecipeError(problem("--threshold", f"got {threshold:.15g}", needed))
+    if not 1 <= ngram_words <= 100:
+        raise RecipeError(problem("--ngram-words", f"got {ngram_words}", "1 to 100 words"))
+    return check("dedup", {"threshold": threshold, "ngram_words": ngram_words}, Config)
 
 
-def _workers_within(ceiling: int, num_documents: int, jobs: int, asked: str | None) -> int:
-    """Return how many threads the ceiling allows; raises RecipeError where it allows none, naming the least."""
+def _threads(files: Sequence[Input], ceiling: int, jobs: int, asked: str | None) -> int:
+    num_documents = sum(one.num_rows for one in files)
     fixed = BASE_BYTES + num_documents * DOCUMENT_BYTES
-    if asked is not None and ceiling < fixed + WORKER_BYTES:
-        least = -(-(fixed + WORKER_BYTES) // (1 << 20))
-        found = f"{asked} for {num_documents:,} documents"
-        raise RecipeError(problem("--memory", found, f"at least {least}MB", f"--memory {least}MB"))
-    return max(1, min(jobs, (ceiling - fixed) // WORKER_BYTES))
+    return threads_within(ceiling, jobs, asked, fixed, f"{num_documents:,} documents")

@@ -1,16 +1,17 @@
 """What `dedup` says about itself: report.json, the same for a terminal, and the recipe it amounts to."""
 
-import resource
-import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from engine.annotate.near_dup import Config, expected_recall
-from engine.run.dedup.inputs import Input, reader_of
-from engine.run.dedup.phases import Phases
-from engine.run.dedup.ranking import SOURCE
 from engine.run.dedup.search import Found
+from engine.run.memory import peak_memory_bytes
+from engine.run.oneshot.inputs import Input
+from engine.run.oneshot.loss import warned_of_loss
+from engine.run.oneshot.own_ids import SOURCE
+from engine.run.oneshot.phases import Phases
+from engine.run.oneshot.recipe import recipe_sources
+from engine.run.show import share_found
 
 
 def report_of(
@@ -24,6 +25,7 @@ def report_of(
         "bytes": int(sum(found.num_bytes[one.first : one.first + one.num_rows].sum() for one in new)),
         "kept": num_new - sum(removed.values()),
         "removed": removed,
+        "warnings": warned_of_loss(sum(removed.values()), num_new, "removed.parquet"),
         "against_documents": sum(one.num_rows for one in files) - num_new,
         "pairs": {
             "proposed": found.pairs.num_candidates,
@@ -38,15 +40,15 @@ def report_of(
         },
         "seconds": phases.seconds(),
         "megabytes_per_second": phases.rate(int(found.num_bytes.sum())),
-        "peak_memory_bytes": _peak_memory_bytes(),
+        "peak_memory_bytes": peak_memory_bytes(),
     }
 
 
 def recipe_of(files: Sequence[Input], columns: dict[str, str], config: Config) -> dict[str, Any]:
     """Return a recipe with the same documents, ids and stages; it keeps the longest, whatever `--keep` said."""
     mapped = {core: column for core, column in columns.items() if core != "score"}
-    sources = _sources(SOURCE, [one for one in files if not one.is_old], mapped)
-    old = _sources("old", [one for one in files if one.is_old], {"text": mapped["text"]})
+    sources = recipe_sources(SOURCE, [one for one in files if not one.is_old], mapped)
+    old = recipe_sources("old", [one for one in files if one.is_old], {"text": mapped["text"]})
     near_dup = {"stage": "near_dup", "threshold": config.threshold, "ngram_words": config.ngram_words}
     sources += [source | {"pinned": True} for source in old]
     return {"name": "dedup", "sources": sources, "annotate": [{"stage": "exact_dup"}, near_dup]}
@@ -67,11 +69,11 @@ def show_dedup(result: dict[str, Any]) -> str:
             f"{pairs['skipped']:,} comparisons left out in buckets that are too large ({pairs['hot_buckets']:,})"
         )
     if recall["planted"]:
-        found = _share(recall["found"], recall["planted"], recall)
+        found = share_found(recall, "planted")
         lines.append(f"recall at the threshold: {found} of planted near-duplicates found")
     sample = recall["brute_force_sample"]
     if sample["pairs"]:
-        lines.append(f"recall of a brute-force sample: {_share(sample['found'], sample['pairs'], sample)} of its pairs")
+        lines.append(f"recall of a brute-force sample: {share_found(sample, 'pairs')} of its pairs")
     phases = ", ".join(f"{name.replace('_', ' ')} {spent:.1f}" for name, spent in seconds.items() if name != "total")
     lines += [
         f"{result['megabytes_per_second']:.0f} MB/s: {seconds['total']:.1f} s ({phases})",
@@ -81,32 +83,3 @@ def show_dedup(result: dict[str, Any]) -> str:
         yaml.safe_dump(result["recipe"], sort_keys=False, default_flow_style=None, width=100).rstrip(),
     ]
     return "\n".join(lines)
-
-
-def _share(found: int, pairs: int, recall: dict[str, Any]) -> str:
-    low, high = recall["interval_95"]
-    return f"{found:,} of {pairs:,} = {recall['share']:.1%} (95 % interval {low:.1%} to {high:.1%})"
-
-
-def _sources(name: str, files: Sequence[Input], columns: dict[str, str]) -> list[dict[str, Any]]:
-    by_reader: dict[str, list[str]] = {}
-    for one in files:
-        by_reader.setdefault(reader_of(Path(one.name)) or "parquet", []).append(one.name)
-    return [
-        {
-            "stage": reader,
-            "name": name if len(by_reader) == 1 else f"{name}_{reader}",
-            "path": paths[0] if len(paths) == 1 else paths,
-            "columns": columns,
-        }
-        for reader, paths in by_reader.items()
-    ]
-
-
-def _peak_memory_bytes() -> int:
-    status = Path("/proc/self/status")
-    if status.is_file():
-        # Not ru_maxrss where it can be helped: it begins with that of the process this one was started from.
-        lines = status.read_text().splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

@@ -14,11 +14,12 @@ from engine.annotate.near_dup.pairs import Verification, VerifiedPairs, verified
 from engine.annotate.near_dup.planted import Planted, measured_recall
 from engine.annotate.near_dup.recall import Recall
 from engine.run.dedup.decisions import Decisions, best_of_equals, decide
-from engine.run.dedup.inputs import Input, text_runs
-from engine.run.dedup.phases import Phases
 from engine.run.dedup.ranking import Keep, ranked, with_made_ids
 from engine.run.dedup.signing import sign
 from engine.run.intake.doc_ids import Digests
+from engine.run.oneshot.inputs import Input
+from engine.run.oneshot.phases import Phases
+from engine.run.oneshot.texts import text_runs
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def find_duplicates(
     """Return all decisions about the documents of `files`; own_ids: uint8[num_documents, 16], zeros where unknown."""
     num_documents = sum(one.num_rows for one in files)
     runs = text_runs(files, columns["text"])
-    brute_force = BruteForce(runs, config.ngram_words, config.verified_floor)
+    brute_force = BruteForce.of_runs(runs, config.ngram_words, config.verified_floor)
 
     def place_of(document: int) -> str:
         return next(one for one in files if document < one.first + one.num_rows).place_of(document)

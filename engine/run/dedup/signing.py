@@ -12,20 +12,17 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from engine.annotate.near_dup import Config
-from engine.annotate.near_dup.bands import BandTable, band_hashes, choose_bands
+from engine.annotate.near_dup.bands import TABLE_SHARE, BandTable, band_hashes, choose_bands
 from engine.annotate.near_dup.brute_force import BruteForce
 from engine.annotate.near_dup.minhash import sign_words
 from engine.annotate.near_dup.planted import MOST_WORDS, Originals, is_original
-from engine.annotate.near_dup.texts import TextRun, each_batch, text_bounds, word_room
-from engine.base.errors import InputError, problem
 from engine.base.hashing import DIGEST_BYTES, digests_of
 from engine.base.progress import progress
 from engine.run.dedup.equal_texts import NO_TEXT, EqualTexts
 from engine.run.intake.core_columns import is_blank
+from engine.run.oneshot.texts import require_utf8
+from engine.text.batches import TextRun, each_batch, text_bounds, word_room
 from engine.text.words import num_characters, split_words
-
-TABLE_SHARE = 8
-"""The table of bands may take this part of the memory ceiling; a larger one lies in a file."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +64,7 @@ def sign(
 
     def take(first: int, texts: pa.Array) -> None:
         end = first + len(texts)
-        _require_utf8(texts, first, place_of)
+        require_utf8(texts, first, place_of)
         if texts.null_count:
             texts = pc.fill_null(texts, "")
         bounds = text_bounds(texts)
@@ -105,19 +102,3 @@ def _without_blank(equal: EqualTexts) -> None:
     equal.first_of[has_text] = np.where(
         equal.first_of[equal.first_of[has_text]] == NO_TEXT, NO_TEXT, equal.first_of[has_text]
     )
-
-
-def _require_utf8(texts: pa.Array, first: int, place_of: Callable[[int], str]) -> None:
-    try:
-        texts.validate(full=True)
-    except pa.ArrowInvalid as error:
-        row = next(row for row in range(len(texts)) if not _is_utf8(texts.slice(row, 1)))
-        raise InputError(problem(place_of(first + row), "text that is no UTF-8", "UTF-8")) from error
-
-
-def _is_utf8(texts: pa.Array) -> bool:
-    try:
-        texts.validate(full=True)
-    except pa.ArrowInvalid:
-        return False
-    return True

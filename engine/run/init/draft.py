@@ -20,7 +20,9 @@ annotate:                      # columns beside the documents; nothing is droppe
   - {{stage: exact_dup}}
   - {{stage: near_dup, threshold: 0.8}}     # Jaccard similarity of word 5-grams; every removal is verified
   - {{stage: heuristics}}
-  - {{stage: contamination}}                # documents that hold half of a held-out document are dropped
+  - {{stage: contamination}}                # who holds half of a held-out document, or a question, is dropped
+
+benchmarks: []                 # files of questions you will measure with, to search for too: [NAME=]PATH
 
 split:                         # held-out documents, for measuring what a training run learned and forgot
   heldout:

@@ -81,8 +81,8 @@ def test_decisions_join_with_documents(small_workspace: SimpleNamespace) -> None
 def test_pairs_and_groups_are_shown(small_workspace: SimpleNamespace) -> None:
     assert rows(small_workspace, "FROM duplicate_pairs") == [["near_dup", "w1", "w2", 0.9]]
     assert rows(small_workspace, "FROM heldout_groups") == [["w4", "w4", "general"]]
-    hit = ["contamination", "b4", "w4", "general", 1.0, "benchmark text"]
-    assert rows(small_workspace, "FROM contamination_hits") == [hit]
+    hit = ["contamination", "b4", "general", "w4", "passage", 1.0, "benchmark text"]
+    assert rows(small_workspace, "FROM hits") == [hit]
 
 
 def test_file_of_another_stage_with_the_same_name_is_left_alone(small_workspace: SimpleNamespace) -> None:

@@ -7,7 +7,8 @@ import polars as pl
 import pytest
 
 from engine.base.hashing import digest_bytes
-from engine.formats.manifest import HeldOutSet, Mixture
+from engine.formats.items import ITEMS, benchmark_digest, write_items
+from engine.formats.manifest import Audit, HeldOutSet, Mixture, SearchedBenchmark
 from engine.formats.parquet import write_parquet
 from engine.formats.receipt import Receipt, write_receipt
 from engine.formats.token_store import TokenStore
@@ -21,7 +22,7 @@ from engine.pack.schedule import ScheduleConfig, schedule_digest, write_schedule
 from engine.pack.tokenise import build_token_store, token_store_digest
 from engine.pack.tokenizer import TokenizerTraining, train_tokenizer
 
-SELECTION, SPLIT = "5" * 32, "6" * 32
+SELECTION, SPLIT, AUDIT = "5" * 32, "6" * 32, "7" * 32
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,14 @@ def built(tmp_path: Path) -> Built:
     held_out = write_split(workspace)
     done(workspace.selection(SELECTION), SELECTION)
     inputs = MixtureInputs(
-        recipe="demo", tokenizer=meta.digest, token_store=digest, selection=SELECTION, split=SPLIT, held_out=[held_out]
+        recipe="demo",
+        tokenizer=meta.digest,
+        token_store=digest,
+        selection=SELECTION,
+        split=SPLIT,
+        held_out=[held_out],
+        benchmarks=[write_benchmark(workspace)],
+        audit=Audit(digest=AUDIT, documents=store.meta.num_documents, tokens=store.meta.num_tokens),
     )
     return Built(workspace, store, documents.select(schema.names()).cast(schema), inputs)
 
@@ -86,6 +94,21 @@ def write_split(workspace: Workspace) -> HeldOutSet:
     write_parquet(folder / "heldout.parquet", texts)
     done(folder, SPLIT)
     return HeldOutSet(set="general", documents=1, bytes=7, searched_documents=60, contaminated_documents=0)
+
+
+def write_benchmark(workspace: Workspace) -> SearchedBenchmark:
+    """Two questions."""
+    texts = ("What is asked first?", "And what is asked then?")
+    rows = [dict.fromkeys(ITEMS) | {"item": str(row), "question": text} for row, text in enumerate(texts)]
+    empty = {"choices": [], "other_answers": [], "extra": []}
+    items = pl.DataFrame([row | empty for row in rows], schema=ITEMS)
+    digest = benchmark_digest(items)
+    folder = workspace.benchmark("quiz", digest)
+    write_items(folder / "items.parquet", items)
+    done(folder, digest)
+    return SearchedBenchmark(
+        name="quiz", digest=digest, stored=digest, items=2, matchable_items=0, searched_documents=60
+    )
 
 
 def done(folder: Path, digest: str) -> None:

@@ -31,6 +31,7 @@ CHECKED = [
     "every use of every document scheduled",
     "selection",
     "held-out sets",
+    "benchmarks",
 ]
 
 
@@ -44,6 +45,11 @@ def split_of(built: Built, mixture: Mixture) -> Path:
     return built.workspace.split(mixture.manifest.split)
 
 
+def benchmark_of(built: Built, mixture: Mixture) -> Path:
+    (benchmark,) = mixture.manifest.benchmarks
+    return built.workspace.benchmark(benchmark.name, benchmark.digest)
+
+
 def verify(built: Built) -> dict[str, object]:
     return mixture_verify("m@v1", built.workspace.root)
 
@@ -55,6 +61,7 @@ def files_of(built: Built, mixture: Mixture) -> list[Path]:
         built.workspace.schedule(mixture.manifest.schedule),
         built.workspace.tokenizer(mixture.manifest.tokenizer),
         split_of(built, mixture),
+        benchmark_of(built, mixture),
     ]
     return [path for folder in folders for path in sorted(folder.iterdir())]
 
@@ -63,7 +70,7 @@ def test_an_untouched_version_verifies(built: Built, mixture: Mixture) -> None:
     assert verify(built) == {"reference": "m@v1", "digest": mixture.manifest.digest, "checked": CHECKED}
 
 
-@pytest.mark.parametrize("place", [0.02, 0.3, 0.7, 0.98])
+@pytest.mark.parametrize("place", [0.03, 0.3, 0.7, 0.98])
 def test_one_changed_byte_in_any_file_is_found(built: Built, mixture: Mixture, place: float) -> None:
     # Receipts stand outside the digests: only what they say of their artifact is compared (next but one).
     for path in files_of(built, mixture):
@@ -185,6 +192,24 @@ def test_a_held_out_set_of_another_size_is_found(built: Built, mixture: Mixture)
     write_parquet(folder / "heldout.parquet", heldout.head(0))
     resign(mixture.folder)
     with pytest.raises(AuditError, match="set general: documents is said to be 1"):
+        verify(built)
+
+
+def test_items_that_are_not_those_searched_for_are_found(built: Built, mixture: Mixture) -> None:
+    path = benchmark_of(built, mixture) / "items.parquet"
+    items = read_parquet(path)
+    write_parquet(path, items.with_columns(question=pl.lit("What else is asked?")))
+    with pytest.raises(AuditError, match=r"items\.parquet: its bytes changed since it was written"):
+        verify(built)
+    resign(mixture.folder)
+    with pytest.raises(AuditError, match=r"items\.parquet: digest is said to be "):
+        verify(built)
+    write_parquet(path, items.head(1))
+    resign(mixture.folder)
+    with pytest.raises(AuditError, match=r"items is said to be 2\. Needed: 1"):
+        verify(built)
+    path.unlink()
+    with pytest.raises(AuditError, match=r"items\.parquet: it is gone"):
         verify(built)
 
 

@@ -203,11 +203,11 @@ def _pairs(place: Workspace) -> str:
 def _coverage(place: Workspace) -> str:
     folder = place.annotation("contamination", digest_json("contamination")) / "_corpus" / "abc"
     sheet = pl.DataFrame({
-        "set": ["general", "domain"],
+        "benchmark": ["general", "domain"],
         "items": [10, 10],
         "matchable_items": [10, 9],
         "searched_documents": [300, 300],
-        "contaminated_documents": [0, 0],
+        "flagged_documents": [0, 0],
         "planted_copies": [20, 18],
         "planted_recall": [1.0, 0.985],
     })  # fmt: skip

@@ -8,7 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from engine.base.atomic import write_json
-from engine.run.dedup import dedup, inputs
+from engine.base.errors import InputError
+from engine.run.dedup import dedup
+from engine.run.oneshot import texts as oneshot_texts
 from engine.run.pipeline import run as run_recipe
 
 from .corpora import edited_copies, kept_ids, removed, run, span, write
@@ -43,7 +45,7 @@ def test_one_text_in_ten_thousand_rows_is_never_decoded_at_once(
     texts = pa.DictionaryArray.from_arrays(pa.array([0] * 10_000), pa.array([span(0, 3000)]))
     pq.write_table(pa.table({"text": texts.cast(pa.string())}), tmp_path / "in.parquet", use_dictionary=True)
     largest = 0
-    plain_texts = inputs.plain_texts
+    plain_texts = oneshot_texts.plain_texts
 
     def watched(column: pa.Array) -> object:
         nonlocal largest
@@ -51,7 +53,7 @@ def test_one_text_in_ten_thousand_rows_is_never_decoded_at_once(
             largest = max(largest, array.nbytes)
             yield array
 
-    monkeypatch.setattr(inputs, "plain_texts", watched)
+    monkeypatch.setattr(oneshot_texts, "plain_texts", watched)
     report = run([tmp_path / "in.parquet"], tmp_path / "out", jobs=2)
     assert report["removed"] == {"exact_dup": 9_999, "near_dup": 0}
     assert report["bytes"] > 100_000_000
@@ -85,6 +87,6 @@ def test_old_document_without_an_id_is_named_by_file_and_row(tmp_path: Path) -> 
 def test_damaged_text_is_named_by_file_and_row(tmp_path: Path) -> None:
     texts = pa.array([b"one", b"two", b"\xff", b"four"]).view(pa.string())
     pq.write_table(pa.table({"text": texts}), tmp_path / "in.parquet")
-    with pytest.raises(inputs.InputError, match=r"in\.parquet#2: text that is no UTF-8"):
+    with pytest.raises(InputError, match=r"in\.parquet#2: text that is no UTF-8"):
         dedup([tmp_path / "in.parquet"], tmp_path / "out")
     assert not (tmp_path / "out").exists()

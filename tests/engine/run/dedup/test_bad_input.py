@@ -9,9 +9,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from engine.base.errors import ProvenderError
+import engine.run.dedup
+from engine.base.errors import InputError, ProvenderError
 from engine.cli import main
 from engine.run.dedup import dedup
+from engine.run.dedup.search import find_duplicates
 
 from .corpora import span, write
 from .refusals import refused, table
@@ -160,6 +162,43 @@ def test_out_that_was_empty_is_empty_after_an_error(
     (tmp_path / "out").mkdir()
     assert main(["dedup", *spoil(tmp_path), "--out", str(tmp_path / "out")]) == 1
     assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize("step", ["write_removed", "write_survivors"])
+@pytest.mark.parametrize("which", ["one.parquet", "two.jsonl", "old.parquet"])
+def test_file_that_changes_after_it_was_read_is_named_and_nothing_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, which: str
+) -> None:
+    one, old = write(tmp_path / "one.parquet", [BASE, BASE]), write(tmp_path / "old.parquet", [span(1, 60)])
+    (tmp_path / "two.jsonl").write_text(json.dumps({"uid": "d9", "text": "more"}) + "\n")
+    before = sorted(tmp_path.iterdir())
+    original = getattr(engine.run.dedup, step)
+
+    def after_a_change(*arguments: Any) -> Any:
+        # One row less, or as many bytes as before a moment later.
+        if which == "one.parquet":
+            write(tmp_path / which, [BASE])
+        else:
+            (tmp_path / which).write_bytes((tmp_path / which).read_bytes())
+        return original(*arguments)
+
+    monkeypatch.setattr(engine.run.dedup, step, after_a_change)
+    with pytest.raises(InputError, match=f"{which}: it was changed while it was read"):
+        dedup([one, tmp_path / "two.jsonl"], tmp_path / "out", against=[old])
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_file_that_goes_between_the_readings_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path / "one.parquet", [BASE, span(1, 60)])
+
+    def gone(*arguments: Any) -> Any:
+        path.unlink()
+        return find_duplicates(*arguments)
+
+    monkeypatch.setattr(engine.run.dedup, "find_duplicates", gone)
+    with pytest.raises(InputError, match="it was changed while it was read"):
+        dedup([path], tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_no_input_at_all_is_an_error(tmp_path: Path) -> None:

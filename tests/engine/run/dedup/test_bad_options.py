@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from engine.base.errors import ProvenderError
+from engine.cli import main
 from engine.run.dedup import dedup
 
 from .corpora import run, span, write
@@ -28,6 +29,10 @@ def threshold_above_1(folder: Path) -> list[str]:
 
 def threshold_nan(folder: Path) -> list[str]:
     return [good(folder), "--threshold", "nan"]
+
+
+def threshold_of_five_digits(folder: Path) -> list[str]:
+    return [good(folder), "--threshold", "0.80001"]
 
 
 def no_words_in_a_shingle(folder: Path) -> list[str]:
@@ -83,10 +88,11 @@ def old_result_without_survivors(folder: Path) -> list[str]:
 
 
 CASES: dict[Callable[[Path], list[str]], tuple[str, ...]] = {
-    threshold_0: ("threshold", "0"),
-    threshold_above_1: ("threshold", "1.1"),
-    threshold_nan: ("threshold", "nan"),
-    no_words_in_a_shingle: ("ngram", "0", "1"),
+    threshold_0: ("--threshold: got 0.", "above 0, at most 1"),
+    threshold_above_1: ("--threshold: got 1.1.", "above 0, at most 1"),
+    threshold_nan: ("--threshold: got nan.", "above 0, at most 1"),
+    threshold_of_five_digits: ("--threshold: got 0.80001.", "at most 4 digits"),
+    no_words_in_a_shingle: ("--ngram-words: got 0.", "1 to 100 words"),
     no_worker: ("--jobs", "0", "at least 1"),
     memory_without_number: ("--memory", "much"),
     unknown_keep: ("keep", "shortest", "longest", "first", "best:"),
@@ -106,6 +112,25 @@ def test_it_is_one_clear_error_and_leaves_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], spoil: Callable[[Path], list[str]]
 ) -> None:
     refused(spoil(tmp_path), CASES[spoil], tmp_path, capsys)
+
+
+@pytest.mark.parametrize("spoil", [threshold_0, unknown_keep, no_worker, best_of_unknown_column, broken_old])
+def test_failed_run_makes_no_parents_of_out(tmp_path: Path, spoil: Callable[[Path], list[str]]) -> None:
+    arguments = spoil(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    assert main(["dedup", *arguments, "--out", str(tmp_path / "new" / "deep" / "out")]) == 1
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_parents_of_out_that_were_there_stay_after_an_error(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    assert main(["dedup", *broken_old(tmp_path), "--out", str(tmp_path / "there" / "new" / "out")]) == 1
+    assert list((tmp_path / "there").iterdir()) == []
+
+
+def test_parents_of_out_are_made(tmp_path: Path) -> None:
+    dedup([good(tmp_path)], tmp_path / "new" / "deep" / "out")
+    assert [path.name for path in (tmp_path / "new" / "deep").iterdir()] == ["out"]
 
 
 def test_folder_that_holds_foreign_files_is_never_written_to(tmp_path: Path) -> None:

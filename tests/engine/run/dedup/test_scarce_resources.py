@@ -75,8 +75,13 @@ def test_stopped_run_leaves_no_result_and_the_next_one_is_whole(
     assert "Traceback" not in errors
     assert not (tmp_path / "out").exists()
     if number == signal.SIGINT:
+        assert "interrupted; nothing was written to --out; the same command starts anew" in errors
         assert list(tmp_path.iterdir()) == [path]
+    else:
+        assert any(left.name.startswith(".tmp-dedup-") for left in tmp_path.iterdir())
     assert subprocess.run(command, capture_output=True, check=False).returncode == 0
+    # What the killed run left has gone, too.
+    assert sorted(tmp_path.iterdir()) == [path, tmp_path / "out"]
     assert len(survivors(tmp_path / "out")) == 15_000
 
 

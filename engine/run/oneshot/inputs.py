@@ -1,23 +1,22 @@
-"""What `dedup` is given: files, folders and earlier results become row groups of Parquet files, with their documents
-numbered through.
+"""What a one-shot verb is given: files, folders and earlier results become row groups of Parquet files, with their
+documents numbered through.
 
 Parquet is read where it lies. JSONL and CSV are converted into the scratch folder first, by the readers of a recipe.
 """
 
 import importlib
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from engine.annotate.near_dup.texts import BATCH_BYTES, MAX_BATCH_DOCUMENTS, TextRun
 from engine.base.errors import InputError, closest, problem
 from engine.sources._columns import READ_PROBLEM, TEXT, conform, merge_schemas
+from engine.text.batches import BATCH_BYTES, MAX_BATCH_DOCUMENTS
 
 READERS = {
     ".parquet": "parquet",
@@ -29,6 +28,8 @@ READERS = {
     ".tsv": "csv",
 }
 COMPRESSED = (".gz", ".zst")
+TABLES = ("removed.parquet", "hits.parquet")
+"""What the results of dedup and decontaminate are known by."""
 DICTIONARY_BYTES = 4 << 20
 """Size of a text column up to which its texts may all stand in a dictionary: writers give up larger ones."""
 
@@ -86,6 +87,9 @@ class Input:
     pieces: tuple[Piece, ...]
     schema: pa.Schema
     is_old: bool
+    path: Path
+    state: tuple[int, int] | None
+    """Bytes and time of change (ns) of the file before it was opened."""
 
     def has(self, column: str) -> bool:
         """Return whether it has a column."""
@@ -112,7 +116,7 @@ def read_inputs(
     columns: dict[str, str],
     scratch: Path,
 ) -> list[Input]:
-    """Return the files to deduplicate, in the order given, then those of `against`; nothing of their texts is read.
+    """Return the files to work on, in the order given, then those of `against`; nothing of their texts is read.
 
     columns: what they have to hold, `text` and perhaps `id` and `score`, and how it is called there.
 
@@ -120,47 +124,55 @@ def read_inputs(
     differ in their columns.
     """
     given = _distinct([(Path(path), False) for path in inputs] + [(Path(path), True) for path in against])
+    states = {path: _state(path) for path, _, _ in given}
     parquet = _converted([path for path, _, is_old in given if not is_old], columns["text"], scratch)
     parquet |= _converted([path for path, _, is_old in given if is_old], columns["text"], scratch)
     found: list[Input] = []
     first = 0
     for path, name, is_old in given:
         needed = {"text": columns["text"]} if is_old else columns
-        one = _read_input(path, name, is_old, parquet.get(path, [path]), needed, first)
+        one = _read_input(path, name, is_old, parquet.get(path, [path]), needed, first, states[path])
         first += one.num_rows
         found.append(one)
     new = [one for one in found if not one.is_old]
     _require_like_schemas(new)
     if not any(one.num_rows for one in new):
-        raise InputError(problem(", ".join(map(str, inputs)) or "dedup", "no documents", "at least one row"))
+        raise InputError(problem(", ".join(map(str, inputs)) or "INPUT", "no documents", "at least one row"))
     return found
 
 
-def text_runs(inputs: Sequence[Input], text_column: str) -> list[TextRun]:
-    """Return where the texts are read, row group by row group."""
+@contextmanager
+def unchanged(inputs: Sequence[Input]) -> Iterator[None]:
+    """Raise InputError at the end, or instead of what went wrong, where a file is not as it was before it was opened.
 
-    def reader(piece: Piece) -> Callable[[], Iterator[pa.Array]]:
-        return lambda: (texts for batch in piece.batches([text_column]) for texts in plain_texts(batch.column(0)))
+    Texts are read twice and survivors a third time, so decisions about one content would be applied to another.
+    """
+    try:
+        yield
+    except Exception as error:
+        # A file cut short under a reader fails in many ways.
+        if (changed := _changed(inputs)) is not None:
+            raise changed from error
+        raise
+    if (changed := _changed(inputs)) is not None:
+        raise changed
 
-    return [
-        TextRun(piece.first, piece.num_rows, reader(piece)) for one in inputs for piece in one.pieces if piece.num_rows
-    ]
+
+def _changed(inputs: Sequence[Input]) -> InputError | None:
+    for one in inputs:
+        if _state(one.path) != one.state:
+            needed = "files that stay as they are until the end"
+            return InputError(problem(one.path, "it was changed while it was read", needed, "the same command again"))
+    return None
 
 
-def plain_texts(column: pa.Array) -> Iterator[pa.Array]:
-    """Yield strings as Arrow string or large string, whatever they are encoded as; a dictionary bit by bit."""
-    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-        yield column
-    elif pa.types.is_dictionary(column.type):
-        lengths = pc.fill_null(pc.take(pc.binary_length(column.dictionary), column.indices), 0)
-        ends, start = np.cumsum(lengths.to_numpy(zero_copy_only=False)), 0
-        while start < len(column):
-            base = ends[start - 1] if start else 0
-            stop = max(int(np.searchsorted(ends, base + BATCH_BYTES, side="right")), start + 1)
-            yield column.slice(start, stop - start).dictionary_decode().cast(pa.large_string())
-            start = stop
-    else:
-        yield column.cast(pa.large_string())
+def _state(path: Path) -> tuple[int, int] | None:
+    """Return bytes and time of change (ns) of a file, None where there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns
 
 
 def damaged(path: Path, error: BaseException) -> InputError:
@@ -190,7 +202,7 @@ def _files(given: Path) -> Iterator[tuple[Path, str]]:
         yield given, str(given)
         return
     folder = given
-    if (given / "report.json").is_file() and (given / "removed.parquet").is_file():
+    if (given / "report.json").is_file() and any((given / table).is_file() for table in TABLES):
         folder = given / "survivors"
         if not folder.is_dir():
             fix = "run dedup again without --decisions-only"
@@ -211,7 +223,13 @@ def reader_of(path: Path) -> str | None:
 
 
 def _read_input(
-    path: Path, name: str, is_old: bool, files: Sequence[Path], columns: dict[str, str], first: int
+    path: Path,
+    name: str,
+    is_old: bool,
+    files: Sequence[Path],
+    columns: dict[str, str],
+    first: int,
+    state: tuple[int, int] | None,
 ) -> Input:
     pieces: list[Piece] = []
     schema = pa.schema([])
@@ -228,7 +246,7 @@ def _read_input(
                     Piece(file_path, number, first, group.num_rows, columns["text"], sizes[text_leaf], sum(sizes))
                 )
                 first += group.num_rows
-    return Input(name, tuple(pieces), schema, is_old)
+    return Input(name, tuple(pieces), schema, is_old, path, state)
 
 
 def _converted(paths: Sequence[Path], text_column: str, scratch: Path) -> dict[Path, list[Path]]:
@@ -305,7 +323,7 @@ def _require_like_schemas(inputs: Sequence[Input]) -> None:
             found = (
                 f"column '{name}' is {theirs.get(name, 'not there')}, in {inputs[0].name} {mine.get(name, 'not there')}"
             )
-            raise InputError(problem(one.name, found, "inputs with the same columns", "deduplicate unlike files apart"))
+            raise InputError(problem(one.name, found, "inputs with the same columns", "give unlike files apart"))
 
 
 def _kinds(schema: pa.Schema) -> dict[str, str]:

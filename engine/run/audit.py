@@ -1,0 +1,114 @@
+"""The audit: the token store is decoded and searched again, so the proof is about what is really trained.
+
+Between the search of the texts and the tokens lie cuts, rendering and a tokenizer. What the audit finds that was not
+left in on purpose (`action: tag`) stops the run.
+
+audits/<digest>/
+    hits.parquet    doc_id, benchmark, item, kind, score, evidence: by doc_id, best first
+    receipt.json    documents and tokens decoded
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from engine.annotate.contamination.index import load_index
+from engine.annotate.contamination.judge import judge
+from engine.annotate.contamination.search import search
+from engine.base.atomic import atomic_folder, read_json
+from engine.base.errors import AuditError, problem
+from engine.base.hashing import digest_json
+from engine.formats.annotation import Annotation
+from engine.formats.manifest import Audit
+from engine.formats.parquet import read_parquet, write_parquet
+from engine.formats.receipt import Receipt, write_receipt
+from engine.formats.token_store import TokenStore
+from engine.formats.tokenizer import Tokenizer, decode_batch
+from engine.run.annotating import Annotated
+from engine.run.steps import RunContext, Stopwatch
+
+VERSION = 1
+STAGE = "contamination"
+HITS = ("doc_id", "benchmark", "item", "kind", "score", "evidence")
+_BATCH_TOKENS = 1 << 20
+
+
+def audit(context: RunContext, state: Annotated, tokenizer: Tokenizer, store: TokenStore) -> Audit | None:
+    """Search what the token store holds for all that the recipe's last search knows; None where nothing is searched.
+
+    Raises AuditError that names documents where something is found that was not left in on purpose.
+    """
+    searches = [annotation for annotation in state.annotations if annotation.stage == STAGE]
+    if not searches:
+        return None
+    last = searches[-1]
+    digest = digest_json({"version": VERSION, "store": store.meta.digest, "search": last.digest})
+    folder = context.workspace.audit(digest)
+
+    def make() -> None:
+        watch = Stopwatch()
+        with atomic_folder(folder) as temporary:
+            hits = pl.concat(list(_search(state, last, tokenizer, store))).sort(
+                ["doc_id", "score", "benchmark", "item", "kind"], descending=[False, True, False, False, False]
+            )
+            write_parquet(temporary / "hits.parquet", hits)
+            write_receipt(
+                temporary,
+                Receipt(
+                    made_by=f"audit/{VERSION}",
+                    digest=digest,
+                    inputs={"token_store": store.meta.digest, last.prefix: last.digest},
+                    rows=hits.height,
+                    seconds=watch.seconds,
+                    details={"documents": store.meta.num_documents, "tokens": store.meta.num_tokens},
+                ),
+            )
+
+    context.ensure("audit", folder, digest, make)
+    _require_clean(context, state, last.prefix, read_parquet(folder / "hits.parquet"))
+    return Audit(digest=digest, documents=store.meta.num_documents, tokens=store.meta.num_tokens)
+
+
+def _search(state: Annotated, last: Annotation, tokenizer: Tokenizer, store: TokenStore) -> Iterator[pl.DataFrame]:
+    """Yield the hits of the decoded documents, some at a time."""
+    index = load_index(state.models[last.prefix])
+    folder = state.artifacts[last.prefix]
+    counted = read_parquet(folder / "ngram_counts.parquet")
+    counts = np.zeros(index.num_ngrams, dtype=np.int64)
+    counts[counted["ngram"].to_numpy()] = counted["documents"].to_numpy()
+    details = read_json(folder / "details.json")
+    yield pl.DataFrame(schema=dict.fromkeys(HITS, pl.String) | {"doc_id": pl.Binary, "score": pl.Float64})
+    for documents, texts in _decoded(tokenizer, store):
+        matches = search(pa.array(texts, type=pa.large_string()), index).matches
+        hits = judge(matches, index, counts, details["searched_documents"], details["min_passage"])
+        named = [documents["doc_id"].gather(hits["row"]), *index.items[hits["item"]].select("benchmark", "item")]
+        yield hits.drop("item").with_columns(named).select(HITS)
+
+
+def _decoded(tokenizer: Tokenizer, store: TokenStore) -> Iterator[tuple[pl.DataFrame, list[str]]]:
+    documents = store.documents()
+    batch = (documents["num_tokens"].cast(pl.Int64).cum_sum() - 1) // _BATCH_TOKENS
+    for _, rows in documents.group_by(batch.alias("batch"), maintain_order=True):
+        ids = [
+            store.ids[offset : offset + length].tolist()
+            for offset, length in rows.select("offset", "num_tokens").iter_rows()
+        ]
+        yield rows, decode_batch(tokenizer, ids)
+
+
+def _require_clean(context: RunContext, state: Annotated, prefix: str, hits: pl.DataFrame) -> None:
+    if hits.height == 0:
+        return
+    actions = state.corpus(context).all_columns(["doc_id", f"{prefix}__action"])
+    tagged = actions.filter(pl.col(f"{prefix}__action") == "tag")
+    left_in = read_parquet(state.artifacts[prefix] / "hits.parquet").join(tagged, on="doc_id", how="semi")
+    known = left_in.select("doc_id", "benchmark").unique()
+    found = hits.join(known, on=["doc_id", "benchmark"], how="anti")
+    if found.height:
+        doc_ids = [doc_id.hex() for doc_id in found["doc_id"].unique(maintain_order=True).head(3)]
+        named = ", ".join(sorted(set(found["benchmark"])))
+        text = f"{found['doc_id'].n_unique()} documents still hold items of {named} when decoded: {', '.join(doc_ids)}"
+        fix = f"set action: drop in the stage {prefix}, or leave them out with a filter"
+        raise AuditError(problem(f"{context.recipe.path.name}: token store", text, "none", fix))

@@ -1,0 +1,62 @@
+"""Makes the held-out sets of a recipe, once what they are drawn by is there."""
+
+from typing import TYPE_CHECKING
+
+from engine.base.atomic import atomic_folder
+from engine.base.hashing import digest_file, digest_json
+from engine.formats.receipt import Receipt, write_receipt
+from engine.formats.split import Split
+from engine.run.steps import RunContext, Stopwatch
+from engine.select import split as split_step
+
+if TYPE_CHECKING:
+    from engine.run.annotating import Annotated
+
+SPLIT = "split"
+
+
+def split_is_ready(context: RunContext, state: "Annotated") -> bool:
+    """Whether everything the split reads has been written."""
+    config = context.recipe.split
+    return (
+        config is not None
+        and set(split_step.split_columns(config)) - {"text"} <= state.columns()
+        and (
+            "near_dup" in state.artifacts
+            or not any(s.config.column_prefix == "near_dup" for s in context.recipe.annotate)
+        )
+    )
+
+
+def make_split(context: RunContext, state: "Annotated") -> None:
+    """Make or re-use the split and enter it in `state`."""
+    config = context.recipe.split
+    assert config is not None
+    identity = {
+        "version": split_step.VERSION,
+        "config": config.model_dump(mode="json"),
+        "documents": state.documents_digest(),
+        "inputs": state.input_digests(split_step.split_columns(config)),
+    }
+    digest = digest_json(identity)
+    folder = context.workspace.split(digest)
+
+    def make() -> None:
+        watch = Stopwatch()
+        with atomic_folder(folder) as temporary:
+            split_step.make_split(state.corpus(context), config, temporary)
+            rows = Split(temporary, digest).heldout().height
+            receipt = Receipt(
+                made_by=f"split/{split_step.VERSION}",
+                digest=digest,
+                config=config.model_dump(mode="json"),
+                rows=rows,
+                seconds=watch.seconds,
+            )
+            write_receipt(temporary, receipt)
+
+    context.ensure(SPLIT, folder, digest, make)
+    state.split = Split(folder, digest)
+    # What follows depends on what is held out, not on how it came to be.
+    state.digests[SPLIT] = digest_json([digest_file(folder / name) for name in ("heldout.parquet", "groups.parquet")])
+    state.artifacts[SPLIT] = folder

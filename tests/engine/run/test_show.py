@@ -1,0 +1,31 @@
+"""What a run looks like in a terminal."""
+
+from typing import Any
+
+from engine.run.show import show_run
+
+SAMPLE = {"pairs": 40, "found": 39, "share": 0.975, "interval_95": [0.8712, 0.9956]}
+NO_SAMPLE = {"pairs": 0, "found": 0, "share": None, "interval_95": None}
+PLANTED = {"planted": 1000, "found": 991, "share": 0.991, "interval_95": [0.9831, 0.9952]}
+
+
+def shown(state: str, details: dict[str, Any]) -> str:
+    step = {"name": "near_dup", "state": state, "why": "", "rows": 10, "seconds": 1.0, "details": details}
+    return show_run({"dry_run": False, "steps": [step], "ledger": [], "mixtures": []})
+
+
+def test_measured_recall_of_a_stage_is_shown_with_its_intervals() -> None:
+    details = {"floor": 0.5, "measured_recall": {**PLANTED, "brute_force_sample": SAMPLE}}
+    for state in ("made", "fresh"):
+        assert (
+            "near_dup: recall at 0.5: 991 of 1,000 = 99.1% (95 % interval 98.3% to 99.5%) "
+            "of planted near-duplicates found\n"
+            "near_dup: recall at 0.5 and above: 39 of 40 = 97.5% (95 % interval 87.1% to 99.6%) "
+            "of a brute-force sample's pairs found\n"
+        ) in shown(state, details)
+
+
+def test_recall_that_could_not_be_measured_is_not_shown() -> None:
+    nothing = {"planted": 0, "found": 0, "share": None, "interval_95": None, "brute_force_sample": NO_SAMPLE}
+    assert "recall" not in shown("made", {"floor": 0.5, "measured_recall": nothing})
+    assert "recall" not in shown("made", {})
