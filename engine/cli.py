@@ -131,6 +131,14 @@ COMMANDS = (
                 metavar="[NAME=]PATH",
             ),
             argument(
+                "--fields",
+                help="fields of a benchmark file, where not found: question, choices, answer, passage; may be repeated",
+                nargs="+",
+                action="extend",
+                default=[],
+                metavar="NAME.question=FIELD",
+            ),
+            argument(
                 "--out",
                 help="folder for survivors/, hits.parquet, coverage.parquet, unmatchable.parquet, report.json",
                 required=True,

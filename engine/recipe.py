@@ -62,6 +62,9 @@ class _Frame(StrictModel):
     benchmarks: list[str] = Field(
         default_factory=list, description="[NAME=]PATH of benchmark files or folders that contamination searches for"
     )
+    benchmark_fields: dict[str, dict[str, str | list[str]]] = Field(
+        default_factory=dict, description="NAME -> question, choices, answer, passage -> field of its file"
+    )
     split: SplitConfig | None = Field(default=None, description="held-out sets")
     filters: list[Filter] = Field(default_factory=list, description="rules; the first that fails is the reason")
     guard: GuardConfig = Field(default_factory=GuardConfig, description="when too much would go")
@@ -87,6 +90,7 @@ class DataRecipe:
     sources: tuple[Stage, ...]
     annotate: tuple[Stage, ...] = ()
     benchmarks: tuple[str, ...] = ()
+    benchmark_fields: dict[str, dict[str, str | list[str]]] = field(default_factory=dict)
     split: SplitConfig | None = None
     filters: tuple[Filter, ...] = ()
     guard: GuardConfig = field(default_factory=GuardConfig)
@@ -111,6 +115,7 @@ class DataRecipe:
             "sources": [s.config.model_dump(mode="json") for s in self.sources],
             "annotate": [s.config.model_dump(mode="json", by_alias=True) for s in self.annotate],
             "benchmarks": list(self.benchmarks),
+            "benchmark_fields": self.benchmark_fields,
             "split": self.split.model_dump(mode="json") if self.split else None,
             "filters": [f.model_dump(mode="json") for f in self.filters],
             "guard": self.guard.model_dump(mode="json"),
@@ -154,6 +159,7 @@ def check_recipe(content: dict[str, Any], path: Path) -> DataRecipe:
         sources=sources,
         annotate=tuple(_prepared(stage, frame) for stage in annotators),
         benchmarks=tuple(frame.benchmarks),
+        benchmark_fields=frame.benchmark_fields,
         split=_with_seed(frame.split, frame.seed),
         filters=tuple(frame.filters),
         guard=frame.guard,

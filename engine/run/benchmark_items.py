@@ -33,7 +33,7 @@ def benchmark_items(context: RunContext) -> dict[str, BenchmarkItems]:
     recipe = context.recipe
     if not recipe.benchmarks:
         return {}
-    found = find_benchmarks([_placed(given, recipe.base) for given in recipe.benchmarks])
+    found = find_benchmarks([_placed(given, recipe.base) for given in recipe.benchmarks], recipe.benchmark_fields)
     by_name = {one.name: one for one in found.benchmarks}
     # Said before any work is done; hits and coverage go by this name.
     if shared := sorted(set(by_name) & set(recipe.split.heldout if recipe.split is not None else ())):

@@ -42,7 +42,7 @@ from engine.run.oneshot.own_ids import own_ids
 from engine.run.oneshot.phases import Phases
 from engine.run.oneshot.threads import BASE_BYTES, threads_within
 from engine.run.workers import number_of_jobs
-from engine.sources._benchmarks import FoundBenchmarks, find_benchmarks
+from engine.sources._benchmarks import FoundBenchmarks, find_benchmarks, parsed_fields
 
 
 def decontaminate(
@@ -52,6 +52,7 @@ def decontaminate(
     id_column: str | None = None,
     text_column: str = "text",
     action: str = "drop",
+    fields: Sequence[str] = (),
     jobs: int | None = None,
     memory: str | None = None,
 ) -> dict[str, Any]:
@@ -65,6 +66,7 @@ def decontaminate(
         text_column: Column of the text.
         action: What happens to a document with a hit: `drop` it; `cut` what was found out of its text (a document with
             nothing left goes); `tag` it, and all others, in columns contamination__*.
+        fields: `NAME.question=FIELD` (or choices, answer, passage) for benchmark files whose fields are not found.
         jobs: Threads; changes no byte of the hits.
         memory: Ceiling such as "2GB"; changes no byte of the hits.
 
@@ -74,13 +76,14 @@ def decontaminate(
     """
     folder, specs = Path(out), [str(spec) for spec in benchmarks]
     _require(action, specs)
+    named = parsed_fields(fields)
     require_empty(folder)
     columns = {"text": text_column} | ({"id": id_column} if id_column is not None else {})
     ceiling, most_threads, phases = memory_ceiling(memory), number_of_jobs(jobs), Phases()
     with out_folder(folder, "decontaminate") as (scratch, temporary):
         files = read_inputs(inputs, (), columns, scratch)
         with unchanged(files):
-            found = find_benchmarks(specs)
+            found = find_benchmarks(specs, named)
             _require_columns(files, action, id_column)
             phases.end("inputs")
             index = make_index(_items(found))
@@ -98,7 +101,7 @@ def decontaminate(
             phases.end("survivors")
             warnings = warned_of_loss(outcome.num_gone, searched.num_with_text, "hits.parquet")
             report = report_of(found, searched, hits, sheet, outcome, index, phases)
-            recipe = recipe_of(files, columns, specs, action)
+            recipe = recipe_of(files, columns, specs, named, action)
             report |= {"action": action, "jobs": threads, "warnings": warnings, "recipe": recipe}
             write_json(temporary / "report.json", report)
     return {"out": str(folder), **report}

@@ -56,7 +56,11 @@ def report_of(
 
 
 def recipe_of(
-    files: Sequence[Input], columns: dict[str, str], benchmarks: Sequence[str], action: str
+    files: Sequence[Input],
+    columns: dict[str, str],
+    benchmarks: Sequence[str],
+    fields: dict[str, dict[str, str]],
+    action: str,
 ) -> dict[str, Any]:
     """Return a recipe with the same documents, benchmarks and decisions."""
     stage = {"stage": "contamination"} | ({"action": action} if action != DROP else {})
@@ -64,6 +68,7 @@ def recipe_of(
         "name": "decontaminate",
         "sources": recipe_sources(SOURCE, files, columns),
         "benchmarks": list(benchmarks),
+        **({"benchmark_fields": fields} if fields else {}),
         "annotate": [stage],
     }
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import polars as pl
 
-from engine.base.errors import InputError, problem
+from engine.base.errors import InputError, problem, unknown
 from engine.sources._benchmarks.build import build_items
 from engine.sources._benchmarks.rows import NoItemsError, read_rows, suffix_of
 from engine.sources._benchmarks.shapes import Fields, find_shape
@@ -64,10 +64,14 @@ def find_benchmarks(specs: Sequence[str], fields: Mapping[str, Fields] | None = 
     only file, NAME_<file> to each of several. `fields` maps a path or a NAME as given to its fields.
 
     Raises InputError for a path that is not there, a file that `read_benchmark` refuses, a folder without any items,
-    and a name that is given twice.
+    a name that is given twice, and fields of a benchmark that is not given.
     """
     given = [_split(spec) for spec in specs]
     _require_one_each(given)
+    names = [name or str(path) for name, path in given]
+    for known in fields or {}:
+        if known not in names:
+            raise InputError(unknown("fields", "benchmark given as NAME=PATH", known, names))
     read: dict[tuple[str | None, Path], Benchmark] = {}
     passed_over: dict[Path, str] = {}
     for name, path in given:
@@ -79,6 +83,18 @@ def find_benchmarks(specs: Sequence[str], fields: Mapping[str, Fields] | None = 
     named = {key for name, key in read if name is not None}
     wanted = [(name, benchmark) for (name, key), benchmark in read.items() if name is not None or key not in named]
     return FoundBenchmarks(tuple(_name_apart(wanted)), passed_over)
+
+
+def parsed_fields(given: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Return `NAME.question=COLUMN` texts as `find_benchmarks` takes fields; raises InputError for any other text."""
+    fields: dict[str, dict[str, str]] = {}
+    for text in given:
+        place, sign, column = text.partition("=")
+        name, dot, part = place.rpartition(".")
+        if not (name and dot and part and sign and column):
+            raise InputError(problem("--fields", f"got '{text}'", "NAME.question=COLUMN, NAME as in NAME=PATH"))
+        fields.setdefault(name, {})[part] = column
+    return fields
 
 
 def _require_one_each(given: Sequence[tuple[str | None, Path]]) -> None:

@@ -203,7 +203,7 @@ def _no_question(path: Path, names: Sequence[str]) -> NoItemsError:
     guess = next((name for name in names if closest(name.lower(), NAMES["question"])), None)
     guess = guess or next((name for name in names if any(known in name.lower() for known in NAMES["question"])), None)
     needed = f"the field of the question, one of {', '.join(NAMES['question'])}"
-    fix = f"rename {guess or 'one of them'} to question"
+    fix = f"name it: --fields NAME.question={guess or 'FIELD'}, in a recipe benchmark_fields"
     return NoItemsError(problem(path, f"no question field (have: {', '.join(names) or 'none'})", needed, fix))
 
 

@@ -74,7 +74,7 @@ def test_a_file_without_a_question_field_names_what_it_has_and_the_closest(tmp_p
     message = refused(tmp_path / "a.jsonl")
     assert "no question field (have: questions_en, body)" in message
     assert "Needed: the field of the question, one of question, prompt, query, " in message
-    assert message.endswith("Fix: rename questions_en to question.")
+    assert message.endswith("Fix: name it: --fields NAME.question=questions_en, in a recipe benchmark_fields.")
 
 
 def test_a_named_field_that_is_not_there_is_an_error(tmp_path: Path) -> None:
