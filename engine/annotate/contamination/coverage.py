@@ -8,8 +8,8 @@ Copies of items are planted in documents of the very corpus that was searched, a
     buried       the same in the middle of 100,000 characters
 
 recall is the share of copies that were found as the item they are. The control are documents made of the same items,
-cut into runs of up to ten words that are dealt anew: they say what the items say, and are none of them. No run is long
-enough to hold a question whole.
+cut into runs of up to ten words that are dealt anew: they say what the items say, and are none of them. No run holds
+more than half of a question, or one that ends like many others would come together again.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -187,7 +187,7 @@ def _cut(item: dict[str, Any], seed: int) -> list[str]:
     """Return all of an item in runs of words."""
     parts = [*map(undressed, item["questions"]), *([item["passage"]] if item["passage"] else [])]
     shortest = min(len(part.split()) for part in parts)
-    return _rewrapped(_whole(item, seed), max(min(CONTROL_WORDS, shortest - 1), 1)).split("\n")
+    return _rewrapped(_whole(item, seed), max(min(CONTROL_WORDS, shortest // 2), 1)).split("\n")
 
 
 def _dealt(cut: Sequence[Sequence[str]]) -> Iterator[str]:
