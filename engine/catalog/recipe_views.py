@@ -37,7 +37,7 @@ _ARTIFACTS = {
     "hits": (
         "hits.parquet",
         {"doc_id": "UUID", "benchmark": "VARCHAR", "item": "VARCHAR", "kind": "VARCHAR", "score": "DOUBLE"}
-        | {"evidence": "VARCHAR"},
+        | {"evidence": "VARCHAR", "item_text": "VARCHAR"},
     ),
     "coverage": (
         "coverage.parquet",

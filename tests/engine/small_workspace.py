@@ -320,6 +320,7 @@ def build(folder: Path) -> None:
         "kind": ["passage"],
         "score": [1.0],
         "evidence": ["benchmark text"],
+        "item_text": ["all of the text"],
     }
     write_parquet(cont / "hits.parquet", pl.DataFrame(hit))
     selection = root / "selections/6666"

@@ -74,7 +74,9 @@ def test_document_of_no_mixture_says_so(small_workspace: SimpleNamespace) -> Non
 
 
 def test_contaminated_document_shows_its_evidence(small_workspace: SimpleNamespace) -> None:
-    hit = {"benchmark": "general", "item": "w4", "kind": "passage", "score": 1.0, "evidence": "benchmark text"}
+    hit = {"benchmark": "general", "item": "w4", "kind": "passage", "score": 1.0, "evidence": "benchmark text"} | {
+        "item_text": "all of the text"
+    }
     assert explain(small_workspace.id["b4"], small_workspace.root)["hits"] == {"contamination": [hit]}
     assert explain(small_workspace.id["b1"], small_workspace.root)["hits"] == {}
 

@@ -9,7 +9,8 @@
 A held-out document is searched for as a passage: who holds half of its 13-grams is contaminated (a Jaccard similarity
 would miss a short passage in a long document). Members of held-out groups are not searched: they stay out anyway.
 
-hits.parquet         doc_id, benchmark, item, kind, score, evidence, spans (bytes of the text); by doc_id, best first.
+hits.parquet         doc_id, benchmark, item, kind, score, evidence, spans (bytes of the text), item_text (the question
+                     or passage that was found, as it stands in the item); by doc_id, best first.
                      A held-out set stands as a benchmark of its name, its items are doc_ids in hexadecimal digits
 coverage.parquet     coverage.SCHEMA, one row per benchmark
 unmatchable.parquet  benchmark, item, why: what no search can find
@@ -145,11 +146,18 @@ def _gathered(corpus: "Corpus", index: "Index") -> tuple[pl.DataFrame, pl.DataFr
 
 def _hits(matches: pl.DataFrame, index: "Index", counts: Any, num_documents: int, config: Config) -> pl.DataFrame:
     from engine.annotate.contamination.judge import judge
+    from engine.annotate.contamination.targets import PASSAGE
 
     hits = judge(matches, index, counts, num_documents, config.min_passage)
-    items = index.items.select("benchmark", pl.col("item").alias("name"))
-    named = hits.with_columns(items[hits["item"]])
-    return named.select("doc_id", "benchmark", pl.col("name").alias("item"), "kind", "score", "evidence", "spans").sort(
+    items = index.items.select(
+        "benchmark", pl.col("item").alias("name"), "passage", pl.col("questions").list.first().alias("question")
+    )
+    named = hits.with_columns(items[hits["item"]]).with_columns(
+        item=pl.col("name"),
+        item_text=pl.when(pl.col("kind") == PASSAGE).then("passage").otherwise("question"),
+    )
+    columns = ["doc_id", "benchmark", "item", "kind", "score", "evidence", "spans", "item_text"]
+    return named.select(columns).sort(
         ["doc_id", "score", "benchmark", "item", "kind"], descending=[False, True, False, False, False]
     )
 

@@ -81,7 +81,7 @@ def test_decisions_join_with_documents(small_workspace: SimpleNamespace) -> None
 def test_pairs_and_groups_are_shown(small_workspace: SimpleNamespace) -> None:
     assert rows(small_workspace, "FROM duplicate_pairs") == [["near_dup", "w1", "w2", 0.9]]
     assert rows(small_workspace, "FROM heldout_groups") == [["w4", "w4", "general"]]
-    hit = ["contamination", "b4", "general", "w4", "passage", 1.0, "benchmark text"]
+    hit = ["contamination", "b4", "general", "w4", "passage", 1.0, "benchmark text", "all of the text"]
     assert rows(small_workspace, "FROM hits") == [hit]
 
 
