@@ -10,7 +10,9 @@ from engine.report.table import Table, table
 from engine.report.wording import MISSING, amount, count
 
 RECALL = "planted_recall"
-_SHARES = ("recall", "share", "fraction")
+_SHARES = ("recall", "share", "fraction", "rate")
+_PARTS = ("verbatim_recall", "rewrapped_recall", "recased_recall", "buried_recall", "control_documents")
+"""What a page has no room for beside the recall of all copies; coverage.parquet has it."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,8 @@ def heldout_tables(numbers: HeldOut) -> list[Table]:
         tables.append(
             table(["set", "source", "documents", "groups", "bytes"], rows, 2, "Held-out sets, never trained on")
         )
-    for prefix, sheet in numbers.coverage.items():
+    for prefix, whole in numbers.coverage.items():
+        sheet = whole.drop(_PARTS, strict=False) if RECALL in whole.columns else whole
         headings = [name.replace("_", " ") for name in sheet.columns]
         rows = [[_cell(name, value) for name, value in row.items()] for row in sheet.iter_rows(named=True)]
         tables.append(table(headings, rows, caption=f"Coverage of the search ({prefix})"))
