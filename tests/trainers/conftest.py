@@ -339,7 +339,14 @@ def _write_manifest(
     schedule: ScheduleMeta,
 ) -> None:
     held_out = [
-        HeldOutSet(set=held, documents=12, bytes=1, searched_documents=len(documents), contaminated_documents=0)
+        HeldOutSet(
+            set=held,
+            documents=12,
+            bytes=1,
+            searched_documents=len(documents),
+            contaminated_documents=0,
+            planted_recall=1.0,
+        )
         for held in ("code", "general")
     ]
     manifest = Manifest(
