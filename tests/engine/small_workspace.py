@@ -162,7 +162,22 @@ def _ledger(path: Path) -> None:
 
 def _mixture(workspace: Workspace, version: int) -> None:
     names = ["b1", "w1", "b2"][: version + 1]
-    documents = pl.DataFrame(
+    documents = _mixture_documents(names)
+    manifest = _manifest(documents, version)
+    folder = workspace.mixture("demo", version)
+    write_parquet(folder / "documents.parquet", documents)
+    outcome = {"step": "mixture:demo", "source": "books", "reason": None, "documents": 2, "bytes": 50, "tokens": 15}
+    write_parquet(
+        folder / "ledger.parquet",
+        pl.DataFrame([outcome | {"outcome": o} for o in ("in", "kept")], schema=LEDGER_SCHEMA),
+    )
+    write_json(folder / "manifest.json", manifest.model_dump(mode="json"))
+    write_receipt(folder, Receipt(made_by="mixture/1", digest=manifest.digest, rows=len(names), seconds=0.1))
+    _schedule(workspace, manifest)
+
+
+def _mixture_documents(names: list[str]) -> pl.DataFrame:
+    return pl.DataFrame(
         {
             "document": range(len(names)),
             "doc_id": [doc_id(name) for name in names],
@@ -175,12 +190,14 @@ def _mixture(workspace: Workspace, version: int) -> None:
         },
         schema=DOCUMENTS_SCHEMA,
     )
+
+
+def _manifest(documents: pl.DataFrame, version: int) -> Manifest:
     used = documents.with_columns(
         all=pl.col("num_tokens").cast(pl.Int64) * pl.col("repeats"),
         lab=pl.col("supervised_tokens").cast(pl.Int64) * pl.col("repeats"),
     )
-    schedule = f"{version}" * 32
-    manifest = Manifest(
+    return Manifest(
         name="demo",
         version=version,
         digest=f"{version}f" * 16,
@@ -191,12 +208,12 @@ def _mixture(workspace: Workspace, version: int) -> None:
         seed=1,
         curriculum="shuffled",
         replay_share=0.3,
-        documents=len(names),
+        documents=documents.height,
         tokens=int(used["all"].sum()),
         supervised_tokens=int(used["lab"].sum()),
         n_eff_before=1.9,
         n_eff_after=1.5,
-        schedule=schedule,
+        schedule=f"{version}" * 32,
         row_tokens=16,
         rows_per_step=1,
         num_steps=version + 1,
@@ -218,18 +235,13 @@ def _mixture(workspace: Workspace, version: int) -> None:
             if (part := used.filter(pl.col("source") == source)).height
         ],
     )
-    folder = workspace.mixture("demo", version)
-    write_parquet(folder / "documents.parquet", documents)
-    outcome = {"step": "mixture:demo", "source": "books", "reason": None, "documents": 2, "bytes": 50, "tokens": 15}
-    write_parquet(
-        folder / "ledger.parquet",
-        pl.DataFrame([outcome | {"outcome": o} for o in ("in", "kept")], schema=LEDGER_SCHEMA),
-    )
-    write_json(folder / "manifest.json", manifest.model_dump(mode="json"))
-    write_receipt(folder, Receipt(made_by="mixture/1", digest=manifest.digest, rows=len(names), seconds=0.1))
+
+
+def _schedule(workspace: Workspace, manifest: Manifest) -> None:
+    schedule, version = manifest.schedule, manifest.version
     spans = [(0, 0, 0, 9, 0, 0, 0, 8), (0, 0, 9, 7, 1, 0, 0, 6), (1, 0, 0, 9, 0, 0, 1, 8), (2, 0, 0, 6, 2, 0, 0, 5)]
     frame = pl.DataFrame(
-        [s for s in spans if s[0] <= version and s[4] < len(names)], schema=SCHEDULE_SCHEMA, orient="row"
+        [s for s in spans if s[0] <= version and s[4] < manifest.documents], schema=SCHEDULE_SCHEMA, orient="row"
     )
     write_parquet(workspace.schedule(schedule) / "schedule.parquet", frame)
     meta = ScheduleMeta(
@@ -290,6 +302,36 @@ def build(folder: Path) -> None:
     sources = (_web(root, data), _books(root))
     for source in sources:
         write_source(source)
+    near, cont = _annotations(root, sources)
+    _selection(root, sources)
+    _split(root)
+    for version in (1, 2):
+        _mixture(workspace, version)
+    _runs(workspace)
+    folders = {
+        "heuristics": "annotations/heuristics/1111",
+        "near_dup": str(near.relative_to(root)),
+        "contamination": str(cont.relative_to(root)),
+    }
+    state = RecipeState(
+        recipe="small",
+        finished="2026-05-01T10:00:00+00:00",
+        sources={source.name: str(source.folder.relative_to(root)) for source in sources},
+        annotations=[
+            AnnotationState(prefix=stage, stage=stage, digest="1" * 32, folder=folders[stage], columns=columns)
+            for stage, columns in STAGES.items()
+        ],
+        artifacts={"near_dup": str(near.relative_to(root)), "contamination": str(cont.relative_to(root))},
+        split="splits/7777",
+        selection="selections/6666",
+        tokenizer="a" * 32,
+        mixtures={"demo": "demo@v2"},
+    )
+    write_state(workspace, state)
+
+
+def _annotations(root: Path, sources: tuple[SourceDocuments, ...]) -> tuple[Path, Path]:
+    """Write the columns of the three stages; return the folders of the pairs and of the hits."""
     words = {name: len((text or "").split()) for name, text in (WEB | BOOKS).items()}
     _aligned(
         root / "annotations/heuristics/1111",
@@ -323,6 +365,10 @@ def build(folder: Path) -> None:
         "item_text": ["all of the text"],
     }
     write_parquet(cont / "hits.parquet", pl.DataFrame(hit))
+    return near, cont
+
+
+def _selection(root: Path, sources: tuple[SourceDocuments, ...]) -> None:
     selection = root / "selections/6666"
     decisions = {
         "decision": {n: d for n, (d, _) in DECISIONS.items()},
@@ -331,6 +377,9 @@ def build(folder: Path) -> None:
     _aligned(selection, sources, decisions, {"decision": pl.String, "reason": pl.String})
     _ledger(selection / "ledger.parquet")
     write_json(selection / "selection.json", {"version": 1, "rules": RULES})
+
+
+def _split(root: Path) -> None:
     split = root / "splits/7777"
     held = {
         "doc_id": [doc_id("w4")],
@@ -342,29 +391,6 @@ def build(folder: Path) -> None:
     }
     write_parquet(split / "heldout.parquet", pl.DataFrame(held, schema=HELDOUT_SCHEMA))
     write_parquet(split / "groups.parquet", pl.DataFrame(held).select("doc_id", "group_id", "set"))
-    for version in (1, 2):
-        _mixture(workspace, version)
-    _runs(workspace)
-    folders = {
-        "heuristics": "annotations/heuristics/1111",
-        "near_dup": str(near.relative_to(root)),
-        "contamination": str(cont.relative_to(root)),
-    }
-    state = RecipeState(
-        recipe="small",
-        finished="2026-05-01T10:00:00+00:00",
-        sources={source.name: str(source.folder.relative_to(root)) for source in sources},
-        annotations=[
-            AnnotationState(prefix=stage, stage=stage, digest="1" * 32, folder=folders[stage], columns=columns)
-            for stage, columns in STAGES.items()
-        ],
-        artifacts={"near_dup": str(near.relative_to(root)), "contamination": str(cont.relative_to(root))},
-        split="splits/7777",
-        selection="selections/6666",
-        tokenizer="a" * 32,
-        mixtures={"demo": "demo@v2"},
-    )
-    write_state(workspace, state)
 
 
 def _uuid(name: str) -> str:

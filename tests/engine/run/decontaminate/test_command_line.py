@@ -1,9 +1,6 @@
 """`provender decontaminate` in the shell: its options, what it prints, how it ends, also on a full disk."""
 
 import json
-import os
-import random
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from engine.cli import main
+from tests.engine.run.oneshot.full_disk import assert_one_error_and_nothing_left, many_texts
 
 from .corpora import CLIPS, FILLER, GSM, ORCHARD, QUIZ, benchmark, found, survivors, write
 
@@ -67,21 +65,5 @@ def test_spaces_and_letters_of_any_language_in_paths_are_fine(tmp_path: Path) ->
 
 @pytest.mark.parametrize("limit", [0, 2_000, 200_000])
 def test_full_disk_is_one_error_and_leaves_nothing(tmp_path: Path, limit: int) -> None:
-    """RLIMIT_FSIZE makes every write beyond `limit` bytes of a file fail, as a full disk does."""
-    draw = random.Random(1)
-    texts = [" ".join(str(draw.randrange(10**8)) for _ in range(100)) for _ in range(2000)]
-    path, gsm = write(tmp_path / "in.parquet", [*texts, CLIPS]), benchmark(tmp_path / "gsm.jsonl")
-    (tmp_path / "scratch").mkdir()
-    result = subprocess.run(
-        [sys.executable, "-m", "engine.cli", "decontaminate", path, "--benchmarks", gsm, "--out", tmp_path / "out"],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "TMPDIR": str(tmp_path / "scratch")},
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
-    )
-    assert result.returncode == 1, result.stderr
-    assert "Traceback" not in result.stderr
-    errors = [line for line in result.stderr.splitlines() if "large" in line or "space" in line or "disk" in line]
-    assert len(errors) == 1, result.stderr
-    assert sorted(tmp_path.rglob("*")) == [gsm, path, tmp_path / "scratch"]
+    path, gsm = write(tmp_path / "in.parquet", [*many_texts(), CLIPS]), benchmark(tmp_path / "gsm.jsonl")
+    assert_one_error_and_nothing_left(tmp_path, ["decontaminate", path, "--benchmarks", gsm], limit)

@@ -1,9 +1,7 @@
 """Too little memory says what is enough; a full disk and a killed run leave no result behind."""
 
 import os
-import random
 import re
-import resource
 import signal
 import subprocess
 import sys
@@ -14,6 +12,7 @@ import pytest
 
 from engine.base.errors import ProvenderError
 from engine.run.dedup import dedup
+from tests.engine.run.oneshot.full_disk import assert_one_error_and_nothing_left, many_texts
 
 from .corpora import decisions, edited_copies, run, span, survivors, write
 
@@ -39,24 +38,9 @@ def test_too_little_memory_names_the_least_that_works_and_it_does(tmp_path: Path
 
 @pytest.mark.parametrize("limit", [0, 4_000, 200_000])
 def test_full_disk_is_one_error_and_leaves_nothing(tmp_path: Path, limit: int) -> None:
-    """RLIMIT_FSIZE makes every write beyond `limit` bytes of a file fail, as a full disk does."""
-    draw = random.Random(1)
-    texts = [" ".join(str(draw.randrange(10**8)) for _ in range(100)) for _ in range(2000)]
+    texts = many_texts()
     path = write(tmp_path / "in.parquet", [*texts, *texts[:200]])
-    (tmp_path / "scratch").mkdir()
-    result = subprocess.run(
-        [*DEDUP, str(path), "--out", str(tmp_path / "out")],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "TMPDIR": str(tmp_path / "scratch")},
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
-    )
-    assert result.returncode == 1, result.stderr
-    assert "Traceback" not in result.stderr
-    errors = [line for line in result.stderr.splitlines() if "large" in line or "space" in line or "disk" in line]
-    assert len(errors) == 1, result.stderr
-    assert sorted(tmp_path.rglob("*")) == [path, tmp_path / "scratch"]
+    assert_one_error_and_nothing_left(tmp_path, ["dedup", path], limit)
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)])
