@@ -28,6 +28,9 @@ MENDABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, 
 
 _RECIPE = argument("recipe", help="data recipe, a YAML file")
 _WHICH = argument("--recipe", help="recipe whose artifacts to look at (default: the one that ran last)", metavar="NAME")
+_INPUTS = argument("inputs", help="Parquet, JSONL or CSV files, or folders of them", nargs="+", metavar="INPUT")
+_ID_COLUMN = argument("--id-column", help="column of the documents' own ids (default: file#row)", metavar="COLUMN")
+_TEXT_COLUMN = argument("--text-column", help="column of the text (default: text)", default="text", metavar="COLUMN")
 _JOBS = argument(
     "--jobs", help="number of workers (default: one per processor); never changes a byte", type=int, metavar="N"
 )
@@ -72,15 +75,15 @@ COMMANDS = (
         "provender dedup data/*.parquet --out deduplicated/",
         "engine.run.dedup:dedup",
         (
-            argument("inputs", help="Parquet, JSONL or CSV files, or folders of them", nargs="+", metavar="INPUT"),
+            _INPUTS,
             argument(
                 "--out",
                 help="folder for survivors/, removed.parquet, pairs.parquet, report.json",
                 required=True,
                 metavar="DIR",
             ),
-            argument("--id-column", help="column of the documents' own ids (default: file#row)", metavar="COLUMN"),
-            argument("--text-column", help="column of the text (default: text)", default="text", metavar="COLUMN"),
+            _ID_COLUMN,
+            _TEXT_COLUMN,
             argument(
                 "--threshold",
                 help="Jaccard similarity from which two documents are duplicates (default: 0.8)",
@@ -121,7 +124,7 @@ COMMANDS = (
         "provender decontaminate data/*.parquet --benchmarks gsm8k=test.jsonl --out decontaminated/",
         "engine.run.decontaminate:decontaminate",
         (
-            argument("inputs", help="Parquet, JSONL or CSV files, or folders of them", nargs="+", metavar="INPUT"),
+            _INPUTS,
             argument(
                 "--benchmarks",
                 help="benchmark files as their authors publish them, or folders of such; may be repeated",
@@ -144,8 +147,8 @@ COMMANDS = (
                 required=True,
                 metavar="DIR",
             ),
-            argument("--id-column", help="column of the documents' own ids (default: file#row)", metavar="COLUMN"),
-            argument("--text-column", help="column of the text (default: text)", default="text", metavar="COLUMN"),
+            _ID_COLUMN,
+            _TEXT_COLUMN,
             argument(
                 "--action",
                 help="what happens to a document with a hit: drop it (default), cut what was found out of its text, "
