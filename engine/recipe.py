@@ -24,6 +24,8 @@ from engine.base.stage import (
     StrictModel,
     find_stage,
     prefixed,
+    stage_adds,
+    stage_files,
     stage_names,
     stage_reads,
 )
@@ -149,6 +151,7 @@ def check_recipe(content: dict[str, Any], path: Path) -> DataRecipe:
     )
     found += _check_names(place, content)
     found += _check_benchmarks(place, content, annotators)
+    found += _check_files(place, path.parent, annotators)
     found += _check_columns(place, content, annotators)
     if found or frame is None:
         raise RecipeError("\n".join(found))
@@ -260,6 +263,19 @@ def _named_sources(value: Any, where: str = "") -> Iterator[tuple[str, str]]:
             yield from _named_sources(inner, f"{where}[{position}]")
 
 
+def _check_files(place: str, base: Path, annotators: tuple[Stage, ...]) -> list[str]:
+    found = []
+    for stage in annotators:
+        for key, paths in stage_files(stage.module, stage.config).items():
+            where = f"{place}: {stage.config.column_prefix}.{key}"
+            found += [
+                problem(where, f"no file '{path}'", f"a path, relative ones from {base}")
+                for path in paths
+                if not (base / Path(path).expanduser()).exists()
+            ]
+    return found
+
+
 def _check_columns(place: str, content: dict[str, Any], annotators: tuple[Stage, ...]) -> list[str]:
     # What cannot be read at all was reported already; everything else is checked, so that all mistakes come at once.
     found = []
@@ -278,7 +294,10 @@ def _check_columns(place: str, content: dict[str, Any], annotators: tuple[Stage,
         if needs and not any(content.get(need) for need in needs):
             finding = f"it searches for what is meant for measuring, but there is neither {' nor '.join(needs)}"
             found.append(problem(where, finding, fix=f"add a section {' or '.join(f'{need}:' for need in needs)}"))
-        written |= {prefixed(name, stage.config): column.dtype for name, column in stage.module.ADDS.items()}
+        written |= {
+            prefixed(name, stage.config): column.dtype
+            for name, column in stage_adds(stage.module, stage.config).items()
+        }
     del written["text"]  # stages read it, conditions cannot
     split = _lenient(SplitConfig, content.get("split"))
     if split is not None:
@@ -309,7 +328,7 @@ def _check_order(place: str, annotators: tuple[Stage, ...], split_reads: set[str
     for stage in annotators:
         reads = set(stage_reads(stage.module, stage.config))
         if "split" in getattr(stage.module, "NEEDS", ()) or reads & behind:
-            behind |= {prefixed(name, stage.config) for name in stage.module.ADDS}
+            behind |= {prefixed(name, stage.config) for name in stage_adds(stage.module, stage.config)}
     circular = sorted(split_reads & behind)
     if not circular:
         return []

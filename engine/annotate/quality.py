@@ -28,6 +28,7 @@ from pydantic import Field, model_validator
 from engine.base.atomic import atomic_file, write_json
 from engine.base.errors import RecipeError, problem, unknown
 from engine.base.stage import Column, StageConfig
+from engine.text.windows import text_windows
 
 if TYPE_CHECKING:
     from engine.formats.annotation import Corpus, ShardView
@@ -39,7 +40,6 @@ READS = ("doc_id", "text", "text_digest", "num_bytes")
 ADDS = {
     "quality__score": Column(pl.Float64, "probability of the positive side, 0 to 1, rounded to 1e-4; null without text")
 }
-WINDOW_CHARS = 1000
 UNITS = 10_000
 HELD_OUT_OF = 10
 LEAST_DOCUMENTS = 20
@@ -74,18 +74,10 @@ class Config(StageConfig):
 def prepare(texts: pl.Series) -> pl.DataFrame:
     """Return the windows fastText reads of each text: row (UInt32), window (String); a blank text has none.
 
-    At most three windows of 1,000 characters: at the beginning, at the end and in the middle between them (a text of up
-    to 2,000 has two, up to 1,000 one). In each: lower case, every punctuation character or symbol apart from its
+    In each window (engine.text.windows): lower case, every punctuation character or symbol apart from its
     neighbours, white space of any kind as one space. A label in the text loses its underscores, so that no document can
     name its own.
     """
-    text, chars = pl.col("text"), pl.col("text").str.len_chars().cast(pl.Int64)
-    starts = [
-        pl.when(chars > 0).then(0),
-        pl.when(chars > 2 * WINDOW_CHARS).then((chars - WINDOW_CHARS) // 2),
-        pl.when(chars > WINDOW_CHARS).then(chars - WINDOW_CHARS),
-    ]
-    windows = pl.concat_list([pl.when(s.is_not_null()).then(text.str.slice(s, WINDOW_CHARS)) for s in starts])
     clean = (
         pl.col("window")
         .str.to_lowercase()
@@ -94,13 +86,7 @@ def prepare(texts: pl.Series) -> pl.DataFrame:
         .str.replace_all(r"\s+", " ")
         .str.strip_chars()
     )
-    rows = pl.DataFrame({"text": texts}, schema={"text": pl.String}).with_row_index("row")
-    return (
-        rows.select("row", window=windows)
-        .explode("window")
-        .with_columns(clean)
-        .filter(pl.col("window").str.len_bytes() > 0)
-    )
+    return text_windows(texts).with_columns(clean).filter(pl.col("window").str.len_bytes() > 0)
 
 
 def train(corpus: "Corpus", config: Config, folder: Path) -> None:

@@ -60,6 +60,14 @@ def digest_file(path: Path) -> str:
     return state.hexdigest(length=DIGEST_BYTES)
 
 
+def digest_path(path: Path) -> str:
+    """Return the digest of a file's content, or of the names and contents of all files of a folder."""
+    if not path.is_dir():
+        return digest_file(path)
+    files = sorted(inner for inner in path.rglob("*") if inner.is_file())
+    return digest_json([[inner.relative_to(path).as_posix(), digest_file(inner)] for inner in files])
+
+
 def short(digest: str) -> str:
     """Return the first 12 hex digits, enough for a folder name (48 bits)."""
     return digest[:12]

@@ -7,7 +7,8 @@ of its columns, the name of its test and of its benchmark. An annotator module h
 - `SCOPE`: "shard" (rows are independent) or "corpus" (needs all shards),
 - `VERSION`: an integer, raised whenever the same config on the same input gives other bytes,
 - `READS`: the columns it reads, or a function of the config that returns them,
-- `ADDS`: column name -> Column(dtype, unit or meaning); every name starts with `<stage>__`,
+- `ADDS`: column name -> Column(dtype, unit or meaning), or a function of the config that returns them; every name
+  starts with `<stage>__`,
 - `Config`: a frozen pydantic model with a `stage` literal,
 - `annotate(view, config, model=None)`: the row-aligned frame of one shard. SCOPE "shard": exactly the columns of ADDS.
   SCOPE "corpus": the stored shard part, from which `combine` makes the columns without reading all text again,
@@ -22,17 +23,22 @@ of its columns, the name of its test and of its benchmark. An annotator module h
   default: all of them,
 - `train(corpus, config, folder)` (optional): leaves a model in `folder`; the digest of what it was made from becomes
   part of the stage's identity, and the folder is handed to `annotate` as `model`,
+- `trains(config)` (optional): False where this config brings its model along (a path of FILES), so that `train` is not
+  called and `annotate` gets no model,
 - `TRAINS_ON` (optional): ("documents",) by default; () where `train` reads nothing but what `NEEDS` names, so that a
   new source leaves the model and all shard parts as they are,
 - `DROPS` (optional): drop reason -> SQL condition over its columns, taken up by the selection,
 - `NEEDS` (optional): sections of the recipe it works on besides documents, "split" (held-out documents) and
   "benchmarks"; a recipe has to have one of them at least,
+- `FILES` (optional): keys of its config that name files or folders (a path, a list of paths, or a mapping to paths).
+  Paths are taken from the recipe's folder and handed over absolute; what is in them, not where they lie, is part of
+  the stage's identity,
 - `HOLDS_GIL` (optional): True makes the runner use processes for it instead of threads.
 """
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from types import ModuleType
@@ -121,6 +127,49 @@ def stage_reads(module: ModuleType, config: StageConfig) -> tuple[str, ...]:
     """Return the columns the stage reads under this config."""
     reads: tuple[str, ...] | Callable[[Any], tuple[str, ...]] = module.READS
     return tuple(reads(config) if callable(reads) else reads)
+
+
+def stage_adds(module: ModuleType, config: StageConfig) -> dict[str, Column]:
+    """Return the columns the stage adds under this config, by the name that carries the stage's own prefix."""
+    adds: Mapping[str, Column] | Callable[[Any], Mapping[str, Column]] = module.ADDS
+    return dict(adds(config) if callable(adds) else adds)
+
+
+def stage_trains(module: ModuleType, config: StageConfig) -> bool:
+    """Return whether the stage trains a model under this config."""
+    return hasattr(module, "train") and bool(getattr(module, "trains", lambda _: True)(config))
+
+
+def stage_files(module: ModuleType, config: StageConfig) -> dict[str, list[str]]:
+    """Return the keys of FILES that are set, each with its paths as written."""
+    found = {}
+    for key in getattr(module, "FILES", ()):
+        value = getattr(config, key)
+        if value is not None:
+            found[key] = list(_paths(value))
+    return found
+
+
+def with_files(module: ModuleType, config: StageConfig, replaced: Callable[[str], str]) -> StageConfig:
+    """Return the config with every path of FILES replaced by what `replaced` makes of it."""
+    values = {key: getattr(config, key) for key in getattr(module, "FILES", ())}
+    changed = {key: _each_path(value, replaced) for key, value in values.items() if value is not None}
+    return config.model_copy(update=changed) if changed else config
+
+
+def _paths(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    else:
+        yield from value.values() if isinstance(value, Mapping) else value
+
+
+def _each_path(value: Any, replaced: Callable[[str], str]) -> Any:
+    if isinstance(value, str):
+        return replaced(value)
+    if isinstance(value, Mapping):
+        return {name: replaced(path) for name, path in value.items()}
+    return tuple(replaced(path) for path in value)
 
 
 def prefixed(name: str, config: StageConfig) -> str:

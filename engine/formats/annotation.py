@@ -11,10 +11,12 @@ annotations/<stage or its `as`>/<config digest>/
         receipt.json
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 import polars as pl
 import pyarrow as pa
@@ -23,7 +25,10 @@ from engine.base.errors import InputError, problem
 from engine.formats import columns as core
 from engine.formats.documents import Shard, SourceDocuments
 from engine.formats.parquet import read_parquet, write_parquet
+from engine.text.windows import text_windows
 from engine.text.words import Words, split_words
+
+Made = TypeVar("Made")
 
 
 def part_path(folder: Path, shard: Shard) -> Path:
@@ -87,20 +92,35 @@ class ShardView:
 
     shard: Shard
     annotations: tuple[Annotation, ...] = ()
+    seconds: dict[str, float] = field(default_factory=dict)
+    """What the stages share -> seconds it took: the text's reading, its words, its windows."""
 
     @cached_property
     def text(self) -> pa.ChunkedArray:
         """Large strings, null where a row has no text."""
-        return self.shard.read_text()
+        return self._timed("(reading)", self.shard.read_text)
 
     @cached_property
     def words(self) -> Words:
         """The words of the text (engine.text.words)."""
-        return split_words(self.text)
+        text = self.text
+        return self._timed("(words)", lambda: split_words(text))
+
+    @cached_property
+    def windows(self) -> pl.DataFrame:
+        """The windows of the text that models of whole documents read (engine.text.windows): row, window."""
+        text = self.text
+        return self._timed("(windows)", lambda: text_windows(pl.Series(pl.from_arrow(text))))
 
     def columns(self, names: Sequence[str]) -> pl.DataFrame:
         """Core and annotation columns, one row per document."""
         return read_columns(self.shard, names, self.annotations)
+
+    def _timed(self, what: str, make: Callable[[], Made]) -> Made:
+        started = time.monotonic()
+        made = make()
+        self.seconds[what] = time.monotonic() - started
+        return made
 
 
 @dataclass(frozen=True)

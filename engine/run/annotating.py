@@ -19,8 +19,8 @@ from typing import Any
 import polars as pl
 
 from engine.base.atomic import atomic_folder, read_json
-from engine.base.hashing import digest_json, short
-from engine.base.stage import StageConfig, prefixed, stage_reads
+from engine.base.hashing import digest_json, digest_path, short
+from engine.base.stage import StageConfig, prefixed, stage_adds, stage_reads, stage_trains, with_files
 from engine.formats.annotation import Annotation, Corpus, ShardView, part_path, read_columns, write_part
 from engine.formats.columns import CORE
 from engine.formats.documents import Shard, SourceDocuments
@@ -109,10 +109,11 @@ class StageRun:
         """The stage's module."""
         return self.stage.module
 
-    @property
+    @cached_property
     def config(self) -> StageConfig:
-        """Its checked configuration."""
-        return self.stage.config
+        """Its checked configuration, paths absolute."""
+        base = self.context.recipe.base.absolute()
+        return with_files(self.module, self.stage.config, lambda path: str(base / Path(path).expanduser()))
 
     @property
     def prefix(self) -> str:
@@ -159,7 +160,7 @@ class StageRun:
     def part_digest(self) -> str:
         """Digest of everything a shard's part depends on but the shard itself."""
         part_config = getattr(self.module, "part_config", None)
-        config = part_config(self.config) if part_config is not None else self.full_config()
+        config = part_config(self.by_content) if part_config is not None else self.full_config()
         return digest_json(self.identity(config, getattr(self.module, "PART_READS", self.reads)))
 
     @cached_property
@@ -171,7 +172,12 @@ class StageRun:
 
     def full_config(self) -> dict[str, Any]:
         """All settings but the prefix, which changes names only."""
-        return self.config.model_dump(mode="json", exclude={"prefix"})
+        return self.by_content.model_dump(mode="json", exclude={"prefix"})
+
+    @cached_property
+    def by_content(self) -> StageConfig:
+        """Its configuration with the digest of what is in them in place of paths."""
+        return with_files(self.module, self.config, lambda path: digest_path(Path(path)))
 
     @cached_property
     def folder(self) -> Path:
@@ -218,7 +224,7 @@ def annotate(context: RunContext, sources: tuple[SourceDocuments, ...]) -> Annot
 
 
 def _run_wave(context: RunContext, state: Annotated, wave: list[StageRun]) -> None:
-    untrained = [run for run in wave if hasattr(run.module, "train") and not _trained(context, run)]
+    untrained = [run for run in wave if stage_trains(run.module, run.config) and not _trained(context, run)]
     wave = [run for run in wave if run not in untrained]
     seconds = _annotate_shards(context, state, wave)
     for run in wave:
@@ -229,7 +235,7 @@ def _run_wave(context: RunContext, state: Annotated, wave: list[StageRun]) -> No
             context.note(run.prefix, MADE, receipt=read_receipt(run.folder))
         else:
             context.note(run.prefix, FRESH, receipt=read_receipt(run.folder))
-        columns = tuple(prefixed(name, run.config) for name in run.module.ADDS)
+        columns = tuple(prefixed(name, run.config) for name in stage_adds(run.module, run.config))
         digest = run.corpus_digest if run.is_corpus else run.part_digest
         state.annotations.append(Annotation(run.prefix, run.config.stage, digest, run.columns_folder, columns))
         state.digests[run.prefix] = digest
@@ -293,18 +299,19 @@ def annotate_shard(task: ShardTask) -> dict[str, float]:
     view = ShardView(task.shard, task.annotations)
     seconds = {}
     for module_name, config, folder, model in task.stages:
-        watch = Stopwatch()
         module = importlib.import_module(module_name)
+        watch, shared_before = Stopwatch(), sum(view.seconds.values())
         frame = module.annotate(view, config, model) if model is not None else module.annotate(view, config)
         if module.SCOPE == "shard":
             frame = _checked(frame, module, config)
         write_part(folder, task.shard, frame)
-        seconds[config.column_prefix] = watch.seconds
-    return seconds
+        # What stages share is nobody's own: whoever asks first would pay for all.
+        seconds[config.column_prefix] = watch.seconds - (sum(view.seconds.values()) - shared_before)
+    return seconds | view.seconds
 
 
 def _checked(frame: pl.DataFrame, module: ModuleType, config: StageConfig) -> pl.DataFrame:
-    wanted = {name: column.dtype for name, column in module.ADDS.items()}
+    wanted = {name: column.dtype for name, column in stage_adds(module, config).items()}
     if dict(frame.schema) != wanted:
         raise TypeError(f"{module.__name__} returned {frame.schema}, but ADDS says {wanted}")
     return frame.rename({name: prefixed(name, config) for name in wanted})
@@ -359,7 +366,7 @@ def _train(context: RunContext, run: StageRun) -> None:
     named = [name for key in ("positive", "negative", "sources") for name in getattr(run.config, key, None) or ()]
     sources = [s for s in run.state.sources if not named or s.name in named]
     part_config = getattr(run.module, "part_config", None)
-    config = part_config(run.config) if part_config is not None else run.full_config()
+    config = part_config(run.by_content) if part_config is not None else run.full_config()
     identity = run.identity(config, run.reads)
     if "documents" in getattr(run.module, "TRAINS_ON", ("documents",)):
         identity["documents"] = [[s.name, s.digest] for s in sources]

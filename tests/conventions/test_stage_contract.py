@@ -39,7 +39,8 @@ def test_version_is_a_positive_integer(stage: ModuleType) -> None:
 
 def test_columns_carry_the_stage_name_and_a_meaning(stage: ModuleType) -> None:
     assert stage.ADDS
-    for name, column in stage.ADDS.items():
+    # Of a stage whose columns depend on its config, its own test looks at them.
+    for name, column in ({} if callable(stage.ADDS) else stage.ADDS).items():
         assert name.startswith(f"{name_of(stage)}__")
         assert isinstance(column, Column)
         assert column.meaning

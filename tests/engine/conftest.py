@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from engine.base.hashing import digest_bytes
-from engine.base.stage import StageConfig
+from engine.base.stage import StageConfig, stage_adds, stage_trains
 from engine.formats.annotation import Annotation, Corpus, ShardView, part_path, write_part
 from engine.formats.columns import STATED
 from engine.formats.documents import Shard, SourceDocuments
@@ -52,15 +52,16 @@ class World:
         """Run a stage as the runner does: train, every shard part, pairs, combine."""
         folder = self.folder / f"{config.column_prefix}-{len(self.annotations)}"
         model = folder / "model"
-        if hasattr(stage, "train"):
+        trains = stage_trains(stage, config)
+        if trains:
             model.mkdir(parents=True)
             stage.train(self.corpus(jobs=jobs), config, model)
         for shard in self.corpus().shards:
             view = ShardView(shard, self.annotations)
-            frame = stage.annotate(view, config, model) if hasattr(stage, "train") else stage.annotate(view, config)
+            frame = stage.annotate(view, config, model) if trains else stage.annotate(view, config)
             write_part(folder / "parts" if stage.SCOPE == "corpus" else folder, shard, frame)
         if stage.SCOPE == "corpus":
-            trained = model if hasattr(stage, "train") else None
+            trained = model if trains else None
             corpus = self.corpus(folder / "parts", jobs=jobs, memory_bytes=memory_bytes, model=trained)
             if hasattr(stage, "find_pairs"):
                 (folder / "pairs").mkdir()
@@ -70,8 +71,8 @@ class World:
                 write_part(folder, shard, frame)
         for shard in self.corpus().shards:
             schema = pl.read_parquet_schema(part_path(folder, shard))
-            assert list(schema) == list(stage.ADDS)
-        return self._with(config.column_prefix, folder, tuple(stage.ADDS))
+            assert list(schema) == list(stage_adds(stage, config))
+        return self._with(config.column_prefix, folder, tuple(stage_adds(stage, config)))
 
     def columns(self, *names: str) -> dict[str, list[Any]]:
         """Columns of all documents in the order of their names, doc_ids as names."""
