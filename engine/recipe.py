@@ -19,6 +19,7 @@ from engine.base.hashing import digest_json
 from engine.base.recipe_errors import mistakes, read_yaml
 from engine.base.stage import (
     ANNOTATOR_GROUP,
+    PartConfig,
     SourceConfig,
     StageConfig,
     StrictModel,
@@ -150,6 +151,7 @@ def check_recipe(content: dict[str, Any], path: Path) -> DataRecipe:
         place, "annotate", content.get("annotate"), "engine.annotate", "annotate stage", StageConfig, found
     )
     found += _check_names(place, content)
+    found += _check_chats(place, content, sources)
     found += _check_benchmarks(place, content, annotators)
     found += _check_files(place, path.parent, annotators)
     found += _check_columns(place, content, annotators)
@@ -172,7 +174,7 @@ def check_recipe(content: dict[str, Any], path: Path) -> DataRecipe:
 
 
 def _stages(
-    place: str, key: str, items: Any, package: str, kind: str, base: type[StageConfig], found: list[str]
+    place: str, key: str, items: Any, package: str, kind: str, base: type[PartConfig], found: list[str]
 ) -> tuple[Stage, ...]:
     modules = stage_names(package, ANNOTATOR_GROUP if base is StageConfig else None)
     stages = []
@@ -241,6 +243,13 @@ def _check_names(place: str, content: dict[str, Any]) -> list[str]:
             problem(f"{place}: mixtures", "no tokenizer is named", "one, as budgets are counted in tokens", fix)
         )
     return found
+
+
+def _check_chats(place: str, content: dict[str, Any], sources: tuple[Stage, ...]) -> list[str]:
+    chats = {source.config.name for source in sources if getattr(source.config, "has_messages", False)}
+    named = [one for one in _named_sources(content.get("mixtures"), "mixtures") if one[1] in chats]
+    needed = "sources of texts: messages need a template, which mixtures do not know yet"
+    return [problem(f"{place}: {where}", f"'{name}' holds chat records", needed) for where, name in named]
 
 
 def _check_benchmarks(place: str, content: dict[str, Any], annotators: tuple[Stage, ...]) -> list[str]:

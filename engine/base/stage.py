@@ -42,7 +42,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal
 
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field
@@ -66,8 +66,8 @@ class StrictModel(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, protected_namespaces=())
 
 
-class StageConfig(StrictModel):
-    """What every stage of a recipe has: its name and, where it stands twice, another prefix for its columns."""
+class PartConfig(StrictModel):
+    """What sources and stages of a recipe have: the name of their module, and another prefix where it stands twice."""
 
     stage: str = Field(description="name of the stage, the same as its file")
     prefix: str | None = Field(
@@ -80,7 +80,16 @@ class StageConfig(StrictModel):
         return self.prefix or self.stage
 
 
-class SourceConfig(StageConfig):
+class StageConfig(PartConfig):
+    """What every annotate stage of a recipe has."""
+
+    field: Literal["text", "all", "prompt", "response"] = Field(
+        default="text",
+        description="what the stage takes for the text of a chat: all of it, or what the assistant was given, or said",
+    )
+
+
+class SourceConfig(PartConfig):
     """What every source of a recipe has; a reader adds where its files are.
 
     A reader module (engine/sources/<stage>.py) has `VERSION`, `IN_PLACE` (True: its files are Parquet and stay where

@@ -18,7 +18,7 @@ from engine.base.errors import InputError, problem
 from engine.catalog.relation import create_view, identifier, nothing, read_files, text_literal, typed, union
 from engine.formats.annotation import Annotation, part_path
 from engine.formats.columns import CORE, STATED
-from engine.formats.documents import SourceDocuments
+from engine.formats.documents import MESSAGES_COLUMN, SourceDocuments
 from engine.formats.ledger import SCHEMA as LEDGER_SCHEMA
 from engine.formats.manifest import open_mixture
 from engine.formats.selection import SCHEMA as DECISION_SCHEMA
@@ -26,8 +26,10 @@ from engine.formats.state import RecipeState
 from engine.formats.workspace import Workspace
 
 _SIZES = ("num_bytes", "num_chars")
+MESSAGES_TYPE = 'STRUCT("role" VARCHAR, "content" VARCHAR)[]'
 _DOCUMENTS = (
     {"doc_id": "UUID", "source": "VARCHAR", "shard": "VARCHAR", "row": "BIGINT", "text": "VARCHAR"}
+    | {"messages": MESSAGES_TYPE}
     | typed({name: CORE[name].dtype for name in (*_SIZES, *STATED)})
     | {"read_problem": "VARCHAR"}
 )
@@ -116,17 +118,21 @@ class _SourceFiles:
         if self._text_problem is not None:
             # Raised only where a query asks for the column, so that all other questions can still be answered.
             message = f"error({text_literal(self._text_problem)})::VARCHAR"
-            return f"(SELECT {message} AS text FROM range({self.documents_of.num_documents}))"
+            rows = f"range({self.documents_of.num_documents})"
+            return f"(SELECT {message} AS text, NULL::{MESSAGES_TYPE} AS messages FROM {rows})"
         return f"(SELECT {columns} FROM {read_files(list(self._text_files), *options)})"
 
     def documents(self) -> str:
         """Return the SELECT of the documents view."""
-        column = identifier(self.documents_of.shards[0].text_column)
+        first = self.documents_of.shards[0]
+        messages = MESSAGES_COLUMN if first.has_messages else f"NULL::{MESSAGES_TYPE}"
+        columns = f"{identifier(first.text_column)}::VARCHAR AS text, {messages} AS messages"
         plain = ", ".join(f"i.{name}" for name in (*_SIZES, *STATED, "read_problem"))
         shard = "regexp_extract(i.filename, '([^/\\\\]*)\\.ids\\.parquet$', 1)"
+        place = f"{self._name} AS source, {shard} AS shard, i.file_row_number AS row"
         return (
-            f"SELECT i.doc_id, {self._name} AS source, {shard} AS shard, i.file_row_number AS row, t.text, {plain}\n"
-            f"FROM {self._ids} AS i POSITIONAL JOIN {self._texts(f'{column}::VARCHAR AS text')} AS t"
+            f"SELECT i.doc_id, {place}, t.text, t.messages, {plain}\n"
+            f"FROM {self._ids} AS i POSITIONAL JOIN {self._texts(columns)} AS t"
         )
 
     def own_columns(self) -> str:

@@ -33,9 +33,8 @@ class Place:
     """Row within the shard, from 0."""
 
     def text(self) -> str | None:
-        """Return the document's text; raises InputError where its file changed or is gone."""
-        value: str | None = self.shard.read_text()[self.row].as_py()
-        return value
+        """Return the document's text, a chat's with roles; raises InputError where its file changed or is gone."""
+        return self.shard.read_shown([self.row])[0]
 
     def row_in_file(self) -> int | None:
         """Return the row within the text file, from 0, or None where the file cannot be read any more."""

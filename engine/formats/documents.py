@@ -3,7 +3,8 @@
 documents/<source>/<input digest>/
     source.json              what was read, and the list of shards
     00000.ids.parquet        the core columns (engine.formats.columns), one row per document
-    00000.parquet            text and all other columns of the source, only where the source had to be converted
+    00000.parquet            text and all other columns of the source, only where the source had to be converted;
+                             messages too (engine.formats.messages), where its documents are chats
     receipt.json
 
 A Parquet source is read where it lies: its shards are runs of row groups of the user's own files. Everything derived
@@ -12,7 +13,7 @@ change keeps its annotations, whatever happens to its neighbours.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,10 @@ import pyarrow.parquet as pq
 
 from engine.base.atomic import read_json, write_json
 from engine.base.errors import InputError, problem
+from engine.formats.core_of_text import OF_TEXT, text_columns
+from engine.formats.messages import MESSAGES, WHOLE, shown, spans_of_text, texts_of
+
+MESSAGES_COLUMN = "messages"
 
 
 @dataclass(frozen=True)
@@ -37,14 +42,47 @@ class Shard:
     text_path: Path
     text_column: str
     row_groups: tuple[int, ...]
+    has_messages: bool = False
+    """Whether its documents are chats, with a column `messages` beside the text."""
+    field: str = "text"
+    """What whoever reads it takes for the text: text, all, prompt or response (engine.formats.messages)."""
 
     def read_text(self) -> pa.ChunkedArray:
         """Return the texts as Arrow large strings, null where a row has none.
 
         Raises InputError where the file was renamed, cut short or changed since it was read in.
         """
+        if self.field in WHOLE:
+            return self._read(self.text_column).cast(pa.large_string())
+        if not self.has_messages:
+            return pa.chunked_array([pa.nulls(self.num_rows, pa.large_string())])
+        found = [texts_of(chunk, self.field) for chunk in self.read_messages().chunks]
+        return pa.chunked_array(found, pa.large_string())
+
+    def read_messages(self) -> pa.ChunkedArray:
+        """Return the messages of each row (MESSAGES), null where it could not be read; as `read_text` raises."""
+        return self._read(MESSAGES_COLUMN).cast(MESSAGES)
+
+    def read_shown(self, rows: Sequence[int]) -> list[str | None]:
+        """Return the texts of some rows as people read them, those of chats with roles; as `read_text` raises."""
+        chosen = pa.array(rows, pa.int64())
+        if not self.has_messages:
+            return self.read_text().take(chosen).to_pylist()
+        return [None if chat is None else shown(chat) for chat in self.read_messages().take(chosen).to_pylist()]
+
+    def spans_of_text(self, spans: pl.Series) -> pl.Series:
+        """Return spans of the shard's field, a list of structs with start and end per row, as spans of the text."""
+        if self.field in WHOLE or not self.has_messages or spans.null_count() == len(spans):
+            return spans
+        rows = [
+            found if found is None else sorted(spans_of_text(chat, self.field, found), key=lambda one: one["start"])
+            for found, chat in zip(spans.to_list(), self.read_messages().to_pylist(), strict=True)
+        ]
+        return pl.Series(spans.name, rows, dtype=spans.dtype)
+
+    def _read(self, column: str) -> pa.ChunkedArray:
         try:
-            table = pq.ParquetFile(self.text_path).read_row_groups(list(self.row_groups), columns=[self.text_column])
+            table = pq.ParquetFile(self.text_path).read_row_groups(list(self.row_groups), columns=[column])
         except (OSError, pa.ArrowException) as error:
             raise InputError(
                 problem(
@@ -63,11 +101,15 @@ class Shard:
                     "run the recipe again",
                 )
             )
-        return table.column(0).cast(pa.large_string())
+        return table.column(0)
 
     def read_core(self, columns: Sequence[str] | None = None) -> pl.DataFrame:
-        """Return the core columns, one row per document."""
-        return pl.read_parquet(self.ids_path, columns=list(columns) if columns is not None else None)
+        """Return the core columns, one row per document; digest and sizes are those of the shard's field."""
+        core = pl.read_parquet(self.ids_path, columns=list(columns) if columns is not None else None)
+        sizes = [name for name in OF_TEXT if name in core.columns]
+        if self.field in WHOLE or not sizes:
+            return core
+        return core.with_columns(text_columns(self.read_text())[name] for name in sizes)
 
 
 @dataclass(frozen=True)
@@ -80,6 +122,10 @@ class SourceDocuments:
     folder: Path
     shards: tuple[Shard, ...]
     config: dict[str, Any]
+
+    def of_field(self, field: str) -> "SourceDocuments":
+        """Return the same documents, their text being `field`."""
+        return replace(self, shards=tuple(replace(shard, field=field) for shard in self.shards))
 
     @property
     def num_documents(self) -> int:
@@ -98,6 +144,7 @@ def write_source(source: SourceDocuments) -> None:
             "text_path": _stored(shard.text_path, source.folder),
             "text_column": shard.text_column,
             "row_groups": list(shard.row_groups),
+            "has_messages": shard.has_messages,
         }
         for shard in source.shards
     ]
@@ -119,6 +166,7 @@ def read_source(folder: Path) -> SourceDocuments:
             text_path=folder / row["text_path"],
             text_column=row["text_column"],
             row_groups=tuple(row["row_groups"]),
+            has_messages=row["has_messages"],
         )
         for row in content["shards"]
     )

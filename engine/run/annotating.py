@@ -30,8 +30,9 @@ from engine.recipe import Stage
 from engine.run.benchmark_items import BenchmarkItems, benchmark_items
 from engine.run.memory import workers_within
 from engine.run.splitting import SPLIT, make_split, split_is_ready
-from engine.run.steps import FRESH, MADE, PAIRS, STALE, PlanEndsError, RunContext, Stopwatch
+from engine.run.steps import FRESH, MADE, PAIRS, STALE, Annotating, PlanEndsError, RunContext, Stopwatch
 from engine.run.workers import work
+from engine.text.spans import holds_spans
 
 CUT = "__cut"
 """How the names of columns end that hold spans to cut."""
@@ -146,7 +147,7 @@ class StageRun:
         identity: dict[str, Any] = {
             "stage": self.config.stage,
             "version": self.module.VERSION,
-            "config": config,
+            "config": config | {"field": self.config.field},
             "inputs": self.state.input_digests(reads),
             "model": self.model_digest,
         }
@@ -178,6 +179,11 @@ class StageRun:
     def by_content(self) -> StageConfig:
         """Its configuration with the digest of what is in them in place of paths."""
         return with_files(self.module, self.config, lambda path: digest_path(Path(path)))
+
+    def corpus(self, parts_folder: Path | None = None, sources: Iterable[str] | None = None) -> Corpus:
+        """The corpus as the stage sees it: its field is the text."""
+        corpus = self.state.corpus(self.context, parts_folder, sources)
+        return replace(corpus, sources=tuple(source.of_field(self.config.field) for source in corpus.sources))
 
     @cached_property
     def folder(self) -> Path:
@@ -288,38 +294,51 @@ def _annotate_shards(context: RunContext, state: Annotated, wave: Sequence[Stage
     jobs = workers_within(context.memory_bytes, context.jobs, [task.shard for task in tasks])
     names = " + ".join(run.prefix for run in wave if missing[run.prefix])
     seconds: dict[str, float] = {}
+    watch = Stopwatch()
     for spent in work(names or "annotate", annotate_shard, tasks, jobs, in_processes):
         for prefix, more in spent.items():
             seconds[prefix] = round(seconds.get(prefix, 0.0) + more, 3)
+    if tasks:
+        num_bytes = sum(task.shard.num_bytes for task in tasks)
+        context.annotating.append(Annotating(num_bytes, len(tasks), watch.seconds, seconds))
     return seconds
 
 
 def annotate_shard(task: ShardTask) -> dict[str, float]:
-    """Decode one shard once and write the part of every stage that lacks one; return the seconds each took."""
-    view = ShardView(task.shard, task.annotations)
-    seconds = {}
+    """Decode one shard once and write the part of every stage that lacks one; return the seconds each took.
+
+    What stages share (reading, words, windows) stands under names of its own, in brackets.
+    """
+    views: dict[str, ShardView] = {}
+    shared: dict[str, float] = {}
+    seconds: dict[str, float] = {}
     for module_name, config, folder, model in task.stages:
         module = importlib.import_module(module_name)
-        watch, shared_before = Stopwatch(), sum(view.seconds.values())
+        if config.field not in views:
+            views[config.field] = ShardView(replace(task.shard, field=config.field), task.annotations, shared)
+        view = views[config.field]
+        watch, shared_before = Stopwatch(), sum(shared.values())
         frame = module.annotate(view, config, model) if model is not None else module.annotate(view, config)
         if module.SCOPE == "shard":
-            frame = _checked(frame, module, config)
+            frame = _checked(frame, module, config, view.shard)
         write_part(folder, task.shard, frame)
         # What stages share is nobody's own: whoever asks first would pay for all.
-        seconds[config.column_prefix] = watch.seconds - (sum(view.seconds.values()) - shared_before)
-    return seconds | view.seconds
+        seconds[config.column_prefix] = watch.seconds - (sum(shared.values()) - shared_before)
+    return seconds | shared
 
 
-def _checked(frame: pl.DataFrame, module: ModuleType, config: StageConfig) -> pl.DataFrame:
+def _checked(frame: pl.DataFrame, module: ModuleType, config: StageConfig, shard: Shard) -> pl.DataFrame:
+    """Return the stage's columns under its prefix, spans as spans of the whole text."""
     wanted = {name: column.dtype for name, column in stage_adds(module, config).items()}
     if dict(frame.schema) != wanted:
         raise TypeError(f"{module.__name__} returned {frame.schema}, but ADDS says {wanted}")
+    frame = frame.with_columns(shard.spans_of_text(frame[name]) for name in wanted if holds_spans(wanted[name]))
     return frame.rename({name: prefixed(name, config) for name in wanted})
 
 
 def _combine(context: RunContext, run: StageRun, part_seconds: float) -> None:
     folder, whole = run.columns_folder, run.columns_whole()
-    corpus = replace(run.state.corpus(context, run.folder), model=run.model)
+    corpus = replace(run.corpus(parts_folder=run.folder), model=run.model)
     receipt = read_receipt(folder)
     is_fresh = receipt is not None and receipt.digest == run.corpus_digest and whole
     if hasattr(run.module, "find_pairs") and not is_fresh:
@@ -329,7 +348,7 @@ def _combine(context: RunContext, run: StageRun, part_seconds: float) -> None:
         watch = Stopwatch()
         with atomic_folder(folder) as temporary:
             for shard, frame in run.module.combine(corpus, run.config, temporary):
-                write_part(temporary, shard, _checked(frame, run.module, run.config))
+                write_part(temporary, shard, _checked(frame, run.module, run.config, shard))
             details = _details(temporary)
             write_receipt(temporary, _receipt(run, run.corpus_digest, part_seconds + watch.seconds, details))
 
@@ -376,7 +395,7 @@ def _train(context: RunContext, run: StageRun) -> None:
     def train() -> None:
         watch = Stopwatch()
         with atomic_folder(folder) as temporary:
-            run.module.train(run.state.corpus(context, sources=[s.name for s in sources]), run.config, temporary)
+            run.module.train(run.corpus(sources=[s.name for s in sources]), run.config, temporary)
             write_receipt(temporary, _receipt(run, digest, watch.seconds, _details(temporary)))
 
     context.ensure(f"{run.prefix} (model)", folder, digest, train)

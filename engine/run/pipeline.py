@@ -9,6 +9,7 @@
 """
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -211,6 +212,7 @@ def _result(context: RunContext, selection: Selection, built: Sequence[Mixture])
         "dry_run": False,
         "workspace": str(context.workspace.root),
         "steps": [step.model_dump() for step in context.steps],
+        "annotating": [asdict(wave) for wave in context.annotating],
         "ledger": selection.ledger().to_dicts(),
         "mixtures": [
             {"reference": mixture.reference, "digest": mixture.manifest.digest, **_totals(mixture)} for mixture in built

@@ -184,15 +184,14 @@ def _taken(candidates: pl.DataFrame, shares: dict[tuple[Any, ...], int], order: 
 def _read(rows: Sequence[dict[str, Any]], shards: Sequence[Shard]) -> list[dict[str, Any]]:
     documents: dict[bytes, dict[str, Any]] = {}
     for number in sorted({row["shard"] for row in rows}):
-        texts = shards[number].read_text()
+        here = [row for row in rows if row["shard"] == number]
+        texts = shards[number].read_shown([row["row"] for row in here])
         urls = shards[number].read_core(["url"])["url"]
-        for row in rows:
-            if row["shard"] == number:
-                text = texts[row["row"]].as_py()
-                documents[row["doc_id"]] = {"url": urls[row["row"]], "num_chars": row["num_chars"]} | {
-                    "text": None if text is None else text[:TEXT_CHARS],
-                    "is_cut": len(text or "") > TEXT_CHARS,
-                }
+        for row, text in zip(here, texts, strict=True):
+            documents[row["doc_id"]] = {"url": urls[row["row"]], "num_chars": row["num_chars"]} | {
+                "text": None if text is None else text[:TEXT_CHARS],
+                "is_cut": len(text or "") > TEXT_CHARS,
+            }
     return [
         {"doc_id": str(UUID(bytes=row["doc_id"]))} | {name: row[name] for name in _STRATUM} | documents[row["doc_id"]]
         for row in rows

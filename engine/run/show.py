@@ -13,6 +13,7 @@ def show_run(result: dict[str, Any]) -> str:
     parts = [table(("step", "state", ""), steps)]
     if result["dry_run"]:
         return "\n".join([*parts, _plan_note(result)])
+    parts += [_shares(wave) for wave in result["annotating"]]
     parts += _recalls(result["steps"])
     parts.append(table(("source", "in", "kept", "held out", "dropped", "why"), _ledger_rows(result["ledger"])))
     for mixture in result["mixtures"]:
@@ -94,6 +95,22 @@ def share_found(recall: Mapping[str, Any], pairs: str) -> str:
     low, high = recall["interval_95"]
     share = f"{recall['share']:.1%} (95 % interval {low:.1%} to {high:.1%})"
     return f"{recall['found']:,} of {recall[pairs]:,} = {share}"
+
+
+def _shares(wave: Mapping[str, Any]) -> str:
+    """Return each stage's share of the time a wave took, and how fast the whole was."""
+    whole = sum(wave["work_seconds"].values())
+    rows = [
+        (name, f"{seconds:.1f}", f"{seconds / whole:.0%}" if whole else "", _speed(wave["num_bytes"], seconds))
+        for name, seconds in sorted(wave["work_seconds"].items(), key=lambda item: -item[1])
+    ]
+    speed = _speed(wave["num_bytes"], wave["wall_seconds"])
+    title = f"annotating: {wave['num_bytes'] / 1e6:,.1f} MB of text in {wave['wall_seconds']:.1f} s, {speed}"
+    return f"{title}\n{table(('stage', 'seconds of work', 'share', 'alone on one core'), rows)}"
+
+
+def _speed(num_bytes: int, seconds: float) -> str:
+    return f"{num_bytes / 1e6 / seconds:,.1f} MB/s" if seconds else ""
 
 
 def _recalls(steps: Iterable[dict[str, Any]]) -> list[str]:

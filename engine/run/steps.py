@@ -38,6 +38,18 @@ class Step(StrictModel):
     details: dict[str, Any] = Field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Annotating:
+    """The shard work of one wave of stages."""
+
+    num_bytes: int
+    """Text of the shards that were worked on, in UTF-8."""
+    num_shards: int
+    wall_seconds: float
+    work_seconds: dict[str, float]
+    """Column prefix, or in brackets what stages share -> seconds of all workers."""
+
+
 @dataclass
 class RunContext:
     """Everything the steps share."""
@@ -48,6 +60,7 @@ class RunContext:
     memory_bytes: int
     dry_run: bool = False
     steps: list[Step] = field(default_factory=list)
+    annotating: list[Annotating] = field(default_factory=list)
 
     def note(self, name: str, state: str, why: str = "", receipt: Receipt | None = None) -> None:
         """Record a step; say so on stderr where work was done."""

@@ -37,6 +37,11 @@ class ReaderConfig(SourceConfig):
         return {"text": "text"}
 
     @property
+    def has_messages(self) -> bool:
+        """Whether the reader yields chats: a column `messages` (engine.formats.messages) beside the text."""
+        return False
+
+    @property
     def mapping(self) -> dict[str, str]:
         """Core column -> column of the source, defaults included."""
         return self.default_columns | self.columns
@@ -83,8 +88,8 @@ def missing_column(path: Path, core: str, column: str, columns: list[str]) -> In
             problem(
                 path,
                 f"no column '{column}', but 'messages': these are chat records",
-                "documents of one text each; chat records cannot be read yet",
-                "write the text of each record into a column and name it: columns: {text: <column>}",
+                "documents of one text each",
+                "read them with stage: chat",
             )
         )
     needed = f"the column that '{core}' is taken from (have: {listed})"

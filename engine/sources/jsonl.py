@@ -6,20 +6,19 @@ and with one of these problems: `broken_json`, `not_an_object`, `invalid_utf8`, 
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import pyarrow as pa
-from pydantic_core import from_json
 
 from engine.sources._columns import to_table
 from engine.sources._config import FileConfig, missing_column, row_problem
 from engine.sources._files import find_files, read_lines
+from engine.sources._json import Row, kind_of, parse_line
 
 VERSION = 1
 IN_PLACE = False
 SUFFIXES = (".jsonl", ".ndjson", ".json", ".jsonl.gz", ".json.gz", ".jsonl.zst", ".json.zst")
 BATCH_BYTES = 8 << 20
-Row = dict[str, Any]
 
 
 class Config(FileConfig):
@@ -64,33 +63,8 @@ def read(path: Path, config: Config) -> Iterator[pa.Table]:
 
 
 def _parse(line: bytes, text_column: str, place: tuple[Path, int], config: Config) -> tuple[Row, str | None]:
-    try:
-        row = from_json(line)
-    except ValueError as error:
-        return {}, _not_json(line, error, place, config)
-    if not isinstance(row, dict):
-        return {}, row_problem(_where(place), f"{_kind(row)} instead of an object", "not_an_object", config)
+    row, trouble = parse_line(line, place, config)
     if not isinstance(row.get(text_column), str | None):
-        found = f"the field '{text_column}' holds {_kind(row[text_column])} instead of a string"
-        return {}, row_problem(_where(place), found, "text_not_a_string", config)
-    return row, None
-
-
-def _not_json(line: bytes, error: ValueError, place: tuple[Path, int], config: Config) -> str:
-    try:
-        start = line.decode().strip()
-    except UnicodeDecodeError as wrong:
-        return row_problem(_where(place), f"byte {wrong.start + 1} of the line is not UTF-8", "invalid_utf8", config)
-    if start in ("[", "{") and place[1] == 1:
-        found = "one JSON value over many lines instead of one object a line"
-        return row_problem(_where(place), found, "broken_json", config)
-    return row_problem(_where(place), f"broken JSON ({str(error).replace(' line 1', '')})", "broken_json", config)
-
-
-def _where(place: tuple[Path, int]) -> str:
-    return f"{place[0]}, line {place[1]}"
-
-
-def _kind(value: object) -> str:
-    names = {bool: "a boolean", int: "a number", float: "a number", str: "a string", list: "a list", dict: "an object"}
-    return names.get(type(value), "null")
+        found = f"the field '{text_column}' holds {kind_of(row[text_column])} instead of a string"
+        return {}, row_problem(f"{place[0]}, line {place[1]}", found, "text_not_a_string", config)
+    return row, trouble

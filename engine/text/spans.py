@@ -21,6 +21,13 @@ _BEFORE = re.compile(r"(?:(?<=\s)|^)(?:[^\w\s]|_)+$")
 _BEHIND = re.compile(r"^(?:[^\w\s]|_)+")
 
 
+def holds_spans(dtype: pl.DataType | type[pl.DataType]) -> bool:
+    """Return whether a column of this type holds lists of spans, whatever else they carry."""
+    if not isinstance(dtype, pl.List) or not isinstance(dtype.inner, pl.Struct):
+        return False
+    return {"start", "end"} <= {field.name for field in dtype.inner.fields}
+
+
 def merged_spans(spans: Iterable[tuple[int, int]], gap: int = 1) -> list[tuple[int, int]]:
     """Return spans (start, end) in order, those less than `gap` bytes apart as one; by default those that touch."""
     merged: list[tuple[int, int]] = []

@@ -15,7 +15,7 @@ from engine.annotate.contamination.judge import judge
 from engine.annotate.contamination.search import MATCHES, search
 from engine.base.hashing import DIGEST_BYTES, digests_of
 from engine.base.progress import progress
-from engine.run.intake.core_columns import is_blank
+from engine.formats.core_of_text import is_blank
 from engine.run.oneshot.inputs import Input
 from engine.run.oneshot.texts import require_utf8, text_runs
 from engine.text.batches import each_batch, text_bounds

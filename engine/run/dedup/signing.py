@@ -18,8 +18,8 @@ from engine.annotate.near_dup.minhash import sign_words
 from engine.annotate.near_dup.planted import MOST_WORDS, Originals, is_original
 from engine.base.hashing import DIGEST_BYTES, digests_of
 from engine.base.progress import progress
+from engine.formats.core_of_text import is_blank
 from engine.run.dedup.equal_texts import NO_TEXT, EqualTexts
-from engine.run.intake.core_columns import is_blank
 from engine.run.oneshot.texts import require_utf8
 from engine.text.batches import TextRun, each_batch, text_bounds, word_room
 from engine.text.words import num_characters, split_words

@@ -186,7 +186,9 @@ def _describe(source: FoundSource) -> str | None:
         return f"{source.stage} files that cannot be read"
     source.columns = list(dict.fromkeys(name for row in rows for name in row))
     guessed = guess_columns(rows)
-    if "text" not in guessed or ("messages" in source.columns and guessed["text"] not in LIKELY["text"]):
+    if {"messages", "conversations"} & set(source.columns) and guessed.get("text") not in LIKELY["text"]:
+        return f"{source.stage} files of chat records (stage: chat reads them)"
+    if "text" not in guessed:
         return f"{source.stage} files without a column of text"
     # A column that is called like the core column needs no mapping, except an own id, which has to be asked for.
     source.mapping = {core: name for core, name in guessed.items() if core != name or core == "id"}

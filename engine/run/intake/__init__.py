@@ -134,6 +134,7 @@ def _documents(config: SourceConfig, drafts: list[Draft], folder: Path) -> Sourc
             text_path=draft.text_path,
             text_column=draft.text_column,
             row_groups=draft.row_groups,
+            has_messages=draft.has_messages,
         )
         for draft, key in zip(drafts, keys, strict=True)
     )

@@ -4,15 +4,12 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import polars as pl
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from engine.base.hashing import DIGEST_BYTES, digests_of
 from engine.base.stage import SourceConfig
 from engine.formats.columns import CORE, STATED
-from engine.run.intake.doc_ids import Digests
+from engine.formats.core_of_text import Digests, digests, text_columns
 from engine.sources._columns import READ_PROBLEM, TEXT
 
 
@@ -44,46 +41,14 @@ def core_columns(table: pa.Table, config: SourceConfig) -> CoreColumns:
     num_rows = table.num_rows
     text = _column(table, mapping["text"]).cast(TEXT)
     keys = digests(text)
-    blank = is_blank(pl.Series(pl.from_arrow(text)))
     columns: dict[str, pl.Series] = {"source": pl.Series([config.name]).new_from_index(0, num_rows)}
     for name in STATED:
         columns[name] = _stated(table, name, mapping, getattr(config, name))
-    columns["text_digest"] = digest_series(keys, ~blank.to_numpy())
-    columns["num_bytes"] = _sizes(pc.binary_length(text))
-    columns["num_chars"] = _sizes(pc.utf8_length(text))
+    columns |= text_columns(text, keys)
     columns[READ_PROBLEM] = as_text(_column(table, READ_PROBLEM))
     frame = pl.DataFrame(columns).select([name for name in CORE if name != "doc_id"])
     own_ids = as_text(_column(table, mapping["id"])) if "id" in mapping else None
     return CoreColumns(frame, keys, own_ids)
-
-
-def digests(strings: pa.ChunkedArray) -> Digests:
-    """Return the 16-byte digests of large strings or large binaries, uint8[rows, 16]; zeros where null."""
-    parts = []
-    for chunk in strings.chunks:
-        _, offsets, data = chunk.buffers()
-        bounds = np.frombuffer(offsets, np.int64)[chunk.offset : chunk.offset + len(chunk) + 1].tolist()
-        joined = digests_of(memoryview(data) if data is not None else b"", bounds)
-        part = np.frombuffer(joined, np.uint8).reshape(len(chunk), DIGEST_BYTES).copy()
-        part[chunk.is_null().to_numpy(zero_copy_only=False)] = 0
-        parts.append(part)
-    return np.concatenate(parts) if parts else np.zeros((0, DIGEST_BYTES), np.uint8)
-
-
-def is_blank(texts: pl.Series) -> pl.Series:
-    r"""Return whether each text is null, empty or nothing but white space (Unicode's White_Space, as in `\s`)."""
-    # A search ends at the first character that counts; stripping would copy every text.
-    return ~texts.str.contains(r"\S").fill_null(False)
-
-
-def digest_series(values: Digests, is_valid: np.ndarray | None = None) -> pl.Series:
-    """Return digests as a binary column, null where not `is_valid`."""
-    data = pa.py_buffer(np.ascontiguousarray(values))
-    array = pa.FixedSizeBinaryArray.from_buffers(pa.binary(DIGEST_BYTES), len(values), [None, data])
-    series = pl.Series(pl.from_arrow(array)).cast(pl.Binary)
-    if is_valid is None:
-        return series
-    return pl.select(pl.when(pl.Series(is_valid)).then(series)).to_series()
 
 
 def as_text(column: pa.ChunkedArray) -> pl.Series:
@@ -123,7 +88,3 @@ def _stated(table: pa.Table, name: str, mapping: dict[str, str], constant: str |
 
 def _column(table: pa.Table, name: str) -> pa.ChunkedArray:
     return table.column(name) if name in table.column_names else pa.chunked_array([pa.nulls(table.num_rows)])
-
-
-def _sizes(lengths: pa.ChunkedArray) -> pl.Series:
-    return pl.Series(pl.from_arrow(lengths)).fill_null(0).cast(pl.Int64)

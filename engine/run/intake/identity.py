@@ -17,8 +17,9 @@ import pyarrow.parquet as pq
 from engine.base.errors import InputError, problem
 from engine.base.hashing import DIGEST_BYTES, digest_bytes
 from engine.formats.columns import CORE
+from engine.formats.core_of_text import digest_series, digests
+from engine.formats.documents import MESSAGES_COLUMN
 from engine.formats.parquet import read_parquet, write_parquet
-from engine.run.intake.core_columns import digest_series, digests
 from engine.run.intake.doc_ids import Digests, text_doc_ids
 from engine.run.intake.shards import Draft
 from engine.sources._columns import READ_PROBLEM
@@ -51,7 +52,7 @@ def seal(
         core = read_parquet(folder / draft.ids_path.name)
         frame = core.with_columns(digest_series(ids).alias("doc_id")).select(list(CORE))
         write_parquet(draft.ids_path, frame)
-        record = np.hstack([ids, _row_digests(core)])
+        record = np.hstack([ids, _row_digests(core), *_message_digests(draft)])
         keys.append(digest_bytes(record.tobytes()).hex())
         records.append(record)
         advance()
@@ -67,6 +68,14 @@ def _row_digests(core: pl.DataFrame) -> Digests:
     ]
     sized = [pl.concat_str(text.str.len_bytes().cast(pl.String), pl.lit(":"), text).fill_null("-") for text in texts]
     return digests(pa.chunked_array([core.select(pl.concat_str(sized)).to_series().to_arrow().cast(pa.large_string())]))
+
+
+def _message_digests(draft: Draft) -> list[Digests]:
+    """Digests of the messages, where documents are chats: the same text may be cut into messages in several ways."""
+    if not draft.has_messages:
+        return []
+    rows = draft.read([MESSAGES_COLUMN]).column(0).to_pylist()
+    return [digests(pa.chunked_array([[None if row is None else json.dumps(row) for row in rows]], pa.large_string()))]
 
 
 def _require_distinct(source: str, drafts: Sequence[Draft], ids: Digests, has_own: np.ndarray) -> None:

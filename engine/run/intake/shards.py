@@ -58,6 +58,8 @@ class Draft:
     num_lacking_id: int
     problems: dict[str, int]
     schema: pa.Schema
+    has_messages: bool = False
+    """Whether the documents are chats, with a column `messages` beside their text."""
 
     def read(self, columns: Sequence[str]) -> pa.Table:
         """Return columns of the source's own for all rows."""
@@ -193,6 +195,7 @@ def _draft(
         schema=table.schema.remove(table.schema.get_field_index(READ_PROBLEM))
         if READ_PROBLEM in table.schema.names
         else table.schema,
+        has_messages=getattr(config, "has_messages", False),
     )
 
 

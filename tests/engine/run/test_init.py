@@ -75,7 +75,7 @@ def test_files_that_belong_together_become_one_source(folder: Path) -> None:
 
 
 def test_files_in_no_source_are_counted(folder: Path) -> None:
-    assert look_at(folder).passed_over == {".png": 1, "jsonl files without a column of text": 1}
+    assert look_at(folder).passed_over == {".png": 1, "jsonl files of chat records (stage: chat reads them)": 1}
 
 
 def test_the_recipe_is_valid_says_what_was_found_and_runs(folder: Path) -> None:

@@ -26,12 +26,12 @@ from engine.base.atomic import read_json, write_json
 from engine.base.errors import InputError
 from engine.base.hashing import digest_bytes, digest_parts
 from engine.formats.columns import CORE
+from engine.formats.core_of_text import is_blank
 from engine.formats.documents import SourceDocuments
 from engine.formats.receipt import read_receipt
 from engine.formats.workspace import Workspace
 from engine.run.intake import current, take_in, watch
 from engine.run.intake import shards as shards_module
-from engine.run.intake.core_columns import is_blank
 from engine.sources import csv, jsonl, parquet, text
 
 READERS: dict[str, ModuleType] = {"jsonl": jsonl, "parquet": parquet, "csv": csv, "text": text}

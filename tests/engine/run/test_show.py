@@ -11,7 +11,7 @@ PLANTED = {"planted": 1000, "found": 991, "share": 0.991, "interval_95": [0.9831
 
 def shown(state: str, details: dict[str, Any]) -> str:
     step = {"name": "near_dup", "state": state, "why": "", "rows": 10, "seconds": 1.0, "details": details}
-    return show_run({"dry_run": False, "steps": [step], "ledger": [], "mixtures": []})
+    return show_run({"dry_run": False, "steps": [step], "annotating": [], "ledger": [], "mixtures": []})
 
 
 def test_measured_recall_of_a_stage_is_shown_with_its_intervals() -> None:
@@ -29,3 +29,15 @@ def test_recall_that_could_not_be_measured_is_not_shown() -> None:
     nothing = {"planted": 0, "found": 0, "share": None, "interval_95": None, "brute_force_sample": NO_SAMPLE}
     assert "recall" not in shown("made", {"floor": 0.5, "measured_recall": nothing})
     assert "recall" not in shown("made", {})
+
+
+def test_each_stage_has_its_share_of_the_time() -> None:
+    wave = {"num_bytes": 3_000_000, "num_shards": 2, "wall_seconds": 0.5}
+    seconds = {"heuristics": 0.2, "(reading)": 0.0, "language": 0.6}
+    result = {"dry_run": False, "steps": [], "annotating": [wave | {"work_seconds": seconds}]}
+    text = show_run(result | {"ledger": [], "mixtures": []})
+    assert "annotating: 3.0 MB of text in 0.5 s, 6.0 MB/s\n" in text
+    lines = [line.split() for line in text.splitlines()]
+    assert ["language", "0.6", "75%", "5.0", "MB/s"] in lines
+    assert ["heuristics", "0.2", "25%", "15.0", "MB/s"] in lines
+    assert ["(reading)", "0.0", "0%"] in lines
