@@ -29,7 +29,7 @@ from engine.formats.split import Split
 from engine.recipe import Stage
 from engine.run.benchmark_items import BenchmarkItems, benchmark_items
 from engine.run.memory import workers_within
-from engine.run.splitting import SPLIT, make_split, split_is_ready
+from engine.run.splitting import HELD_OUT, SPLIT, make_split, split_is_ready
 from engine.run.steps import FRESH, MADE, PAIRS, STALE, Annotating, PlanEndsError, RunContext, Stopwatch
 from engine.run.workers import work
 from engine.text.spans import holds_spans
@@ -152,7 +152,7 @@ class StageRun:
             "model": self.model_digest,
         }
         if self.needs_split:
-            identity[SPLIT] = self.state.digests[SPLIT]
+            identity[HELD_OUT] = self.state.digests[HELD_OUT]
         if "benchmarks" in getattr(self.module, "NEEDS", ()):
             identity["benchmarks"] = {name: items.stored for name, items in self.state.benchmarks.items()}
         return identity
@@ -167,9 +167,10 @@ class StageRun:
     @cached_property
     def corpus_digest(self) -> str:
         """Digest of everything the corpus columns depend on: config, documents, upstream columns."""
-        return digest_json(
-            {**self.identity(self.full_config(), self.reads), "documents": self.state.documents_digest()}
-        )
+        identity = self.identity(self.full_config(), self.reads) | {"documents": self.state.documents_digest()}
+        if self.needs_split:
+            identity[SPLIT] = self.state.digests[SPLIT]
+        return digest_json(identity)
 
     def full_config(self) -> dict[str, Any]:
         """All settings but the prefix, which changes names only."""

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from engine.base.atomic import atomic_folder
-from engine.base.hashing import digest_file, digest_json
+from engine.base.hashing import digest_file, digest_json, digest_parts
 from engine.formats.receipt import Receipt, write_receipt
 from engine.formats.split import Split
 from engine.run.steps import RunContext, Stopwatch
@@ -12,7 +12,8 @@ from engine.select import split as split_step
 if TYPE_CHECKING:
     from engine.run.annotating import Annotated
 
-SPLIT = "split"
+SPLIT, HELD_OUT = "split", "held-out texts"
+"""Names of digests; the second is that of the held-out sets alone, whoever else belongs to their groups."""
 
 
 def split_is_ready(context: RunContext, state: "Annotated") -> bool:
@@ -57,6 +58,14 @@ def make_split(context: RunContext, state: "Annotated") -> None:
 
     context.ensure(SPLIT, folder, digest, make)
     state.split = Split(folder, digest)
-    # What follows depends on what is held out, not on how it came to be.
+    # What follows depends on what is held out, not on how it came to be; what searches for it, on its texts alone, so
+    # that another relative of a held-out document leaves the search of all others as it is.
+    state.digests[HELD_OUT] = _texts_digest(state.split)
     state.digests[SPLIT] = digest_json([digest_file(folder / name) for name in ("heldout.parquet", "groups.parquet")])
     state.artifacts[SPLIT] = folder
+
+
+def _texts_digest(split: Split) -> str:
+    # The id of a group is left out: a new document can give another one to the same held-out texts.
+    rows = split.heldout().select("set", "doc_id", "text").iter_rows()
+    return digest_parts(part for name, doc_id, text in rows for part in (name.encode(), doc_id, text.encode())).hex()

@@ -170,6 +170,25 @@ def test_another_action_searches_nothing_again(corpus: Path) -> None:
     assert part.stat().st_mtime_ns == before
 
 
+def test_a_new_relative_of_a_held_out_document_leaves_the_search_of_all_others_as_it_is(corpus: Path) -> None:
+    heldout = {"heldout": {"general": {"sources": ["web"], "max_bytes": 3000}}, "where": "heuristics__num_words > 30"}
+    run_in(corpus, recipe(split=heldout))
+    workspace = corpus / "ws"
+    (texts,) = (workspace / "splits").glob("*/heldout.parquet")
+    (part,) = (workspace / "annotations" / "contamination").glob("*/web/*.parquet")
+    before = part.stat().st_mtime_ns
+    # Most of its words, none of them 13 in a row.
+    held = read_parquet(texts)["text"][0].split()
+    alike = " ".join(word for start in range(0, len(held), 10) for word in [*held[start : start + 10], "other"])
+    write_lines(corpus / "more.jsonl", [{"text": alike}])
+    sources = [*recipe()["sources"], {"stage": "jsonl", "name": "more", "path": "more.jsonl"}]
+    again = run_in(corpus, recipe(split=heldout | {"min_similarity": 0.2}, sources=sources))
+    (row,) = sql("SELECT decision, reason FROM decisions WHERE source = 'more'", workspace)["rows"]
+    assert list(row) == ["held_out", "general"]
+    assert states(again)["contamination (model)"] == "fresh"
+    assert part.stat().st_mtime_ns == before
+
+
 # The audit
 
 
