@@ -28,6 +28,8 @@ of its columns, the name of its test and of its benchmark. An annotator module h
 - `TRAINS_ON` (optional): ("documents",) by default; () where `train` reads nothing but what `NEEDS` names, so that a
   new source leaves the model and all shard parts as they are,
 - `DROPS` (optional): drop reason -> SQL condition over its columns, taken up by the selection,
+- `EDITS` (optional): column -> "cut" or "replace", or a function of the config that returns it: its columns of spans
+  (start, end in bytes of the text, and `replacement`) that are applied to a kept document's text where it is rendered,
 - `NEEDS` (optional): sections of the recipe it works on besides documents, "split" (held-out documents) and
   "benchmarks"; a recipe has to have one of them at least,
 - `FILES` (optional): keys of its config that name files or folders (a path, a list of paths, or a mapping to paths).
@@ -142,6 +144,12 @@ def stage_adds(module: ModuleType, config: StageConfig) -> dict[str, Column]:
     """Return the columns the stage adds under this config, by the name that carries the stage's own prefix."""
     adds: Mapping[str, Column] | Callable[[Any], Mapping[str, Column]] = module.ADDS
     return dict(adds(config) if callable(adds) else adds)
+
+
+def stage_edits(module: ModuleType, config: StageConfig) -> dict[str, str]:
+    """Return the stage's columns of spans that are applied to texts: column -> "cut" or "replace"."""
+    edits: Mapping[str, str] | Callable[[Any], Mapping[str, str]] = getattr(module, "EDITS", {})
+    return dict(edits(config) if callable(edits) else edits)
 
 
 def stage_trains(module: ModuleType, config: StageConfig) -> bool:

@@ -20,7 +20,7 @@ import polars as pl
 
 from engine.base.atomic import atomic_folder, read_json
 from engine.base.hashing import digest_json, digest_path, short
-from engine.base.stage import StageConfig, prefixed, stage_adds, stage_reads, stage_trains, with_files
+from engine.base.stage import StageConfig, prefixed, stage_adds, stage_edits, stage_reads, stage_trains, with_files
 from engine.formats.annotation import Annotation, Corpus, ShardView, part_path, read_columns, write_part
 from engine.formats.columns import CORE
 from engine.formats.documents import Shard, SourceDocuments
@@ -32,10 +32,8 @@ from engine.run.memory import workers_within
 from engine.run.splitting import HELD_OUT, SPLIT, make_split, split_is_ready
 from engine.run.steps import FRESH, MADE, PAIRS, STALE, Annotating, PlanEndsError, RunContext, Stopwatch
 from engine.run.workers import work
+from engine.text.edits import Edits
 from engine.text.spans import holds_spans
-
-CUT = "__cut"
-"""How the names of columns end that hold spans to cut."""
 
 
 @dataclass
@@ -51,6 +49,8 @@ class Annotated:
     """Column prefix -> folder of what the stage's `train` left."""
     split: Split | None = None
     benchmarks: dict[str, BenchmarkItems] = field(default_factory=dict)
+    edit_columns: dict[str, str] = field(default_factory=dict)
+    """Column of spans -> "cut" or "replace"."""
 
     def columns(self) -> set[str]:
         """All columns that can be read now."""
@@ -76,16 +76,19 @@ class Annotated:
         return {a.prefix: a.digest for a in self.annotations if set(a.columns) & set(reads)}
 
     @cached_property
-    def cuts(self) -> dict[bytes, list[tuple[int, int]]]:
-        """doc_id -> spans of bytes that stages want cut out of its text; read when all stages are done."""
-        found: dict[bytes, list[tuple[int, int]]] = {}
-        columns = [name for annotation in self.annotations for name in annotation.columns if name.endswith(CUT)]
+    def edits(self) -> dict[bytes, Edits]:
+        """doc_id -> what stages want changed in its text; read when all stages are done."""
+        found: dict[bytes, Edits] = {}
         for source in self.sources:
             for shard in source.shards:
-                for column in columns:
-                    rows = read_columns(shard, ["doc_id", column], self.annotations).drop_nulls(column)
-                    for doc_id, spans in rows.iter_rows():
-                        found.setdefault(doc_id, []).extend((span["start"], span["end"]) for span in spans)
+                for column, kind in self.edit_columns.items():
+                    rows = read_columns(shard, ["doc_id", column], self.annotations)
+                    for doc_id, spans in rows.filter(pl.col(column).list.len() > 0).iter_rows():
+                        edits = found.setdefault(doc_id, Edits())
+                        if kind == "cut":
+                            edits.cuts += [(span["start"], span["end"]) for span in spans]
+                        else:
+                            edits.replacements += [(one["start"], one["end"], one["replacement"]) for one in spans]
         return found
 
     def documents_digest(self) -> str:
@@ -246,6 +249,8 @@ def _run_wave(context: RunContext, state: Annotated, wave: list[StageRun]) -> No
         digest = run.corpus_digest if run.is_corpus else run.part_digest
         state.annotations.append(Annotation(run.prefix, run.config.stage, digest, run.columns_folder, columns))
         state.digests[run.prefix] = digest
+        edits = stage_edits(run.module, run.config)
+        state.edit_columns |= {prefixed(name, run.config): kind for name, kind in edits.items()}
         if run.is_corpus:
             state.artifacts[run.prefix] = run.columns_folder
     if untrained:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
 
 from engine.base.atomic import atomic_folder, write_json
 from engine.base.hashing import digest_json
@@ -16,7 +17,7 @@ from engine.formats.documents import Shard, SourceDocuments
 from engine.formats.ledger import SCHEMA as LEDGER
 from engine.formats.parquet import write_parquet
 from engine.formats.receipt import Receipt, read_receipt, write_receipt
-from engine.formats.selection import Selection
+from engine.formats.selection import KEPT, Selection
 from engine.run.annotating import Annotated
 from engine.run.guard import require_sane_removal
 from engine.run.ledger import require_balance
@@ -24,7 +25,7 @@ from engine.run.steps import RunContext, Stopwatch
 from engine.run.workers import work
 from engine.select.decide import CORE_READS, HELD_OUT_COLUMN, Rule, decide, ledger_rows, rule_columns
 
-VERSION = 1
+VERSION = 2
 EXAMPLES = 3
 CLUSTER_COLUMNS = {"near_dup": "cluster_documents", "exact_dup": "group_documents"}
 """Stage -> its column of how many documents resemble each other."""
@@ -33,7 +34,7 @@ CLUSTER_COLUMNS = {"near_dup": "cluster_documents", "exact_dup": "group_document
 def select(context: RunContext, state: Annotated) -> Selection:
     """Make or re-use the selection; raises AuditError where the ledger does not balance. The guard comes after it."""
     rules = selection_rules(context, state)
-    reads = sorted({name for rule in rules for name in rule_columns(rule)} & state.columns())
+    reads = sorted({*(name for rule in rules for name in rule_columns(rule)), *state.edit_columns} & state.columns())
     identity = {
         "version": VERSION,
         "rules": [rule.model_dump(mode="json") for rule in rules],
@@ -80,6 +81,7 @@ def _make(
     watch = Stopwatch()
     folder = context.workspace.selection(digest)
     shards = [shard for source in state.sources for shard in source.shards]
+    _ = state.edits  # read once, before several threads ask for them
     with atomic_folder(folder) as temporary:
         parts = work("selection", lambda shard: _decide(state, rules, shard, temporary), shards, context.jobs)
         outcomes = [rows.filter(pl.col("outcome") != "in") for rows, _ in parts]
@@ -115,7 +117,22 @@ def _decide(state: Annotated, rules: Sequence[Rule], shard: Shard, folder: Path)
     decisions = decide(frame, rules)
     write_part(folder, shard, decisions)
     largest = frame.select(pl.max_horizontal(pl.lit(0, pl.UInt32), *(pl.col(name).max() for name in clusters))).item()
-    return ledger_rows(decisions, frame["num_bytes"], shard.source), int(largest)
+    cut_by = ", ".join(sorted(name.rpartition("__")[0] for name, kind in state.edit_columns.items() if kind == "cut"))
+    cut = _cut_bytes(state, shard, frame["doc_id"], decisions)
+    return ledger_rows(decisions, frame["num_bytes"], shard.source, cut, cut_by), int(largest)
+
+
+def _cut_bytes(state: Annotated, shard: Shard, doc_ids: pl.Series, decisions: pl.DataFrame) -> pl.Series:
+    """Return how many bytes are cut out of the text of each document that is kept: Int64."""
+    kept = (decisions["decision"] == KEPT).to_list()
+    edited = {row: edits for row, doc_id in enumerate(doc_ids) if kept[row] and (edits := state.edits.get(doc_id))}
+    edited = {row: edits for row, edits in edited.items() if edits.cuts}
+    found = [0] * len(kept)
+    if edited:
+        texts = shard.read_text().take(pa.array(edited)).to_pylist()
+        for (row, edits), text in zip(edited.items(), texts, strict=True):
+            found[row] = edits.cut_bytes(text)
+    return pl.Series("cut", found, dtype=pl.Int64)
 
 
 def _examples(selection: Selection, shards: Sequence[Shard]) -> list[str]:

@@ -147,6 +147,9 @@ def _ledger_rows(ledger: Iterable[dict[str, Any]]) -> list[tuple[str, ...]]:
     sources: dict[str, dict[str, Any]] = {}
     for row in ledger:
         source = sources.setdefault(row["source"], {"in": 0, "kept": 0, "held_out": 0, "dropped": 0, "why": []})
+        if row["outcome"] == "cut":
+            source["why"].append((0, f"{row['bytes']:,} bytes cut by {row['reason']}"))
+            continue
         source[row["outcome"]] += row["documents"]
         if row["outcome"] == "dropped":
             source["why"].append((row["documents"], row["reason"]))
@@ -154,7 +157,9 @@ def _ledger_rows(ledger: Iterable[dict[str, Any]]) -> list[tuple[str, ...]]:
         (
             name,
             *(f"{source[key]:,}" for key in ("in", "kept", "held_out", "dropped")),
-            ", ".join(f"{reason} {count:,}" for count, reason in sorted(source["why"], reverse=True)),
+            ", ".join(
+                f"{reason} {count:,}" if count else reason for count, reason in sorted(source["why"], reverse=True)
+            ),
         )
         for name, source in sources.items()
     ]

@@ -2,7 +2,7 @@
 
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -24,11 +24,11 @@ from engine.pack.tokenise import build_token_store, token_store_digest
 from engine.pack.tokenizer import TokenizerTraining, sample_texts, train_tokenizer
 from engine.run.annotating import Annotated
 from engine.run.steps import FRESH, MADE, STALE, PlanEndsError, RunContext, Stopwatch
-from engine.text.spans import without_spans
+from engine.text.edits import Edits
 
 VERSION = 1
-Cuts = Mapping[bytes, Sequence[tuple[int, int]]]
-"""doc_id -> spans of bytes that are cut out of its text before it is rendered."""
+TextEdits = Mapping[bytes, Edits]
+"""doc_id -> what is changed in its text before it is rendered."""
 
 
 def tokenizer_of(context: RunContext, state: Annotated, selection: Selection) -> Tokenizer:
@@ -58,7 +58,7 @@ def _trained(context: RunContext, state: Annotated, selection: Selection) -> Tok
     identity = {
         "version": VERSION,
         "config": config.model_dump(mode="json"),
-        "documents": kept_digest(chosen, selection, state.cuts),
+        "documents": kept_digest(chosen, selection, state.edits),
     }
     digest = digest_json(identity)
     # A tokenizer is named by its content, so what it was trained on leads to it through a small file beside it.
@@ -72,7 +72,7 @@ def _trained(context: RunContext, state: Annotated, selection: Selection) -> Tok
         raise PlanEndsError("tokenizer")
     watch = Stopwatch()
     with tempfile.TemporaryDirectory() as scratch, progress("tokenizer"):
-        texts = training_texts(chosen, selection, state.cuts, config.train)
+        texts = training_texts(chosen, selection, state.edits, config.train)
         meta = train_tokenizer(texts, config.train, Path(scratch))
         folder = _stored(context, Path(scratch), meta)
     receipt = Receipt(
@@ -99,66 +99,70 @@ def token_store_of(context: RunContext, state: Annotated, selection: Selection, 
     named = {name for mixture in context.recipe.mixtures.values() for name in mixture.source_names()}
     sources = [source for source in state.sources if source.name in named]
     render = RenderConfig()
-    kept = kept_documents(sources, selection, state.cuts)
+    kept = kept_documents(sources, selection, state.edits)
     digest = token_store_digest(tokenizer.meta.digest, render, kept.select("doc_id", "text_digest").iter_rows())
     folder = context.workspace.tokens(digest)
 
     def make() -> None:
-        build_token_store(kept_batches(sources, selection, state.cuts), tokenizer, render, folder, digest, context.jobs)
+        build_token_store(
+            kept_batches(sources, selection, state.edits), tokenizer, render, folder, digest, context.jobs
+        )
 
     context.ensure("tokens", folder, digest, make)
     return open_token_store(folder)
 
 
-def kept_documents(sources: list[SourceDocuments], selection: Selection, cuts: Cuts) -> pl.DataFrame:
+def kept_documents(sources: list[SourceDocuments], selection: Selection, edits: TextEdits) -> pl.DataFrame:
     """Return doc_id, text_digest, source and license of the kept documents, in the order of doc_id.
 
-    cuts: spans to cut by doc_id; such a document has the digest of what is left.
+    edits: by doc_id; such a document has the digest of its text with them.
     """
     columns = ["doc_id", "text_digest", "source", "license"]
-    frames = [_with_cut_digests(shard, _kept(shard, selection, columns), cuts) for s in sources for shard in s.shards]
+    frames = [
+        _with_edited_digests(shard, _kept(shard, selection, columns), edits) for s in sources for shard in s.shards
+    ]
     return pl.concat(frames).sort("doc_id") if frames else pl.DataFrame()
 
 
-def kept_digest(sources: list[SourceDocuments], selection: Selection, cuts: Cuts) -> str:
+def kept_digest(sources: list[SourceDocuments], selection: Selection, edits: TextEdits) -> str:
     """Digest of the kept documents, the same for any cut into shards and for any rule that keeps the same."""
-    kept = kept_documents(sources, selection, cuts)
+    kept = kept_documents(sources, selection, edits)
     return digest_json(
         [(doc_id.hex(), text.hex()) for doc_id, text in kept.select("doc_id", "text_digest").iter_rows()]
     )
 
 
 def training_texts(
-    sources: list[SourceDocuments], selection: Selection, cuts: Cuts, training: TokenizerTraining
+    sources: list[SourceDocuments], selection: Selection, edits: TextEdits, training: TokenizerTraining
 ) -> list[str]:
     """Return the sample of kept texts a tokenizer is trained on, in an order that no cut into shards changes."""
-    stream = (text for _, _, texts in kept_batches(sources, selection, cuts) for text in texts)
+    stream = (text for _, _, texts in kept_batches(sources, selection, edits) for text in texts)
     return sorted(sample_texts(stream, training.max_bytes, training.seed), key=lambda text: digest_bytes(text.encode()))
 
 
 def kept_batches(
-    sources: list[SourceDocuments], selection: Selection, cuts: Cuts
+    sources: list[SourceDocuments], selection: Selection, edits: TextEdits
 ) -> Iterator[tuple[list[bytes], list[str], list[str]]]:
-    """Yield (doc_ids, sources, texts without what is cut) of the kept documents, one shard after the other."""
+    """Yield (doc_ids, sources, texts with their edits) of the kept documents, one shard after the other."""
     for source in sources:
         for shard in source.shards:
             kept = _kept(shard, selection, ["doc_id", "source"], with_row=True)
             if kept.height:
                 texts = shard.read_text().take(kept["row"].to_arrow()).to_pylist()
                 doc_ids = kept["doc_id"].to_list()
-                yield doc_ids, kept["source"].to_list(), list(map(partial(_cut, cuts), doc_ids, texts))
+                yield doc_ids, kept["source"].to_list(), list(map(partial(_edited, edits), doc_ids, texts))
 
 
-def _cut(cuts: Cuts, doc_id: bytes, text: str) -> str:
-    return without_spans(text, cuts[doc_id]) if doc_id in cuts else text
+def _edited(edits: TextEdits, doc_id: bytes, text: str) -> str:
+    return edits[doc_id].applied(text) if doc_id in edits else text
 
 
-def _with_cut_digests(shard: Shard, kept: pl.DataFrame, cuts: Cuts) -> pl.DataFrame:
-    rows = [row for row, doc_id in enumerate(shard.read_core(["doc_id"])["doc_id"]) if doc_id in cuts] if cuts else []
+def _with_edited_digests(shard: Shard, kept: pl.DataFrame, edits: TextEdits) -> pl.DataFrame:
+    rows = [row for row, doc_id in enumerate(shard.read_core(["doc_id"])["doc_id"]) if doc_id in edits] if edits else []
     if not rows:
         return kept
     doc_ids = shard.read_core(["doc_id"])["doc_id"].gather(rows).to_list()
-    texts = map(partial(_cut, cuts), doc_ids, shard.read_text().take(pa.array(rows)).to_pylist())
+    texts = map(partial(_edited, edits), doc_ids, shard.read_text().take(pa.array(rows)).to_pylist())
     left = {"doc_id": doc_ids, "text_digest": [digest_bytes(text.encode()) for text in texts]}
     return kept.update(pl.DataFrame(left, schema={name: kept.schema[name] for name in left}), on="doc_id")
 

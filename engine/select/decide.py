@@ -67,16 +67,25 @@ def decide(documents: pl.DataFrame, rules: Sequence[Rule]) -> pl.DataFrame:
     ).cast(SCHEMA)  # type: ignore[arg-type]
 
 
-def ledger_rows(decisions: pl.DataFrame, num_bytes: pl.Series, source: str) -> pl.DataFrame:
+def ledger_rows(
+    decisions: pl.DataFrame, num_bytes: pl.Series, source: str, cut_bytes: pl.Series, cut_by: str
+) -> pl.DataFrame:
     """Return the ledger of some documents of one source: what came in, and what became of it by decision and reason.
 
-    num_bytes: integer, bytes of the text of each document. Rows are sorted; tokens are null.
+    num_bytes, cut_bytes: integers, bytes of the text of each document and how many of them are cut out of a kept one.
+    cut_by: what stands as the reason of `cut`, which has bytes and no documents. Rows are sorted; tokens are null.
     """
-    documents = decisions.with_columns(bytes=num_bytes)
+    is_kept = pl.col("decision") == KEPT
+    documents = decisions.with_columns(bytes=num_bytes, cut=pl.when(is_kept).then(cut_bytes).otherwise(0))
     counts = [pl.len().alias("documents"), pl.col("bytes").sum()]
     came_in = documents.select(pl.lit("in").alias("outcome"), pl.lit(None, dtype=pl.String).alias("reason"), *counts)
-    outcomes = documents.group_by(pl.col("decision").alias("outcome"), "reason").agg(counts)
-    rows = pl.concat([came_in, outcomes.sort("outcome", "reason")])
+    left = [pl.len().alias("documents"), (pl.col("bytes") - pl.col("cut")).sum()]
+    outcomes = documents.group_by(pl.col("decision").alias("outcome"), "reason").agg(left)
+    cut = documents.select(pl.lit("cut").alias("outcome"), pl.lit(cut_by).alias("reason"), pl.col("cut").sum())
+    cut = cut.select("outcome", "reason", pl.lit(0).alias("documents"), pl.col("cut").alias("bytes"))
+    rows = pl.concat(
+        [came_in, outcomes.sort("outcome", "reason"), cut.filter(pl.col("bytes") > 0)], how="vertical_relaxed"
+    )
     return rows.select(
         pl.lit(STEP).alias("step"), pl.lit(source).alias("source"), pl.all(), pl.lit(None).alias("tokens")
     ).cast(LEDGER)  # type: ignore[arg-type]

@@ -1,4 +1,6 @@
-"""Spans of a text, and the text without them: it reads as if they had never been there.
+"""Spans of a text, the text with others in their place, and without them: as if they had never been there.
+
+What is cut out (`without_spans`):
 
 - Two spans of one item with less than a line (80 bytes) between them were made one (search.py): what stands between is
   the rest of that item, a word of it that was changed, a label before its answer. What stands between items stays.
@@ -56,6 +58,46 @@ def without_spans(text: str, spans: Iterable[tuple[int, int]]) -> str:
         left = left.rstrip() + ("\n" if text.endswith("\n") else "")
     result = "".join([*done, left])
     return result if _WORD.search(result) else ""
+
+
+def with_replacements(text: str, replacements: Iterable[tuple[int, int, str]]) -> str:
+    """Return a text with other words in place of some spans: (start, end, replacement), bytes of its UTF-8.
+
+    Raises ValueError where two spans overlap, one is empty or one lies outside the text.
+    """
+    data, place = text.encode(), 0
+    pieces: list[bytes] = []
+    for start, end, replacement in sorted(replacements):
+        if not place <= start < end <= len(data):
+            raise ValueError(f"span {start}-{end} overlaps another, is empty or is not in a text of {len(data)} bytes")
+        pieces += (data[place:start], replacement.encode())
+        place = end
+    return b"".join([*pieces, data[place:]]).decode()
+
+
+def moved_spans(
+    spans: Iterable[tuple[int, int]], replacements: Iterable[tuple[int, int, str]]
+) -> list[tuple[int, int]]:
+    """Return where spans of a text are in what `with_replacements` makes of it.
+
+    A span that ends inside of a replaced one takes the whole replacement in.
+
+    With it a text can have replacements and lose spans, both found in what it was:
+    without_spans(with_replacements(text, r), moved_spans(spans, r)).
+    """
+    ordered = sorted(replacements)
+    return [(_moved(start, ordered, 0), _moved(end, ordered, 1)) for start, end in spans]
+
+
+def _moved(place: int, replacements: list[tuple[int, int, str]], is_end: int) -> int:
+    shift = 0
+    for start, end, replacement in replacements:
+        length = len(replacement.encode())
+        if end <= place:
+            shift += length - (end - start)
+        elif start < place:
+            return start + shift + length * is_end
+    return place + shift
 
 
 def _between(text: bytes, spans: Iterable[tuple[int, int]]) -> Iterator[str]:

@@ -70,6 +70,9 @@ class Config(StageConfig):
     seed: int = Field(default=1, ge=0, lt=1 << 63, description="seed of what is planted where")
 
 
+EDITS = {"contamination__cut": "cut"}
+
+
 def part_config(_config: Config) -> dict[str, object]:
     """What the matches of a shard depend on: no option, only the items."""
     return {}

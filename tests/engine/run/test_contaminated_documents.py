@@ -82,8 +82,12 @@ def test_tokens_are_decoded_and_searched_and_the_manifest_says_so(corpus: Path) 
 def test_cut_leaves_the_rest_of_the_text_and_not_the_question(corpus: Path) -> None:
     result = run_in(corpus, recipe("cut"))
     # The document that was nothing but a question is dropped.
-    assert outcomes(result) == {("in", None): 203, ("kept", None): 202, ("dropped", "contaminated"): 1}
+    cut = ("cut", "contamination")
+    assert outcomes(result) == {("in", None): 203, ("kept", None): 202, ("dropped", "contaminated"): 1, cut: 0}
     texts = trained_texts(corpus)
+    sizes = outcomes(result, "bytes")
+    assert sizes["kept", None] == sum(len(text.removesuffix("</s>").encode()) for text in texts)
+    assert sizes[cut] == sizes["in", None] - sizes["kept", None] - sizes["dropped", "contaminated"] > len(EGGS + TRAIN)
     (asked,) = [text for text in texts if prose(1003) in text]
     before, _, behind = asked.partition(prose(1003))
     assert before.strip() == ""
@@ -194,7 +198,7 @@ def test_a_new_relative_of_a_held_out_document_leaves_the_search_of_all_others_a
 
 def test_a_run_stops_where_the_tokens_still_hold_an_item(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # A cut that fails to be applied is what the audit is for.
-    monkeypatch.setattr("engine.run.tokens._cut", lambda _cuts, _doc_id, text: text)
+    monkeypatch.setattr("engine.run.tokens._edited", lambda _edits, _doc_id, text: text)
     with pytest.raises(AuditError) as caught:
         run_in(corpus, recipe("cut"))
     message = str(caught.value)

@@ -69,7 +69,7 @@ def test_a_rule_cannot_keep_and_drop() -> None:
 
 def test_ledger_says_what_came_in_and_where_it_went() -> None:
     decided = decide(documents({}, {}, {"text_digest": None}, {"held_out": "general"}, {"h__num_words": 3}), RULES)
-    ledger = ledger_rows(decided, pl.Series([10, 20, 0, 40, 7]), "web")
+    ledger = ledger_rows(decided, pl.Series([10, 20, 0, 40, 7]), "web", pl.Series([0, 0, 0, 5, 5]), "contamination")
     assert dict(ledger.schema) == SCHEMA
     assert ledger.rows() == [
         ("selection", "web", "in", None, 5, 77, None),
@@ -80,8 +80,21 @@ def test_ledger_says_what_came_in_and_where_it_went() -> None:
     ]
 
 
+def test_bytes_cut_out_of_kept_documents_are_not_kept() -> None:
+    decided = decide(documents({}, {}, {"held_out": "general"}), RULES)
+    ledger = ledger_rows(decided, pl.Series([10, 20, 40]), "web", pl.Series([0, 8, 5]), "contamination")
+    assert ledger.rows() == [
+        ("selection", "web", "in", None, 3, 70, None),
+        ("selection", "web", "held_out", "general", 1, 40, None),
+        ("selection", "web", "kept", None, 2, 22, None),
+        ("selection", "web", "cut", "contamination", 0, 8, None),
+    ]
+    assert unbalanced(ledger).height == 0
+
+
 def test_ledger_of_no_documents_is_zero_in() -> None:
-    assert ledger_rows(decide(documents(), RULES), pl.Series([], dtype=pl.Int64), "web").rows() == [
+    none = pl.Series([], dtype=pl.Int64)
+    assert ledger_rows(decide(documents(), RULES), none, "web", none, "").rows() == [
         ("selection", "web", "in", None, 0, 0, None)
     ]
 
@@ -106,19 +119,20 @@ ROWS = st.fixed_dictionaries(
         "c__fraction": st.one_of(st.none(), st.floats(0, 1)),
         "h__num_words": st.one_of(st.none(), st.integers(0, 40)),
         "q__score": st.one_of(st.none(), st.floats(0, 1)),
-        "num_bytes": st.integers(0, 2**40),
+        "num_bytes": st.integers(100, 2**40),
+        "cut_bytes": st.integers(0, 100),
     }
 )
 
 
 @given(rows=st.lists(ROWS, max_size=20), rules=st.lists(st.sampled_from(RULES), max_size=5, unique=True))
 def test_every_document_is_accounted_for_once(rows: list[dict[str, Any]], rules: list[Rule]) -> None:
-    frame = pl.DataFrame(rows, schema={**DTYPES, "num_bytes": pl.Int64}, orient="row")
+    frame = pl.DataFrame(rows, schema={**DTYPES, "num_bytes": pl.Int64, "cut_bytes": pl.Int64}, orient="row")
     decided = decide(frame, rules)
     assert decided.height == frame.height
     assert decided["decision"].is_in(["kept", "dropped", "held_out"]).all()
     assert (decided["reason"].is_null() == (decided["decision"] == "kept")).all()
-    ledger = ledger_rows(decided, frame["num_bytes"], "web")
+    ledger = ledger_rows(decided, frame["num_bytes"], "web", frame["cut_bytes"], "c")
     assert unbalanced(ledger).height == 0
     assert ledger.filter(pl.col("outcome") == "in").select("documents", "bytes").row(0) == (
         len(rows),
