@@ -47,7 +47,7 @@ def models_add(name_or_path: str, workspace: Path | str = DEFAULT_WORKSPACE, nam
     if not folder.is_dir():
         found = "there is no such folder, and no packaged model of this name"
         raise InputError(problem(name_or_path, found, f"a model folder, or one of: {', '.join(PACKAGED)}"))
-    _require_model(folder)
+    require_model(folder)
     return _record(folder, place, name or folder.resolve().name)
 
 
@@ -154,7 +154,8 @@ def _write(folder: Path, meta: ModelMeta, inputs: dict[str, str], seconds: float
     write_receipt(folder, receipt)
 
 
-def _require_model(folder: Path) -> None:
+def require_model(folder: Path) -> None:
+    """Raise InputError unless the folder has configuration, weights and tokenizer.json."""
     needed = {
         "config.json": "config.json",
         "*.safetensors": "weights as *.safetensors",

@@ -36,7 +36,7 @@ def load_base(base: Base, tokenizer: Tokenizer, row_tokens: int, seed: int) -> A
         assert base.parent is not None
         model = merge_adapter(load_base(base.parent, tokenizer, row_tokens, seed), base.folder)
     else:
-        model = _from_folder(base.folder)
+        model = load_folder(base.folder)
     if base.kind == "model" and digest_model(base.folder) != base.digest:
         fix = f"add the model again: provender models add {base.folder}"
         raise InputError(problem(base.folder, f"model '{base.name}' changed since it was added", fix=fix))
@@ -74,19 +74,29 @@ def _tiny_llama(tiny: TinyConfig, tokenizer: Tokenizer, row_tokens: int, seed: i
     return LlamaForCausalLM(config).float().train()
 
 
-def _from_folder(folder: Path) -> Any:
+def load_folder(folder: Path) -> Any:
+    """Return the causal language model of a Hugging Face folder in fp32; raises InputError where it is none."""
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
     _hide_progress()
+    needed = "a causal language model of transformers"
     try:
-        return AutoModelForCausalLM.from_pretrained(
-            folder, dtype=torch.float32, attn_implementation="sdpa", local_files_only=True, trust_remote_code=False
+        model, found = AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype=torch.float32,
+            attn_implementation="sdpa",
+            local_files_only=True,
+            trust_remote_code=False,
+            output_loading_info=True,
         )
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(
-            problem(folder, f"cannot be loaded ({reason})", "a causal language model of transformers")
-        ) from error
+        raise InputError(problem(folder, f"cannot be loaded ({reason})", needed)) from error
+    # transformers would draw them at random and only warn.
+    if missing := sorted(found["missing_keys"]):
+        raise InputError(problem(folder, f"{len(missing)} weights are missing, {missing[0]} among them", needed))
+    return model
 
 
 def _hide_progress() -> None:
