@@ -1,15 +1,17 @@
 """Every annotate stage keeps the contract of engine/base/stage.py."""
 
 import importlib
+import tomllib
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-from engine.base.stage import Column, StageConfig, stage_names
+from engine.base.stage import ANNOTATOR_GROUP, Column, StageConfig, stage_names
 
 ROOT = Path(__file__).parents[2]
-STAGES = stage_names("engine.annotate")
+TRAINERS_STAGES = stage_names("trainers.annotators")
+STAGES = stage_names("engine.annotate") | TRAINERS_STAGES
 
 
 @pytest.fixture(params=sorted(STAGES))
@@ -60,5 +62,10 @@ def test_drop_reasons_read_only_own_columns(stage: ModuleType) -> None:
 
 def test_stage_has_a_test(stage: ModuleType) -> None:
     name = name_of(stage)
-    folder = ROOT / "tests" / "engine" / "annotate"
+    folder = ROOT.joinpath("tests", *stage.__name__.split(".")[:-1])
     assert (folder / f"test_{name}.py").is_file() or any((folder / name).glob("test_*.py"))
+
+
+def test_annotators_of_the_trainers_are_announced() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["entry-points"][ANNOTATOR_GROUP] == TRAINERS_STAGES
