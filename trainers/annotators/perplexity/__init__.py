@@ -64,7 +64,7 @@ class Config(StageConfig):
         description="tokens read from the beginning of a document; default 1,024, fewer where the model knows fewer",
     )
     batch_tokens: int | None = Field(
-        default=None, ge=1, description="tokens in a batch, padding included; default 1,024 on a CPU, 32,768 on a GPU"
+        default=None, ge=1, description="tokens in a batch, padding included; default 512 on a CPU, 32,768 on a GPU"
     )
     sample: float = Field(default=1.0, gt=0, le=1, description="share of the documents that is scored")
     seed: int = Field(default=1, ge=0, lt=1 << 63, description="another seed samples other documents")
