@@ -313,6 +313,24 @@ def test_gpu_gives_the_same_scores(model: Path) -> None:
     assert [gpu.score([text])[0] for text in texts] == gpu.score(texts)
 
 
+def test_batch_that_does_not_fit_the_gpu_says_what_to_change(
+    monkeypatch: pytest.MonkeyPatch, world: World, model: Path
+) -> None:
+    scoring.load_scorer(config(model))
+
+    def hidden_states(*arguments: Any) -> torch.Tensor:
+        raise torch.cuda.OutOfMemoryError
+
+    monkeypatch.setattr(scoring, "hidden_states", hidden_states)
+    with pytest.raises(ResourceError, match=r"does not hold a batch of 480 tokens.*set batch_tokens lower"):
+        world({"web": {"a": "the cat " * 40}}).run(perplexity, config(model, batch_tokens=500))
+
+
+def test_positions_stay_exact_in_bf16(model: Path) -> None:
+    buffers = dict(scoring.load_scorer(config(model, dtype="bf16")).model.named_buffers())
+    assert {tensor.dtype for name, tensor in buffers.items() if "inv_freq" in name} == {torch.float32}
+
+
 def test_bf16_is_near_fp32(world: World, model: Path) -> None:
     fp32, bf16 = (
         world({"web": sentences(5)}).run(perplexity, config(model, dtype=dtype)).by_name(LOSS)

@@ -81,7 +81,7 @@ class Scorer:
             ids[row, : len(passage.ids)] = passage.ids
             is_label[row, passage.first : len(passage.ids)] = True
         places = np.flatnonzero(is_label)
-        with self._lock, self._memory_suffices(rows * width):
+        with self._lock, _memory_suffices(self.folder, f"a batch of {rows * width:,} tokens"):
             nats = self._token_nats(ids, places)
         if not np.isfinite(nats).all():
             dtype = str(next(self.model.parameters()).dtype).removeprefix("torch.")
@@ -103,15 +103,6 @@ class Scorer:
         labels = torch.from_numpy(filled).to(self.device)
         _, nats = chunked_nats(states, weight, labels - 1, batch.flatten()[labels])
         return nats[: len(places)].cpu().numpy()
-
-    @contextmanager
-    def _memory_suffices(self, num_tokens: int) -> Iterator[None]:
-        try:
-            yield
-        except torch.cuda.OutOfMemoryError as error:
-            found = f"the GPU's memory does not hold a batch of {num_tokens:,} tokens"
-            fix = "set batch_tokens lower, or device: cpu"
-            raise ResourceError(problem(self.folder, found, fix=fix)) from error
 
 
 def load_scorer(config: Config) -> Scorer:
@@ -136,10 +127,27 @@ def _load(folder: Path, _files: tuple[tuple[str, int, int], ...], device_name: s
     model = load_folder(folder).eval().requires_grad_(False)
     # On a CPU bf16 would be another result on another processor.
     is_plain = dtype == "auto" and device.type == "cpu"
-    model.to(device, torch.float32 if is_plain else choose_dtype(dtype, model.num_parameters(), device))
+    _cast(model, torch.float32 if is_plain else choose_dtype(dtype, model.num_parameters(), device))
+    with _memory_suffices(folder, "the model"):
+        model.to(device)
     _require_embeddings(folder, model, reader)
     _require_causal(folder, model, device)
     return Scorer(folder, model, reader, device)
+
+
+def _cast(model: Any, dtype: torch.dtype) -> None:
+    # Not its buffers: among them are the frequencies of rotary positions, which bf16 would move by far.
+    for parameter in model.parameters():
+        parameter.data = parameter.data.to(dtype)
+
+
+@contextmanager
+def _memory_suffices(folder: Path, what: str) -> Iterator[None]:
+    try:
+        yield
+    except torch.cuda.OutOfMemoryError as error:
+        fix = "set batch_tokens lower, or device: cpu"
+        raise ResourceError(problem(folder, f"the GPU's memory does not hold {what}", fix=fix)) from error
 
 
 def _device(name: str) -> torch.device:
