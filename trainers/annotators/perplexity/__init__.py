@@ -12,8 +12,8 @@ Same bytes for any shards and jobs: a batch has one of a few fixed shapes, whate
 its end to the next width of `padded_width`, a batch has always `batch_tokens` // width rows, empty ones included, and
 the head works on chunks of one size. So a kernel whose rows do not depend on each other gives a document the same
 numbers in any company; on a CPU this was bit-equal. Other widths moved the loss of a token by 2e-5 nats in fp32, so
-results are stored rounded to 1e-4, and another machine, thread count, library, device or `dtype` can differ in the last
-digits. Not known: kernels of a GPU that split sums by position, and models that route tokens to experts.
+results are stored rounded to 1e-4, and another machine, library, device or `dtype` can differ in the last digits (bf16
+by 0.001 bits per byte). Not known: GPU kernels that split sums by position, and models that route tokens to experts.
 
 One model per process, one batch at a time on all cores or the GPU: workers that wait tokenise meanwhile. The model's
 memory comes on top of `--memory`. In a wave with a stage that holds the GIL every worker process loads a model.
