@@ -86,8 +86,12 @@ def load_tokenizer(folder: Path) -> Tokenizer:
         raise InputError(
             problem(path, "missing, or not the file that was described", fix="train or add the tokenizer again")
         )
-    encoder = _sentencepiece(path) if meta.kind == "sentencepiece" else _huggingface(path)
-    return Tokenizer(meta, folder, encoder)
+    return Tokenizer(meta, folder, file_encoder(meta.kind, path))
+
+
+def file_encoder(kind: str, path: Path) -> Encoder:
+    """Return the encoder of a tokenizer's own file; `kind` is a key of FILES. Errors are those of its library."""
+    return _sentencepiece(path) if kind == "sentencepiece" else _huggingface(path)
 
 
 def decode(tokenizer: Tokenizer, ids: Sequence[int]) -> str:
@@ -135,6 +139,11 @@ def _huggingface(path: Path) -> Encoder:
     model = tokenizers.Tokenizer.from_file(str(path))
     # Special tokens written in a text stay text: they are split like any other characters.
     model.encode_special_tokens = True
+    # A file may ask for texts to be cut short, filled up, or split at random.
+    model.no_truncation()
+    model.no_padding()
+    if getattr(model.model, "dropout", None) is not None:
+        model.model.dropout = None
 
     def encode(texts: Sequence[str]) -> list[np.ndarray]:
         return [np.asarray(e.ids, dtype=np.int32) for e in model.encode_batch(list(texts), add_special_tokens=False)]

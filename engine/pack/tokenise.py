@@ -24,10 +24,10 @@ from engine.base.errors import InputError, problem
 from engine.base.hashing import digest_bytes, digest_file, digest_json, digest_parts
 from engine.formats.parquet import write_parquet
 from engine.formats.receipt import Receipt, write_receipt
+from engine.formats.segments import segment_encoder
 from engine.formats.token_store import DOCUMENTS_SCHEMA, StoreMeta, TokenStore, open_token_store
 from engine.formats.tokenizer import Encoder, Tokenizer
 from engine.pack.render import RenderConfig, Rendered, positions, prefixes, render
-from engine.pack.segments import segment_encoder
 
 VERSION = 1
 MADE_BY = f"token_store/{VERSION}"

@@ -11,7 +11,7 @@ from typing import Any
 
 from engine.formats.receipt import NAME, read_receipt
 from engine.recipe import Stage
-from engine.run.steps import PAIRS, STALE, RunContext
+from engine.run.steps import PAIRS, STALE, TOKEN_STORE, RunContext
 
 MB_PER_SECOND = {
     "source": 20.0,
@@ -25,18 +25,19 @@ MB_PER_SECOND = {
     "split": 200.0,
     "selection": 200.0,
     "tokenizer": 3.0,
-    "tokens": 3.0,
+    "tokens": 2.0,
+    TOKEN_STORE: 3.0,
     "audit": 15.0,
     "mixture": 50.0,
 }
-DISK_BYTES_PER_TEXT_BYTE = {"source": 0.35, "near_dup": 0.25, "tokens": 0.6}
+DISK_BYTES_PER_TEXT_BYTE = {"source": 0.35, "near_dup": 0.25, TOKEN_STORE: 0.6}
 """Zstandard text, signatures of 1 KB a document, two bytes a token of about four bytes of text."""
 _FOLDERS = {
     "mixture": "mixtures",
     "split": "splits",
     "selection": "selections",
     "tokenizer": "tokenizers",
-    "tokens": "tokens",
+    TOKEN_STORE: "tokens",
     "audit": "audits",
     "benchmark": "benchmarks",
 }
@@ -48,7 +49,7 @@ def estimate(context: RunContext, steps: Iterable[dict[str, Any]]) -> dict[str, 
     seconds, disk = 0.0, 0.0
     for step in steps:
         if step["state"] == STALE:
-            kind, _, name = step["name"].partition(" ")
+            kind, _, name = step["name"].partition(" ") if step["name"] != TOKEN_STORE else (TOKEN_STORE, "", "")
             text_bytes = sizes[name] if kind == "source" else sum(sizes.values())
             before = _seconds_before(context.workspace.root, kind, name)
             seconds += before if before is not None else text_bytes / 1e6 / MB_PER_SECOND.get(kind, 20.0)

@@ -31,7 +31,7 @@ from engine.run.estimate import estimate
 from engine.run.memory import memory_ceiling
 from engine.run.mixing import build_mixtures
 from engine.run.selecting import guard, select
-from engine.run.steps import FRESH, MADE, STALE, PlanEndsError, RunContext
+from engine.run.steps import FRESH, MADE, STALE, TOKEN_STORE, PlanEndsError, RunContext
 from engine.run.tokens import token_store_of, tokenizer_of
 from engine.run.workers import number_of_jobs
 
@@ -193,7 +193,7 @@ def _plan(context: RunContext, mixtures: Sequence[str], stopped_at: str | None) 
         trains = context.recipe.tokenizer is not None and context.recipe.tokenizer.train is not None
         if mixtures:
             searches = any(stage.config.stage == SEARCH for stage in context.recipe.annotate)
-            following += [*(["tokenizer"] if trains else []), "tokens", *(["audit"] if searches else [])]
+            following += [*(["tokenizer"] if trains else []), TOKEN_STORE, *(["audit"] if searches else [])]
             following += [f"mixture {name}" for name in mixtures]
         steps += [{"name": n, "state": STALE, "why": f"follows {stopped_at}"} for n in following if n not in known]
     return {

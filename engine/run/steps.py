@@ -19,6 +19,8 @@ from engine.formats.workspace import Workspace
 from engine.recipe import DataRecipe
 
 FRESH, MADE, STALE = "fresh", "made", "stale"
+TOKEN_STORE = "token store"
+"""The step that makes the token store; with a space, so that no stage can have its name."""
 PAIRS = "(pairs)"
 """What the step that finds a stage's pairs has behind the stage's name."""
 

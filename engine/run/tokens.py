@@ -23,7 +23,7 @@ from engine.pack.render import RenderConfig
 from engine.pack.tokenise import build_token_store, token_store_digest
 from engine.pack.tokenizer import TokenizerTraining, sample_texts, train_tokenizer
 from engine.run.annotating import Annotated
-from engine.run.steps import FRESH, MADE, STALE, PlanEndsError, RunContext, Stopwatch
+from engine.run.steps import FRESH, MADE, STALE, TOKEN_STORE, PlanEndsError, RunContext, Stopwatch
 from engine.text.edits import Edits
 
 VERSION = 1
@@ -108,7 +108,7 @@ def token_store_of(context: RunContext, state: Annotated, selection: Selection, 
             kept_batches(sources, selection, state.edits), tokenizer, render, folder, digest, context.jobs
         )
 
-    context.ensure("tokens", folder, digest, make)
+    context.ensure(TOKEN_STORE, folder, digest, make)
     return open_token_store(folder)
 
 

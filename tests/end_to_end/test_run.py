@@ -61,7 +61,7 @@ def test_changed_filter_reruns_only_selection_and_what_follows(small_corpus: Pat
     edit_recipe(recipe, lambda r: r["filters"][0].update(keep="heuristics__num_words >= 200"))
     plan = run(recipe, workspace, dry_run=True)
     result = run(recipe, workspace)
-    stale = {"selection", "tokenizer", "tokens", "audit", "mixture small_code"}
+    stale = {"selection", "tokenizer", "token store", "audit", "mixture small_code"}
     assert {name for name, state in states(result).items() if state == "made"} == stale
     assert {name for name, state in states(plan).items() if state == "stale"} == stale
     assert result["mixtures"][0]["reference"] == "small_code@v2"

@@ -71,7 +71,7 @@ def test_changed_benchmark_runs_the_search_again_and_nothing_else(corpus: Path) 
     plan = run_in(corpus, recipe(), dry_run=True)
     result = run_in(corpus, recipe())
     # Two more documents are kept, so the tokenizer is trained on them as well.
-    assert made(result) == AFTER_A_CHANGE | {"tokenizer", "tokens"}
+    assert made(result) == AFTER_A_CHANGE | {"tokenizer", "token store"}
     assert made(plan, "stale") == made(result)
     kept = {row["outcome"]: row["documents"] for row in result["ledger"]}
     assert kept == {"in": 203, "kept": 202, "dropped": 1}

@@ -119,7 +119,7 @@ def test_another_benchmark_makes_another_token_store_of_what_is_cut(corpus: Path
     second = mixture_of(corpus).manifest
     assert first.documents == second.documents == 202
     assert first.token_store != second.token_store
-    assert "tokens" in made(result)
+    assert "token store" in made(result)
     assert any("16 eggs" in text for text in trained_texts(corpus))
 
 

@@ -7,8 +7,8 @@ import sentencepiece
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from engine.formats.segments import segment_encoder
 from engine.formats.tokenizer import FILES, Tokenizer, describe, load_tokenizer
-from engine.pack.segments import segment_encoder
 from engine.pack.tokenizer import TokenizerTraining, train_tokenizer
 
 TEXTS = [
