@@ -39,3 +39,20 @@ def huggingface_file(path: Path, texts: Iterable[str], vocab_size: int) -> Path:
     model.train_from_iterator(texts, trainer)
     model.save(str(path))
     return path
+
+
+def character_file(path: Path, whole_words: Iterable[str] = ()) -> Path:
+    """Write a tokenizer.json that splits at white space and every other word into its characters."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    characters = [chr(number) for number in range(33, 0x250)]
+    merges, pieces = [], list(characters)
+    for word in whole_words:
+        for end in range(2, len(word) + 1):
+            if word[:end] not in pieces:
+                pieces.append(word[:end])
+                merges.append((word[: end - 1], word[end - 1]))
+    vocabulary = {piece: number for number, piece in enumerate(["[UNK]", *pieces])}
+    model = tokenizers.Tokenizer(models.BPE(vocabulary, merges, unk_token="[UNK]"))
+    model.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    model.save(str(path))
+    return path
