@@ -48,6 +48,20 @@ _ARTIFACTS = {
         | {"planted_copies": "BIGINT", "planted_recall": "DOUBLE"}
         | {"control_documents": "BIGINT", "control_flag_rate": "DOUBLE"},
     ),
+    "tokenizer_fit": (
+        "fit.parquet",
+        {"source": "VARCHAR", "domain": "VARCHAR", "is_general": "BOOLEAN"}
+        | dict.fromkeys(("documents", "bytes", "words", "tokens"), "BIGINT")
+        | dict.fromkeys(("tokens_per_word", "tokens_per_byte", "bytes_per_token"), "DOUBLE")
+        | {"ratio_per_word": "DOUBLE", "ratio_per_byte": "DOUBLE", "tokens_over_general": "BIGINT"},
+    ),
+    "shattered_words": (
+        "shattered.parquet",
+        {"source": "VARCHAR", "domain": "VARCHAR", "word": "VARCHAR"}
+        | dict.fromkeys(("occurrences", "documents", "pieces"), "BIGINT")
+        | {"pieces_per_occurrence": "DOUBLE", "extra_tokens": "BIGINT"}
+        | {"general_occurrences": "BIGINT", "rate_ratio": "DOUBLE", "sampled_words": "BIGINT"},
+    ),
 }
 """View -> file that stages of SCOPE "corpus" leave, and its columns; shown with the column prefix as `stage`."""
 _GROUPS = {"doc_id": "UUID", "group_id": "UUID", "set": "VARCHAR"}

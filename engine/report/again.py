@@ -39,6 +39,9 @@ def _data(evidence: Evidence, numbers: Numbers) -> list[tuple[str, str]]:
     for found in numbers.quality:
         query = f"SELECT coalesce(reason, decision) AS decision, median({found.prefix}__score) AS median"
         rows.append((f"Scores of {found.prefix}", f"{query} FROM annotations JOIN decisions USING (doc_id) GROUP BY 1"))
+    if numbers.tokenizer_fit:
+        rows.append(("Tokenizer fit by source and domain", "@tokenizer_fit"))
+        rows.append(("Words that shatter", "SELECT * FROM shattered_words"))
     if numbers.heldout is not None and evidence.split is not None:
         rows.append(("Documents of held-out groups", "SELECT * FROM heldout_groups"))
     if numbers.mixtures:

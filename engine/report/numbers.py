@@ -10,6 +10,7 @@ from engine.report.heldout import HeldOut, heldout
 from engine.report.mixtures import MixtureNumbers, mixtures
 from engine.report.quality import Quality, quality
 from engine.report.sources import Sources, sources
+from engine.report.tokenizer_fit import TokenizerFit, tokenizer_fit
 from engine.report.training import RunNumbers, training
 
 
@@ -21,6 +22,7 @@ class Numbers:
     sources: Sources
     duplicates: Duplicates | None
     quality: list[Quality]
+    tokenizer_fit: list[TokenizerFit]
     heldout: HeldOut | None
     mixtures: list[MixtureNumbers]
     runs: list[RunNumbers]
@@ -35,6 +37,7 @@ def gather(evidence: Evidence) -> Numbers:
         sources=sources(evidence),
         duplicates=duplicates(evidence),
         quality=quality(evidence),
+        tokenizer_fit=tokenizer_fit(evidence),
         heldout=heldout(evidence),
         mixtures=mixtures(evidence),
         runs=runs,

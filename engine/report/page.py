@@ -24,6 +24,7 @@ from engine.report.mixtures import mixture_sources_table, mixtures_chart, mixtur
 from engine.report.numbers import Numbers, gather
 from engine.report.quality import quality_chart, quality_sources_chart, quality_table
 from engine.report.sources import licenses_table, sources_chart, sources_table
+from engine.report.tokenizer_fit import fit_tables
 from engine.report.training import loss_charts, run_settings, runs_table, source_loss_charts
 
 FILE_NAME = "report.html"
@@ -93,6 +94,7 @@ def _data_sections(numbers: Numbers) -> dict[str, Any]:
         "duplicates_charts": duplicates_charts(numbers.duplicates) if numbers.duplicates else [],
         "recall_table": recall_table(numbers.duplicates.recalls) if numbers.duplicates else None,
         "quality": [(quality_chart(q), quality_sources_chart(q), quality_table(q)) for q in numbers.quality],
+        "fit_tables": [table for found in numbers.tokenizer_fit for table in fit_tables(found)],
         "heldout_tables": heldout_tables(numbers.heldout) if numbers.heldout else [],
         "mixtures_chart": mixtures_chart(numbers.mixtures) if numbers.mixtures else None,
         "mixtures_tables": [mixtures_table(numbers.mixtures), mixture_sources_table(numbers.mixtures)]
@@ -119,6 +121,7 @@ def _contents(numbers: Numbers) -> list[tuple[str, str]]:
         ("sources", "Sources", True),
         ("duplicates", "Duplicates", numbers.duplicates),
         ("quality", "Quality", numbers.quality),
+        ("tokenizer", "Tokenizer fit", numbers.tokenizer_fit),
         ("heldout", "Held-out text", numbers.heldout),
         ("mixtures", "Mixtures", numbers.mixtures),
         ("forgetting", "Forgetting", numbers.curves),
