@@ -17,6 +17,8 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
+from engine.annotate.tokens.fit import FIT_SCHEMA
+from engine.annotate.tokens.shattered import SHATTERED_SCHEMA
 from engine.base.atomic import write_json
 from engine.base.hashing import digest_bytes
 from engine.formats.documents import Shard, SourceDocuments, read_source, write_source
@@ -321,7 +323,7 @@ def build(folder: Path) -> None:
             AnnotationState(prefix=stage, stage=stage, digest="1" * 32, folder=folders[stage], columns=columns)
             for stage, columns in STAGES.items()
         ],
-        artifacts={"near_dup": str(near.relative_to(root)), "contamination": str(cont.relative_to(root))},
+        artifacts={"near_dup": folders["near_dup"], "contamination": folders["contamination"], "tokens": _tokens(root)},
         split="splits/7777",
         selection="selections/6666",
         tokenizer="a" * 32,
@@ -366,6 +368,18 @@ def _annotations(root: Path, sources: tuple[SourceDocuments, ...]) -> tuple[Path
     }
     write_parquet(cont / "hits.parquet", pl.DataFrame(hit))
     return near, cont
+
+
+def _tokens(root: Path) -> str:
+    """Write what a tokens stage leaves besides its columns; return the folder."""
+    folder = "annotations/tokens/4444"
+    fit = {"source": "web", "domain": None, "is_general": False, "documents": 4, "bytes": 65, "words": 16, "tokens": 24}
+    rates = {"tokens_per_word": 1.5, "tokens_per_byte": 0.3692, "bytes_per_token": 2.7083}
+    word = {"source": "web", "domain": None, "word": "first", "occurrences": 2, "documents": 2, "pieces": 6}
+    cost = {"pieces_per_occurrence": 3.0, "extra_tokens": 4, "sampled_words": 16}
+    write_parquet(root / folder / "fit.parquet", pl.DataFrame([fit | rates], schema=FIT_SCHEMA))
+    write_parquet(root / folder / "shattered.parquet", pl.DataFrame([word | cost], schema=SHATTERED_SCHEMA))
+    return folder
 
 
 def _selection(root: Path, sources: tuple[SourceDocuments, ...]) -> None:

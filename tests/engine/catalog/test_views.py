@@ -85,6 +85,13 @@ def test_pairs_and_groups_are_shown(small_workspace: SimpleNamespace) -> None:
     assert rows(small_workspace, "FROM hits") == [hit]
 
 
+def test_fit_of_a_tokenizer_and_words_that_shatter_are_shown(small_workspace: SimpleNamespace) -> None:
+    query = "SELECT stage, source, tokens, tokens_per_word, ratio_per_byte FROM tokenizer_fit"
+    assert rows(small_workspace, query) == [["tokens", "web", 24, 1.5, None]]
+    query = "SELECT stage, word, pieces, extra_tokens, rate_ratio FROM shattered_words"
+    assert rows(small_workspace, query) == [["tokens", "first", 6, 4, None]]
+
+
 def test_file_of_another_stage_with_the_same_name_is_left_alone(small_workspace: SimpleNamespace) -> None:
     write_parquet(small_workspace.root / "annotations/own/1/pairs.parquet", pl.DataFrame({"left": [1]}))
     state = small_workspace.state.model_dump()
