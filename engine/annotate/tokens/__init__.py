@@ -73,7 +73,7 @@ class Config(StageConfig):
 
 def READS(config: Config) -> tuple[str, ...]:  # noqa: N802 - the contract's
     """Return the columns it reads: the domain's is named in the config."""
-    return ("doc_id", "source", "text", "text_digest", "num_bytes", config.domain_column)
+    return tuple(dict.fromkeys(("doc_id", "source", "text", "text_digest", "num_bytes", config.domain_column)))
 
 
 def part_config(config: Config) -> dict[str, Any]:

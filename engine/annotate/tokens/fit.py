@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 from pydantic import Field
 
+from engine.base.errors import RecipeError, problem
 from engine.base.stage import StrictModel
 
 if TYPE_CHECKING:
@@ -45,11 +46,11 @@ def group_sums(corpus: "Corpus", domain_column: str, general: General | None) ->
     """Return source, domain, is_general and SUMS (Int64) of every group with text, ordered by source and domain."""
     total = pl.DataFrame(schema={**dict.fromkeys(GROUP, pl.String), **dict.fromkeys(SUMS, pl.Int64)})
     for shard in corpus.shards:
-        keys = corpus.columns(shard, ["source", domain_column, "num_bytes"])
+        keys = corpus.columns(shard, list(dict.fromkeys(["source", "num_bytes", domain_column])))
         counted = pl.concat([keys, corpus.part(shard)], how="horizontal").drop_nulls("tokens")
         rows = counted.select(
             "source",
-            pl.col(domain_column).cast(pl.String).alias("domain"),
+            domain(keys, domain_column),
             pl.lit(1, dtype=pl.Int64).alias("documents"),
             pl.col("num_bytes").alias("bytes"),
             pl.col("words").cast(pl.Int64),
@@ -57,6 +58,14 @@ def group_sums(corpus: "Corpus", domain_column: str, general: General | None) ->
         )
         total = pl.concat([total, rows]).group_by(GROUP).agg(pl.col(SUMS).sum())
     return total.with_columns(is_general(general).alias("is_general")).sort(GROUP, nulls_last=True)
+
+
+def domain(frame: pl.DataFrame, column: str) -> pl.Expr:
+    """Return the column `domain` (String); raises RecipeError where `column` of the frame cannot be one."""
+    dtype = frame.schema[column]
+    if dtype.is_nested() or dtype == pl.Binary:
+        raise RecipeError(problem("tokens: domain_column", f"{column} is of type {dtype}", "a column of single values"))
+    return pl.col(column).cast(pl.String).alias("domain")
 
 
 def fit_table(groups: pl.DataFrame) -> pl.DataFrame:

@@ -21,7 +21,7 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from engine.annotate.tokens.fit import GROUP, is_general, rounded_down
+from engine.annotate.tokens.fit import GROUP, domain, is_general, rounded_down
 from engine.annotate.tokens.pieces import piece_counts
 from engine.text.words import split_words
 
@@ -84,18 +84,18 @@ def shattered_words(corpus: "Corpus", config: "Config", groups: pl.DataFrame) ->
     counts = _counted(corpus, _sample(corpus, config, keys))
     encode = open_encoder(Path(config.tokenizer))
     rows = []
-    for group, source, domain in keys.select("group", *GROUP).iter_rows():
-        found = _of_group(encode, counts.get(group, WordCounts()), counts.get(_GENERAL), config)
-        rows += [{"source": source, "domain": domain, **row} for row in found]
+    for group in keys.select("group", *GROUP).iter_rows(named=True):
+        found = _of_group(encode, counts.get(group["group"], WordCounts()), counts.get(_GENERAL), config)
+        rows += [{name: group[name] for name in GROUP} | row for row in found]
     return pl.DataFrame(rows, schema=SHATTERED_SCHEMA)
 
 
 def _sample(corpus: "Corpus", config: "Config", keys: pl.DataFrame) -> pl.DataFrame:
     """Return shard, row (UInt32) and group (Int64) of the documents whose words are counted."""
-    names = ["doc_id", "source", config.domain_column, "text_digest", "num_bytes"]
+    names = ["doc_id", "source", "text_digest", "num_bytes", config.domain_column]
+    everything = corpus.all_columns(list(dict.fromkeys(names)))
     documents = (
-        corpus.all_columns(names)
-        .rename({config.domain_column: "domain"} if config.domain_column != "domain" else {})
+        everything.with_columns(domain(everything, config.domain_column))
         .drop_nulls("text_digest")
         .join(keys.select(pl.col("group").cast(pl.Int64), *GROUP), on=GROUP, how="left", nulls_equal=True)
         .with_columns(pl.when(is_general(config.general)).then(_GENERAL).otherwise("group").alias("group"))

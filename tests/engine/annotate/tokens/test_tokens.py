@@ -166,6 +166,14 @@ def test_the_domain_may_be_a_column_of_another_stage(world: World, folder: Path)
     assert found == [("med", "heart", 2), ("med", None, 2), ("web", "home", 1), ("web", None, 4)]
 
 
+def test_a_domain_is_a_single_value(world: World, folder: Path) -> None:
+    assert {row["domain"] for row in table(run(world, config(folder, domain_column="source")), "fit")} == {"web", "med"}
+    with pytest.raises(
+        RecipeError, match=r"domain_column: doc_id is of type Binary\. Needed: a column of single values"
+    ):
+        run(world, config(folder, domain_column="doc_id"))
+
+
 @pytest.mark.parametrize("name", ["hf", "ours"])
 def test_no_cut_into_shards_and_no_order_of_rows_changes_anything(world: World, folder: Path, name: str) -> None:
     options = {"general": {"sources": ["web"]}, "min_documents": 1}
