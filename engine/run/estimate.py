@@ -1,7 +1,7 @@
 """What a dry run says about the work ahead: time from what the same step took before, disk from what it leaves.
 
-Figures of this workspace where the step ran in it before. Else rough rates: those of near_dup, heuristics, quality and
-contamination lie within what was measured on two shared cores, the others are guesses; they only give an order.
+Figures of this workspace where the step ran in it before. Else rough rates: those of near_dup, heuristics, quality, language
+and contamination lie within what was measured on two shared cores, the others are guesses; they only give an order.
 """
 
 import shutil
@@ -20,6 +20,7 @@ MB_PER_SECOND = {
     "near_dup": 20.0,
     "heuristics": 20.0,
     "quality": 8.0,
+    "language": 20.0,
     "contamination": 15.0,
     "perplexity": 0.002,
     "split": 200.0,
