@@ -1,7 +1,8 @@
 """What a dry run says about the work ahead: time from what the same step took before, disk from what it leaves.
 
-Figures of this workspace where the step ran in it before. Else rough rates: those of near_dup, heuristics, quality, language
-and contamination lie within what was measured on two shared cores, the others are guesses; they only give an order.
+Figures of this workspace where the step ran in it before. Else rough rates: those of near_dup, heuristics, quality,
+language and contamination lie within what was measured on two shared cores, the others are guesses that only give an
+order.
 """
 
 import shutil

@@ -32,8 +32,10 @@ ADDS = {
     "language__top": Column(pl.String, "BCP 47 code without script, und where nothing is known; null without letters"),
     "language__score": Column(pl.Float64, "mean score of that language by letters, 0 to 1, rounded to 1e-4"),
     "language__share": Column(pl.Float64, "share of the letters in pieces where it leads, 0 to 1, rounded to 1e-4"),
-    "language__second": Column(pl.String, "the next likely language; null where there is none"),
-    "language__second_score": Column(pl.Float64, "its score, 0 to 1, rounded to 1e-4"),
+    "language__second": Column(
+        pl.String, "of the other languages, the one with the largest share; null where none leads"
+    ),
+    "language__second_share": Column(pl.Float64, "its share, as language__share"),
 }
 UNITS = 10_000
 PIECE_CHARS = 250
@@ -75,7 +77,7 @@ def annotate(shard: "ShardView", config: Config) -> pl.DataFrame:
         language__score=(pl.col("score") / UNITS).round(4),
         language__share=(pl.col("share") / UNITS).round(4),
         language__second="second",
-        language__second_score=(pl.col("second_score") / UNITS).round(4),
+        language__second_share=(pl.col("second_share") / UNITS).round(4),
     )
 
 
@@ -101,37 +103,42 @@ def _answers(pieces: pl.Series, asked: Detector) -> pl.DataFrame:
 
 
 def _decide(pieces: pl.DataFrame, answers: pl.DataFrame, languages: tuple[str, ...]) -> pl.DataFrame:
-    """Return row, top, score, share, second and second_score of the documents with letters; shares in ten-thousandths.
+    """Return row, top, score, share, second, second_share of the documents with letters; numbers in ten-thousandths.
 
     From here on integers, so that the answer is the same in any order; `languages` is sorted, so a tie goes to the code
     that comes first.
     """
     scored = answers.join(pieces.with_row_index("line"), on="line")
     leaders = scored.sort("line", "units", "language", descending=[False, True, False]).unique("line", keep="first")
-    letters_led = leaders.group_by("row", "language").agg(led=pl.col("letters").sum())
-    ranked = (
+    led = leaders.group_by("row", "language").agg(led=pl.col("letters").sum())
+    of_language = (
         scored.group_by("row", "language")
         .agg(weight=(pl.col("units") * pl.col("letters")).sum())
-        .join(letters_led, on=["row", "language"], how="left")
-        .sort("row", "weight", "language", descending=[False, True, False])
-        .with_columns(name=pl.col("language").replace_strict(range(len(languages)), languages, return_dtype=pl.String))
+        .join(led, on=["row", "language"], how="left")
+        .with_columns(code=pl.col("language").replace_strict(range(len(languages)), languages, return_dtype=pl.String))
     )
-    best = ranked.group_by("row").agg(
-        top=pl.col("name").first(),
-        weight=pl.col("weight").first(),
-        led=pl.col("led").first().fill_null(0),
-        second=pl.col("name").get(1, null_on_oob=True),
-        second_weight=pl.col("weight").get(1, null_on_oob=True),
+    best = _first_of_row(of_language, "weight")
+    others = of_language.filter(pl.col("led") > 0).join(best, on=["row", "language"], how="anti")
+    second = _first_of_row(others, "led").select("row", second="code", second_led="led")
+    documents = pieces.group_by("row").agg(pl.col("letters").sum())
+    return (
+        documents.join(best, on="row", how="left")
+        .join(second, on="row", how="left")
+        .select(
+            "row",
+            "second",
+            top=pl.col("code").fill_null(UNDETERMINED),
+            score=_rounded(pl.col("weight").fill_null(0), pl.col("letters")),
+            share=_rounded(pl.col("led").fill_null(0) * UNITS, pl.col("letters")),
+            second_share=_rounded(pl.col("second_led") * UNITS, pl.col("letters")),
+        )
     )
-    documents = pieces.group_by("row").agg(pl.col("letters").sum()).join(best, on="row", how="left")
-    return documents.select(
-        "row",
-        "second",
-        top=pl.col("top").fill_null(UNDETERMINED),
-        score=_rounded(pl.col("weight").fill_null(0), pl.col("letters")),
-        share=_rounded(pl.col("led").fill_null(0) * UNITS, pl.col("letters")),
-        second_score=_rounded(pl.col("second_weight"), pl.col("letters")),
-    )
+
+
+def _first_of_row(of_language: pl.DataFrame, by: str) -> pl.DataFrame:
+    """Return the language of each row with the largest value; among equal ones the first code."""
+    ranked = of_language.sort("row", by, "language", descending=[False, True, False])
+    return ranked.unique("row", keep="first", maintain_order=True)
 
 
 def _rounded(total: pl.Expr, count: pl.Expr) -> pl.Expr:
