@@ -7,17 +7,19 @@ from pathlib import Path
 from benchmarks.harness import write_table
 from benchmarks.readme import write_readme
 
-ALL = ("near_dup", "contamination", "train_step")
+ALL = ("near_dup", "contamination", "language", "train_step")
 
 parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
 parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(ALL)} (default: all)")
-parser.add_argument("--quick", action="store_true", help="near_dup and contamination on small inputs; nothing recorded")
+parser.add_argument("--quick", action="store_true", help="small inputs (not train_step); nothing recorded")
 parser.add_argument("--corpus", type=Path, help="folder with the system corpus (made if it is empty)")
 options = parser.parse_args()
 for name in options.names or ALL:
     module = importlib.import_module(f"benchmarks.{name}")
     if name in ("near_dup", "contamination"):
         module.main(quick=options.quick, corpus=options.corpus)
+    elif name == "language":
+        module.main(quick=options.quick)
     else:
         module.main()
 if not options.quick:

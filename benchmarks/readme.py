@@ -9,6 +9,8 @@ from benchmarks.harness import FOLDER, RESULTS
 README = FOLDER.parent / "README.md"
 BEGIN, END = "<!-- benchmark: near_dup -->", "<!-- end of benchmark -->"
 BEGIN_CONTAMINATION, END_CONTAMINATION = "<!-- benchmark: contamination -->", "<!-- end of contamination -->"
+BEGIN_LANGUAGE, END_LANGUAGE = "<!-- benchmark: language -->", "<!-- end of language -->"
+LANGUAGE = ("language", "language_sources")
 CONTAMINATION = ("contamination", "contamination_negatives", "contamination_speed")
 Results = dict[str, dict[str, Any]]
 JUDGED = (
@@ -22,6 +24,7 @@ def write_readme() -> None:
     """Replace what stands between the marks; nothing happens where a result or a mark is missing."""
     _write(BEGIN, END, ("near_dup", *(name for name, _ in JUDGED)), _near_dup)
     _write(BEGIN_CONTAMINATION, END_CONTAMINATION, CONTAMINATION, _contamination)
+    _write(BEGIN_LANGUAGE, END_LANGUAGE, LANGUAGE, _language)
 
 
 def _write(begin: str, end: str, names: Sequence[str], lines_of: Callable[[Results], list[str]]) -> None:
@@ -60,6 +63,29 @@ def _contamination(results: Results) -> list[str]:
             lines.append(f"| {row['name']} | {more['documents']:,} | {row['value'] / 100:.4f} | |")
     lines += ["", f"Speed: {speed['about']}", "", "| | figure | |", "|---" * 3 + "|"]
     lines += [f"| {row['name']} | {row['value']:,.1f} {row['unit']} | {row['correctness']} |" for row in speed["rows"]]
+    return lines
+
+
+def _language(results: Results) -> list[str]:
+    tools, sources = (results[name] for name in LANGUAGE)
+    columns = ("languages", "documents judged", "accuracy", "mean of languages", "us per document", "installed MB")
+    lines = [
+        tools["about"],
+        "",
+        f"| | MB/s a core | {' | '.join(columns)} | licence | languages below 0.95 |",
+        "|---" * (len(columns) + 4) + "|",
+    ]
+    for row in tools["rows"]:
+        if row["value"] is not None:
+            more, missed = row["details"], row["correctness"].removeprefix("below 0.95: ")
+            cells = [f"{more[name]:.4f}" if isinstance(more[name], float) else f"{more[name]:,}" for name in columns]
+            lines.append(
+                f"| {row['name']} | {row['value']:,.1f} | {' | '.join(cells)} | {more['licence']} | {missed} |"
+            )
+    lines += ["", sources["about"], "", "| | documents | accuracy | |", "|---" * 4 + "|"]
+    for row in sources["rows"]:
+        said = row["correctness"] if row["name"].startswith("language ") else ""
+        lines.append(f"| {row['name']} | {row['details']['documents']:,} | {row['value'] / 100:.4f} | {said} |")
     return lines
 
 

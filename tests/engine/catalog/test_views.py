@@ -140,10 +140,26 @@ def test_runs_show_their_mixture_and_their_content(small_workspace: SimpleNamesp
     ]
 
 
-@pytest.mark.parametrize("name", [n for group in ("statistics", "audits") for n in sql_names(group)])
+NEED_A_STAGE = {"languages": "language"}
+"""Named query -> the stage whose columns it reads."""
+
+
+@pytest.mark.parametrize(
+    "name", sorted({n for g in ("statistics", "audits") for n in sql_names(g)} - set(NEED_A_STAGE))
+)
 def test_named_query_runs_over_the_views(small_workspace: SimpleNamespace, name: str) -> None:
     result = sql(f"@{name}", small_workspace.root)
     assert (result["rows"] == []) == (name in sql_names("audits"))
+
+
+@pytest.mark.parametrize(("name", "stage"), NEED_A_STAGE.items())
+def test_named_query_says_which_stage_did_not_run(
+    small_workspace: SimpleNamespace, tmp_path: Path, name: str, stage: str
+) -> None:
+    for root in (small_workspace.root, tmp_path / "empty"):
+        root.mkdir(exist_ok=True)
+        with pytest.raises(InputError, match=f"no stage {stage} .* Fix: add {{stage: {stage}}}"):
+            sql(f"@{name}", root)
 
 
 def test_forgetting_from_probes_agrees_with_the_stored_curve(small_workspace: SimpleNamespace) -> None:
