@@ -35,7 +35,9 @@ of its columns, the name of its test and of its benchmark. An annotator module h
 - `FILES` (optional): keys of its config that name files or folders (a path, a list of paths, or a mapping to paths).
   Paths are taken from the recipe's folder and handed over absolute; what is in them, not where they lie, is part of
   the stage's identity,
-- `HOLDS_GIL` (optional): True makes the runner use processes for it instead of threads.
+- `HOLDS_GIL` (optional): True makes the runner use processes for it instead of threads,
+- `OWN_THREADS` (optional): True where it keeps all processors busy by itself: it gets a wave of its own, one shard
+  after the other in the runner's process.
 """
 
 import importlib

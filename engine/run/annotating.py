@@ -1,7 +1,8 @@
 """Runs the annotate stages of a recipe: in waves, each shard's text read once per wave, only what is missing.
 
 1. A stage is ready when every column it reads was written. Corpus stages that read no text go first (exact duplicates
-   are then known before anything is signed); all other ready stages form one wave.
+   are then known before anything is signed); all other ready stages form one wave, but for those that keep the whole
+   machine busy by themselves (a language model): each of them is a wave.
 2. In a wave, stages that train get their model first; then each shard is decoded once and handed to every stage that
    has no part for it yet; then corpus stages combine their stored parts, some by way of verified pairs, which are an
    artifact of their own: another threshold starts from the same ones.
@@ -227,10 +228,17 @@ def annotate(context: RunContext, sources: tuple[SourceDocuments, ...]) -> Annot
             raise ValueError(
                 f"no stage of {[run.prefix for run in pending]} can run; the recipe check should have said so"
             )
-        wave = [run for run in ready if run.is_corpus and "text" not in run.reads] or ready
+        wave = _next_wave(ready)
         _run_wave(context, state, wave)
         pending = [run for run in pending if run not in wave]
     return state
+
+
+def _next_wave(ready: list[StageRun]) -> list[StageRun]:
+    """Return the stages to run now: corpus stages that read no text, else all that share, else one that does not."""
+    without_text = [run for run in ready if run.is_corpus and "text" not in run.reads]
+    sharing = [run for run in ready if not getattr(run.module, "OWN_THREADS", False)]
+    return without_text or sharing or ready[:1]
 
 
 def _run_wave(context: RunContext, state: Annotated, wave: list[StageRun]) -> None:
@@ -297,7 +305,8 @@ def _annotate_shards(context: RunContext, state: Annotated, wave: Sequence[Stage
             context.note(run.prefix, STALE if stale else FRESH, f"{stale} shards to do" if stale else "")
         raise PlanEndsError(wave[0].prefix)
     in_processes = any(getattr(run.module, "HOLDS_GIL", False) and missing[run.prefix] for run in wave)
-    jobs = workers_within(context.memory_bytes, context.jobs, [task.shard for task in tasks])
+    own_threads = any(getattr(run.module, "OWN_THREADS", False) for run in wave)
+    jobs = 1 if own_threads else workers_within(context.memory_bytes, context.jobs, [task.shard for task in tasks])
     names = " + ".join(run.prefix for run in wave if missing[run.prefix])
     seconds: dict[str, float] = {}
     watch = Stopwatch()

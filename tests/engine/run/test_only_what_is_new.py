@@ -82,7 +82,9 @@ def model(path: Path, *labels: str) -> Path:
     """A fastText model that knows two labels by one word each."""
     path.parent.mkdir(exist_ok=True)
     examples = path.with_suffix(".txt")
-    lines = [f"__label__{label} {word}\n" for label, word in zip(labels, ("one", "two"), strict=True) for _ in range(50)]
+    lines = [
+        f"__label__{label} {word}\n" for label, word in zip(labels, ("one", "two"), strict=True) for _ in range(50)
+    ]
     examples.write_text("".join(lines))
     trained = fasttext.train_supervised(str(examples), dim=2, epoch=1, thread=1, seed=1, minCount=1, verbose=0)
     trained.save_model(str(path))

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from trainers.annotators.perplexity.scorer import Score
 
 SCOPE = "shard"
+OWN_THREADS = True
 VERSION = 1
 FILES = ("model",)
 READS = ("doc_id", "text")
