@@ -15,9 +15,8 @@ integers and are rounded down to 1e-4.
 
 Fertility, tokens per word, as the measure of how well a vocabulary suits a text: Acs, "Exploring BERT's Vocabulary"
 (2019); Rust et al., "How Good is Your Tokenizer?" (ACL 2021). In one second of a core the tokenizers of this project
-encode about 13 MB, unigram models 10 MB, byte-level BPE of Hugging Face 2 to 3 MB; both libraries release the GIL.
-Those of Hugging Face use threads of their own, and need about 125 bytes of memory for each byte of the longest
-document.
+encode about 13 MB, unigram models 10 MB, byte-level BPE of Hugging Face 2 MB; both libraries release the GIL. Those of
+Hugging Face use threads of their own, and need about 125 bytes of memory for each byte of the longest document.
 """
 
 from collections.abc import Iterator

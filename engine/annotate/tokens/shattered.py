@@ -82,10 +82,11 @@ def shattered_words(corpus: "Corpus", config: "Config", groups: pl.DataFrame) ->
     largest = looked_at.sort(["tokens", "group"], descending=[True, False]).head(MAX_GROUPS)["group"]
     keys = looked_at.filter(pl.col("group").is_in(largest.implode()))
     counts = _counted(corpus, _sample(corpus, config, keys))
+    general = counts[_GENERAL].folded() if _GENERAL in counts else None
     encode = open_encoder(Path(config.tokenizer))
     rows = []
     for group in keys.select("group", *GROUP).iter_rows(named=True):
-        found = _of_group(encode, counts.get(group["group"], WordCounts()), counts.get(_GENERAL), config)
+        found = _of_group(encode, counts.get(group["group"], WordCounts()), general, config)
         rows += [{name: group[name] for name in GROUP} | row for row in found]
     return pl.DataFrame(rows, schema=SHATTERED_SCHEMA)
 
@@ -101,9 +102,10 @@ def _sample(corpus: "Corpus", config: "Config", keys: pl.DataFrame) -> pl.DataFr
         .with_columns(pl.when(is_general(config.general)).then(_GENERAL).otherwise("group").alias("group"))
         .drop_nulls("group")
     )
-    read = pl.col("num_bytes").clip(upper_bound=DOCUMENT_BYTES).cum_sum().over("group")
+    own = pl.col("num_bytes").clip(upper_bound=DOCUMENT_BYTES)
+    read_before = (own.cum_sum() - own).over("group")
     different = documents.sort("doc_id").unique(["group", "text_digest"], keep="first", maintain_order=True)
-    return different.filter(read <= config.sample_bytes).select("shard", "row", "group")
+    return different.filter(read_before < config.sample_bytes).select("shard", "row", "group")
 
 
 def _counted(corpus: "Corpus", sample: pl.DataFrame) -> dict[int, WordCounts]:
@@ -130,11 +132,10 @@ def _forms(data: bytes, starts: NDArray[np.int64], ends: NDArray[np.int64]) -> l
 
 
 def _of_group(
-    encode: "Encoder", counts: WordCounts, general: WordCounts | None, config: "Config"
+    encode: "Encoder", counts: WordCounts, in_general: Counter[str] | None, config: "Config"
 ) -> list[dict[str, Any]]:
-    """Return the words listed for a group, without its name."""
+    """Return the words listed for a group, without its name; in_general: folded word -> occurrences there."""
     occurrences, sampled_words = counts.folded(), counts.forms.total()
-    in_general = general.folded() if general is not None else None
     rates = _rates(counts, occurrences, in_general, config)
     rows: list[dict[str, Any]] = [
         {
