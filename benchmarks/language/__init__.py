@@ -24,8 +24,7 @@ PEERS = {
     "whatlang": ("whatlang (whatlang-pyo3)", "MIT", 1),
     "langdetect": ("langdetect (langdetect-rs)", "Apache-2.0", 1),
     "heliport": ("heliport", "GPL-3.0", 1),
-    "lingua": ("lingua", "Apache-2.0", 10),
-    "lingua_low": ("lingua, low accuracy mode", "Apache-2.0", 10),
+    "lingua": ("lingua", "Apache-2.0", 5),
 }
 """Script -> name, licence, and of how many documents one is asked (those that are slow)."""
 OURS = "this stage (ELD, eldc)"
@@ -54,7 +53,7 @@ def main(quick: bool = False) -> None:
         about = (
             f"{every.height:,} documents of 200 characters and more in {every['language'].n_unique()} languages; a "
             "tool is judged on those it has a label for. At most three windows of 1,000 characters each; of the peers "
-            "the answer that most characters got counts, lingua is asked for one document in ten."
+            "the answer that most characters got counts, lingua is asked for one document in five."
         )
         folder = Path(scratch) if quick else RESULTS
         record("language", about, rows, folder)

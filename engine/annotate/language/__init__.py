@@ -7,7 +7,7 @@ The document's language has the highest sum of scores; among equal ones the firs
 the best guess: a text in a language nobody knows gets a low score (half of such texts are below 0.3 with the embedded
 detector, 999 of 1,000 known ones are above 0.5). `und` says that the detector knows nothing of the text at all.
 
-The embedded detector reads about 20 MB/s a core; it and fastText hold the GIL.
+About 15 MB/s a core of what is read of the texts, with the embedded detector; it and fastText hold the GIL.
 """
 
 from typing import TYPE_CHECKING, Literal

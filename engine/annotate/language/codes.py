@@ -42,7 +42,7 @@ PREDOMINANT = _pairs(
 
 _FORMER = _pairs(
     """
-    fil=tl in=id iw=he ji=yi jw=jv mo=ro
+    fil=tl in=id iw=he ji=yi jw=jv mly=ms mo=ro
     """
 )
 

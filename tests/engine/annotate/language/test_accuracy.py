@@ -21,7 +21,7 @@ PAGES = 40
 TLDR = {"pages": "en", "pages.ar": "ar", "pages.de": "de", "pages.es": "es", "pages.fr": "fr", "pages.hi": "hi"}
 TLDR |= {"pages.it": "it", "pages.ja": "ja", "pages.ko": "ko", "pages.pl": "pl", "pages.pt_BR": "pt", "pages.ru": "ru"}
 TLDR |= {"pages.zh": "zh"}
-MISSED = {"azj_cyrl", "srp_latn"}
+MISSED = {"azj_cyrl", "mly_arab", "srp_latn"}
 """Files of languages the detector has a code for, in a script it does not know them in."""
 
 

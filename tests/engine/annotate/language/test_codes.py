@@ -20,6 +20,7 @@ from engine.annotate.language.detectors import embedded_languages
         ("als_Latn", "sq"),
         ("ekk", "et"),
         ("iw", "he"),
+        ("mly_Latn", "ms"),
         ("fil_Latn", "tl"),
         ("ceb", "ceb"),
         ("yue_Hani", "yue"),
