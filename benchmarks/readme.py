@@ -82,9 +82,9 @@ def _language(results: Results) -> list[str]:
             lines.append(
                 f"| {row['name']} | {row['value']:,.1f} | {' | '.join(cells)} | {more['licence']} | {missed} |"
             )
-    lines += ["", sources["about"], "", "| | documents | accuracy | |", "|---" * 4 + "|"]
+    lines += ["", sources["about"], "", "| | documents | share | |", "|---" * 4 + "|"]
     for row in sources["rows"]:
-        said = row["correctness"] if row["name"].startswith("language ") else ""
+        said = row["correctness"] if row["name"].startswith(("language ", "score ")) else ""
         lines.append(f"| {row['name']} | {row['details']['documents']:,} | {row['value'] / 100:.4f} | {said} |")
     return lines
 

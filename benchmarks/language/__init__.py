@@ -46,7 +46,7 @@ def main(quick: bool = False) -> None:
     every = documents().gather_every(20 if quick else 1)
     rows = []
     with tempfile.TemporaryDirectory() as scratch:
-        row, verdicts = _ours(every)
+        row, by_source = _ours(every)
         rows.append(row)
         for script, (name, licence, share) in PEERS.items():
             rows.append(_peer(script, name, licence, every.gather_every(share), Path(scratch)))
@@ -57,10 +57,10 @@ def main(quick: bool = False) -> None:
         )
         folder = Path(scratch) if quick else RESULTS
         record("language", about, rows, folder)
-        record("language_sources", f"{OURS}, by source, and the languages it misses.", _by_source(verdicts), folder)
+        record("language_sources", f"{OURS}, by source, and the languages it misses.", by_source, folder)
 
 
-def _ours(every: pl.DataFrame) -> tuple[Row, pl.DataFrame]:
+def _ours(every: pl.DataFrame) -> tuple[Row, list[Row]]:
     texts, config = Texts(every["text"]), language.Config()
     language.annotate(texts, config)  # type: ignore[arg-type]
     seconds = []
@@ -68,11 +68,13 @@ def _ours(every: pl.DataFrame) -> tuple[Row, pl.DataFrame]:
         started = time.process_time()
         found = language.annotate(texts, config)  # type: ignore[arg-type]
         seconds.append(time.process_time() - started)
-    verdicts = judged(every, found["language__top"].to_list(), embedded_languages())
+    scored = every.with_columns(score=found["language__score"]).with_row_index("row")
+    verdicts = judged(scored, found["language__top"].to_list(), embedded_languages())
     size = sum(Path(file.locate()).stat().st_size for file in metadata.files("eldc") or ()) / 1e6
     more = {"licence": "Apache-2.0", "installed MB": round(size), "peak MB": round(peak_memory_mb())}
     row = _row(OURS, texts.windows, every.height, sorted(seconds)[1], embedded_languages(), verdicts, more)
-    return row, verdicts
+    unknown = scored.join(verdicts, on="row", how="anti")
+    return row, [*_by_source(verdicts), *_by_score(verdicts.filter("is_right"), unknown)]
 
 
 def _peer(script: str, name: str, licence: str, every: pl.DataFrame, scratch: Path) -> Row:
@@ -124,4 +126,14 @@ def _by_source(verdicts: pl.DataFrame) -> list[Row]:
     for code, count, accuracy, wrong in missed(verdicts):
         details = {"documents": count, "languages": 1}
         rows.append(Row(f"language {code}", 100 * accuracy, "%", "", f"most often taken for {wrong}", details=details))
+    return rows
+
+
+def _by_score(right: pl.DataFrame, unknown: pl.DataFrame) -> list[Row]:
+    """Return how well a least score of 0.5 tells known languages from those without a label."""
+    rows = []
+    for name, of_kind in (("answered rightly", right), ("languages without a label", unknown)):
+        details = {"documents": of_kind.height, "languages": of_kind["language"].n_unique()}
+        kept = 100 * float((of_kind["score"] >= 0.5).mean())  # type: ignore[arg-type]
+        rows.append(Row(f"score 0.5 and more, {name}", kept, "%", "", "share of documents kept", details=details))
     return rows

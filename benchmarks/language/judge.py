@@ -16,7 +16,7 @@ NORWEGIAN = {"nb": "no", "nn": "no"}
 
 
 def judged(documents: pl.DataFrame, answers: Sequence[str | None], labels: Sequence[str]) -> pl.DataFrame:
-    """Return source, language (code), answer and is_right of the documents in languages the tool has a label for.
+    """Return the documents in languages the tool has a label for, with language (code), answer (code) and is_right.
 
     answers: one label of the tool per document.
     """
@@ -29,8 +29,8 @@ def judged(documents: pl.DataFrame, answers: Sequence[str | None], labels: Seque
         expected[language] = own if own in known else NORWEGIAN.get(of_group, of_group)
     made = [None if answer is None else code_of.get(answer, codes([answer])[0]) for answer in answers]
     return (
-        documents.select(
-            "source", language=pl.col("language").replace_strict(expected), answer=pl.Series(made, dtype=pl.String)
+        documents.with_columns(
+            language=pl.col("language").replace_strict(expected), answer=pl.Series(made, dtype=pl.String)
         )
         .filter(pl.col("language").is_in(sorted(known)))
         .with_columns(is_right=pl.col("answer").eq_missing(pl.col("language")))
