@@ -35,9 +35,12 @@ def pycld2() -> Peer:
     detected = set(pycld2.DETECTED_LANGUAGES)
 
     def ask(text: str) -> str:
-        # CLD2 refuses control characters.
-        plain = "".join(c if c.isprintable() or c in "\n\t" else " " for c in text)
-        return pycld2.detect(plain, isPlainText=True, bestEffort=True)[2][0][1]
+        try:
+            return pycld2.detect(text, isPlainText=True, bestEffort=True)[2][0][1]
+        except pycld2.error:
+            # It refuses control characters.
+            plain = "".join(c if c.isprintable() or c in "\n\t" else " " for c in text)
+            return pycld2.detect(plain, isPlainText=True, bestEffort=True)[2][0][1]
 
     return ask, [code for name, code in pycld2.LANGUAGES if name in detected]
 
