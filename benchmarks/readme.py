@@ -11,6 +11,8 @@ BEGIN, END = "<!-- benchmark: near_dup -->", "<!-- end of benchmark -->"
 BEGIN_CONTAMINATION, END_CONTAMINATION = "<!-- benchmark: contamination -->", "<!-- end of contamination -->"
 BEGIN_LANGUAGE, END_LANGUAGE = "<!-- benchmark: language -->", "<!-- end of language -->"
 LANGUAGE = ("language", "language_sources")
+BEGIN_PII, END_PII = "<!-- benchmark: pii -->", "<!-- end of pii -->"
+PII = ("pii_shared", "pii_built", "pii_texts", "pii_speed")
 CONTAMINATION = ("contamination", "contamination_negatives", "contamination_speed")
 Results = dict[str, dict[str, Any]]
 JUDGED = (
@@ -25,6 +27,7 @@ def write_readme() -> None:
     _write(BEGIN, END, ("near_dup", *(name for name, _ in JUDGED)), _near_dup)
     _write(BEGIN_CONTAMINATION, END_CONTAMINATION, CONTAMINATION, _contamination)
     _write(BEGIN_LANGUAGE, END_LANGUAGE, LANGUAGE, _language)
+    _write(BEGIN_PII, END_PII, PII, _pii)
 
 
 def _write(begin: str, end: str, names: Sequence[str], lines_of: Callable[[Results], list[str]]) -> None:
@@ -87,6 +90,27 @@ def _language(results: Results) -> list[str]:
         said = row["correctness"] if row["name"].startswith(("language ", "score ")) else ""
         lines.append(f"| {row['name']} | {row['details']['documents']:,} | {row['value'] / 100:.4f} | {said} |")
     return lines
+
+
+def _pii(results: Results) -> list[str]:
+    shared, built, texts, speed = (results[name] for name in PII)
+    lines = ["| | shared spans | recall | precision | built spans | recall | precision | found per MB of texts |"]
+    lines.append("|---" * 8 + "|")
+    names = dict.fromkeys(row["name"] for row in [*shared["rows"], *built["rows"]])
+    per_megabyte = {row["name"]: row["value"] for row in texts["rows"]}
+    per_megabyte["ip"] = per_megabyte["ipv4"] + per_megabyte["ipv6"]
+    for name in names:
+        cells = [_recall_cells(name, result) for result in (shared, built)]
+        lines.append(f"| {name} | {' | '.join(cells)} | {per_megabyte[name]:.2f} |")
+    rate = {row["name"]: row["value"] for row in speed["rows"]}
+    return [*lines, "", f"Speed: {rate['spans']:,.0f} MB/s on one core ({speed['about'].rstrip('.')})."]
+
+
+def _recall_cells(name: str, result: dict[str, Any]) -> str:
+    for row in result["rows"]:
+        if row["name"] == name:
+            return f"{row['details']['spans']:,} | {row['value'] / 100:.3f} | {row['details']['precision']:.3f}"
+    return "- | - | -"
 
 
 def _speed(result: dict[str, Any]) -> list[str]:

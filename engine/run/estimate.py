@@ -1,8 +1,7 @@
 """What a dry run says about the work ahead: time from what the same step took before, disk from what it leaves.
 
-Figures of this workspace where the step ran in it before. Else rough rates: those of near_dup, heuristics, quality,
-language and contamination lie within what was measured on two shared cores, the others are guesses that only give an
-order.
+Figures of this workspace where the step ran in it before. Else rough rates of two shared cores, measured for most
+stages, guessed for the others; they only give an order.
 """
 
 import shutil
@@ -24,6 +23,7 @@ MB_PER_SECOND = {
     "language": 20.0,
     "contamination": 15.0,
     "perplexity": 0.002,
+    "pii": 60.0,
     "split": 200.0,
     "selection": 200.0,
     "tokenizer": 3.0,

@@ -1,7 +1,8 @@
 """Every SQL file does what its head says and what its cases show: tables given, rows expected.
 
-A case file tests/sql/<group>/<name>.yaml is a list of {why, given: {table: [rows]}, expect: [[values]]}. Columns of ids
-(doc_id, other_id, group_id, item_id) are written as small integers. A column nobody gives a value is null text.
+A case file tests/sql/<group>/<name>.yaml is a list of {why, given: {table: [rows]}, expect: [[values]]}. Columns of
+ids (doc_id, other_id, group_id, item_id) are written as small integers, lists of structs as lists of mappings. A
+column nobody gives a value is null text.
 """
 
 import shutil
@@ -58,6 +59,9 @@ def create_given(connection: duckdb.DuckDBPyConnection, file: SqlFile, given: di
 def type_of(column: str, values: list[Any]) -> str:
     if column in ID_COLUMNS:
         return "UUID"
+    if nested := [value for value in values if isinstance(value, list) and value]:
+        fields = ", ".join(f'"{name}" {TYPES[type(value)]}' for name, value in nested[0][0].items())
+        return f"STRUCT({fields})[]"
     known = {TYPES[type(value)] for value in values if value is not None}
     return "DOUBLE" if known == {"BIGINT", "DOUBLE"} else known.pop() if known else "VARCHAR"
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.text.spans import LINE_BYTES, merged_spans, without_spans
+from engine.text.spans import LINE_BYTES, merged_spans, moved_spans, with_replacements, without_spans
 
 FAR = "far away words " * 8
 """More than a line."""
@@ -106,3 +106,33 @@ def test_spans_less_than_a_line_apart_are_one_whatever_their_order() -> None:
 
 def test_spans_that_touch_are_one() -> None:
     assert merged_spans([(0, 10), (10, 12), (13, 15)]) == [(0, 12), (13, 15)]
+
+
+def test_replacements_stand_where_the_spans_were() -> None:
+    assert with_replacements("caf\u00e9 anna, ben", [(12, 15, "B"), (6, 10, "<long tag>")]) == "caf\u00e9 <long tag>, B"
+    assert with_replacements("as it is", []) == "as it is"
+
+
+@pytest.mark.parametrize("spans", [[(0, 3, "x"), (2, 4, "y")], [(1, 1, "x")], [(3, 9, "x")]])
+def test_spans_that_overlap_are_empty_or_outside_are_refused(spans: list[tuple[int, int, str]]) -> None:
+    with pytest.raises(ValueError, match="overlaps another, is empty"):
+        with_replacements("four", spans)
+
+
+def test_spans_move_with_the_replacements_before_them_and_take_in_those_they_cut() -> None:
+    replacements = [(5, 9, "<a tag>"), (14, 17, "B")]
+    text = with_replacements("Dear anna and ben, hello", replacements)
+    assert text == "Dear <a tag> and B, hello"
+    moved = moved_spans([(0, 4), (5, 9), (10, 13), (7, 16), (19, 24)], replacements)
+    assert [text[start:end] for start, end in moved] == ["Dear", "<a tag>", "and", "<a tag> and B", "hello"]
+
+
+@given(st.text(max_size=20), st.data())
+def test_what_is_outside_of_replacements_is_where_moved_spans_say(text: str, data: st.DataObject) -> None:
+    edges = sorted(data.draw(st.sets(st.integers(0, len(text)), max_size=8)))
+    places = [len(text[:edge].encode()) for edge in edges]
+    pieces = list(zip(places[::2], places[1::2], strict=False))
+    replacements = [(start, end, "\u00e9!") for start, end in pieces[::2]]
+    moved = moved_spans(pieces[1::2], replacements)
+    made = with_replacements(text, replacements).encode()
+    assert [made[start:end] for start, end in moved] == [text.encode()[start:end] for start, end in pieces[1::2]]
