@@ -31,14 +31,13 @@ _WHICH = argument("--recipe", help="recipe whose artifacts to look at (default: 
 _INPUTS = argument("inputs", help="Parquet, JSONL or CSV files, or folders of them", nargs="+", metavar="INPUT")
 _ID_COLUMN = argument("--id-column", help="column of the documents' own ids (default: file#row)", metavar="COLUMN")
 _TEXT_COLUMN = argument("--text-column", help="column of the text (default: text)", default="text", metavar="COLUMN")
-_JOBS = argument(
-    "--jobs", help="number of workers (default: one per processor); never changes a byte", type=int, metavar="N"
-)
+_JOBS = argument("--jobs", help="workers (default: one per processor); never changes a byte", type=int, metavar="N")
 _MEMORY = argument(
     "--memory",
     help="memory for shards that are worked on at once, such as 4GB (default: half of what there is)",
     metavar="SIZE",
 )
+_EXAMPLES: dict[str, Any] = {"nargs": "+", "action": "extend", "required": True, "metavar": "FILE"}
 
 COMMANDS = (
     Command(
@@ -161,6 +160,22 @@ COMMANDS = (
         ),
         "engine.run.decontaminate.report:show_decontaminate",
         "nothing was written to --out; the same command starts anew",
+    ),
+    Command(
+        ("quality", "train"),
+        "train a quality classifier on good and bad files, and say how well it ranks what it has not seen",
+        "provender quality train --positive textbooks/*.parquet --negative crawl.jsonl.gz",
+        "engine.run.quality_train:quality_train",
+        (
+            argument("--positive", help="good examples: Parquet, JSONL, CSV, text files, or folders", **_EXAMPLES),
+            argument("--negative", help="bad examples", **_EXAMPLES),
+            argument("--out", help="folder to write (default: models/ of the workspace)", metavar="DIR"),
+            _TEXT_COLUMN,
+            argument("--epochs", help="passes over the examples (default: 5)", type=int, metavar="N"),
+            argument("--word-ngrams", help="words in a row that are one feature (default: 2)", type=int, metavar="N"),
+            argument("--seed", help="seed of the training (default: 1)", type=int, metavar="N"),
+        ),
+        "engine.run.quality_train.show:show_quality_train",
     ),
     Command(
         ("sql",),

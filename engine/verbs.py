@@ -8,6 +8,7 @@ from engine.run.decontaminate import decontaminate
 from engine.run.dedup import dedup
 from engine.run.init import init
 from engine.run.pipeline import run, tokenizer_train
+from engine.run.quality_train import quality_train
 from engine.run.sample import sample
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "mixture_list",
     "mixture_show",
     "mixture_verify",
+    "quality_train",
     "report",
     "run",
     "sample",

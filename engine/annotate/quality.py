@@ -1,233 +1,183 @@
-"""A quality score per document: the probability that it belongs to the good examples of the recipe, by fastText.
+"""A quality score per document: the probability that it belongs to the good examples, by a fastText classifier.
 
-Trained on the spot from sources the recipe names as positive and negative. One thread and a fixed seed give the same
-model from the same documents; one document in ten is held out and says how well the model ranks (AUC) and whether its
-probabilities mean what they say (calibration table), both in model.json.
+Either trained on the spot, from sources the recipe names as positive and negative; or brought along: `model` is a
+folder that `provender quality train` left, or any fastText file with labels, such as those of DCLM (hq, cc) and
+FineWeb-Edu (0 to 5, whose score is the expected label divided by the largest).
 
-FOLDER/model.bin    the fastText model
-FOLDER/model.json   what it was trained on, options, AUC, calibration
+Of a document at most three windows of 1,000 characters are read (engine.text.windows), and its score is their mean.
+Whoever published a model may have scored whole documents, so a threshold of theirs is a start, not the same cut. Equal
+texts of a shard are asked about once.
 
-Source of the method: Joulin et al. 2016 (arXiv:1607.01759). fastText holds the GIL; about 10 MB/s a core of what it
-reads, which is at most three windows of 1,000 characters a document.
+Of what was trained here one document in ten is held out. It says how well the model ranks (AUC), whether its
+probabilities mean what they say (calibration table), and what it gets wrong: model.json and worst.json beside the model
+(engine.annotate._classifier.fit). fastText holds the GIL.
 """
 
-import tempfile
-from collections.abc import Sequence
-from fractions import Fraction
 from functools import lru_cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from engine.base.atomic import atomic_file, write_json
-from engine.base.errors import RecipeError, problem, unknown
+from engine.annotate._classifier.examples import choose, corpus_candidates, corpus_texts
+from engine.annotate._classifier.fit import Measured, Tested, train_classifier
+from engine.annotate._classifier.measure import auc, calibration, worst
+from engine.annotate._classifier.options import TrainingOptions, settings, training_keys
+from engine.annotate._classifier.score import UNITS, as_score, open_classifier, rounded, score_documents
+from engine.annotate._classifier.texts import Preparation
+from engine.base.errors import RecipeError, problem
 from engine.base.stage import Column, StageConfig
-from engine.text.windows import text_windows
+from engine.text.fasttext_model import LABEL
 
 if TYPE_CHECKING:
     from engine.formats.annotation import Corpus, ShardView
 
 SCOPE = "shard"
-VERSION = 1
+VERSION = 2
 HOLDS_GIL = True
 READS = ("doc_id", "text", "text_digest", "num_bytes")
+FILES = ("model",)
 ADDS = {
-    "quality__score": Column(pl.Float64, "probability of the positive side, 0 to 1, rounded to 1e-4; null without text")
+    "quality__score": Column(
+        pl.Float64, "probability of the positive side, 0 to 1, rounded to 1e-4; null without text to read"
+    )
 }
-UNITS = 10_000
-HELD_OUT_OF = 10
-LEAST_DOCUMENTS = 20
-CALIBRATION_BINS = 10
-_LABEL = "__label__"
-_SIDES = ("negative", "positive")
+SIDES = ("negative", "positive")
+KNOWN_POSITIVE = ("positive", "pos", "hq", "high_quality", "good", "keep", "high", "wiki", "1")
+"""Labels of well-known classifiers for what is wanted: DCLM says hq, RedPajama and GPT-3's likeness wiki."""
 
 
-class Config(StageConfig):
+class Config(StageConfig, TrainingOptions):
     """Options of quality."""
 
     stage: Literal["quality"] = "quality"
-    positive: tuple[str, ...] = Field(min_length=1, description="sources of good examples")
-    negative: tuple[str, ...] = Field(min_length=1, description="sources of bad examples")
-    max_documents: int = Field(default=20_000, ge=1, description="documents per side that are trained on")
-    max_bytes: int = Field(default=50_000_000, ge=1, description="bytes of their texts per side")
-    dimensions: int = Field(default=16, ge=1, le=1000, description="length of a word vector")
-    epochs: int = Field(default=5, ge=1, description="passes over the examples")
-    learning_rate: float = Field(default=0.5, gt=0, description="step size at the start")
-    word_ngrams: int = Field(default=2, ge=1, le=5, description="words in a row that count as one feature")
-    min_word_count: int = Field(default=2, ge=1, description="occurrences below which a word alone is ignored")
-    num_buckets: int = Field(default=1 << 17, ge=1, description="hash buckets of word n-grams")
-    seed: int = Field(default=1, ge=0, lt=1 << 31, description="seed of the training")
+    positive: tuple[str, ...] = Field(default=(), description="sources of good examples")
+    negative: tuple[str, ...] = Field(default=(), description="sources of bad examples")
+    model: str | None = Field(
+        default=None, description="instead of them: folder of `provender quality train`, or a fastText file"
+    )
+    positive_label: str | None = Field(default=None, description="label of `model` whose probability is the score")
+    text: Preparation | None = Field(
+        default=None, description="how texts are written for `model`: plain, or separated (default: as its folder says)"
+    )
 
     @model_validator(mode="after")
-    def _sides_differ(self) -> "Config":
-        if both := sorted(set(self.positive) & set(self.negative)):
-            raise ValueError(f"{', '.join(both)}: a source cannot be positive and negative")
+    def _one_way(self) -> "Config":
+        if self.model is None:
+            _check_sides(self)
+        elif self.positive or self.negative:
+            raise ValueError("sources to train on beside a model. Needed: one of the two")
+        elif keys := training_keys(self):
+            raise ValueError(f"{', '.join(keys)}: it is for training, but the recipe brings a model. Fix: remove it")
         return self
 
 
-def prepare(texts: pl.Series) -> pl.DataFrame:
-    """Return the windows fastText reads of each text: row (UInt32), window (String); a blank text has none.
+def _check_sides(config: Config) -> None:
+    missing = [side for side in ("positive", "negative") if not getattr(config, side)]
+    if len(missing) == 2:
+        raise ValueError("nothing says what is good. Needed: positive and negative, lists of sources, or model, a path")
+    if missing:
+        raise ValueError(f"{missing[0]} names no source. Needed: examples of both sides, for one class teaches nothing")
+    if both := sorted(set(config.positive) & set(config.negative)):
+        raise ValueError(f"{', '.join(both)}: a source cannot be positive and negative")
+    if config.positive_label is not None or config.text is not None:
+        raise ValueError("positive_label and text are for a model that is brought along. Fix: remove them")
 
-    In each window (engine.text.windows): lower case, every punctuation character or symbol apart from its
-    neighbours, white space of any kind as one space. A label in the text loses its underscores, so that no document can
-    name its own.
-    """
-    clean = (
-        pl.col("window")
-        .str.to_lowercase()
-        .str.replace_all(_LABEL, "label", literal=True)
-        .str.replace_all(r"([^\w\s])", " ${1} ")
-        .str.replace_all(r"\s+", " ")
-        .str.strip_chars()
-    )
-    return text_windows(texts).with_columns(clean).filter(pl.col("window").str.len_bytes() > 0)
+
+def trains(config: Config) -> bool:
+    """Return whether the recipe names sources to train on."""
+    return config.model is None
+
+
+def part_config(config: Config) -> dict[str, Any]:
+    """Return the settings that results depend on: those of the training only where there is one."""
+    return settings(config, with_training=trains(config))
 
 
 def train(corpus: "Corpus", config: Config, folder: Path) -> None:
-    """Leave model.bin, model.json and details.json in `folder`.
+    """Leave model.bin, model.json, worst.json and details.json in `folder` (engine.annotate._classifier.fit).
 
-    Per side: the documents of its sources in the order of doc_id, equal texts once, to `max_documents` or `max_bytes`.
-    Raises RecipeError where a source does not exist or a side has fewer than 20 different texts.
+    Raises RecipeError where a source does not exist or a side has fewer than 20 texts that the other has not.
     """
-    examples = pl.concat([_examples(corpus, config, side) for side in _SIDES])
-    is_held_out = pl.Series(_draw(examples["doc_id"]) % HELD_OUT_OF == 0)
-    learnt = examples.filter(~is_held_out)
-    # fastText learns in the order of the file: both sides have to be mixed.
-    lines = learnt.with_columns(draw=pl.Series(_draw(learnt["doc_id"]))).sort("draw", "doc_id", "label")
-    _fit(
-        prepare(lines["text"]).join(lines.select("label").with_row_index("row"), on="row", maintain_order="left"),
-        config,
-        folder,
-    )
-    tested = examples.filter(is_held_out)
-    measured = _measure(_score_units(_load.__wrapped__(folder), tested["text"]), tested["label"].to_numpy())
-    sides = {
-        side: {
-            "sources": sorted(getattr(config, side)),
-            "documents": learnt.filter(pl.col("label") == label).height,
-            "held_out_documents": tested.filter(pl.col("label") == label).height,
-            "bytes": int(learnt.filter(pl.col("label") == label)["num_bytes"].sum()),
-        }
-        for label, side in enumerate(_SIDES)
-    }
-    options = config.model_dump(mode="json", exclude={"stage", "prefix", *_SIDES})
-    trained = {"fasttext": version("fasttext-community"), "options": options}
-    write_json(folder / "model.json", {**sides, **measured, **trained})
-    write_json(
-        folder / "details.json",
-        {"auc": measured["auc"], "trained_documents": learnt.height, "held_out_documents": tested.height},
-    )
+    places = [f"{config.column_prefix}: {side}" for side in SIDES]
+    candidates = corpus_candidates(corpus, {side: getattr(config, side) for side in SIDES}, places)
+    chosen, shared = choose(candidates, SIDES, config, places)
+    fit_quality(corpus_texts(corpus, chosen), shared, config, folder, config.column_prefix)
 
 
-def annotate(shard: "ShardView", config: Config, model: Path) -> pl.DataFrame:  # noqa: ARG001 - the contract's
+def fit_quality(
+    examples: pl.DataFrame,
+    shared_texts: int,
+    options: TrainingOptions,
+    folder: Path,
+    place: str,
+    keys: pl.Series | None = None,
+) -> dict[str, Any]:
+    """Train from examples whose label is a position in SIDES; what a recipe and `quality train` both do.
+
+    Arguments and errors are those of engine.annotate._classifier.fit.train_classifier; shared_texts: how many texts
+    both sides had, for the record. Returns the content of model.json.
+    """
+
+    def measure(tested: Tested) -> Measured:
+        figures, details, mistakes = _measure(tested)
+        return {"texts_of_both_sides": shared_texts, **figures}, details, mistakes
+
+    return train_classifier(examples, SIDES, options, folder, place, measure, keys)
+
+
+def annotate(shard: "ShardView", config: Config, model: Path | None = None) -> pl.DataFrame:
     """Return the score of every document of the shard."""
-    units = _score_units(_load(model), pl.Series(pl.from_arrow(shard.text)))
-    # Polars divides by a constant through its reciprocal, which can be one digit off; rounding mends that.
-    return pl.DataFrame({"quality__score": (units.cast(pl.Float64) / UNITS).round(4)})
+    path = model if model is not None else Path(str(config.model))
+    classifier = open_classifier(path, config.text)
+    weights = label_weights(classifier.labels, config.positive_label, path)
+    units = score_documents(classifier, shard.windows, shard.columns(["text_digest"])["text_digest"])
+    scores = rounded(np.maximum(units, 0) @ weights, int(weights.max()))
+    return pl.DataFrame({"quality__score": as_score(np.where(units[:, 0] < 0, -1, np.minimum(scores, UNITS)))})
 
 
-def _examples(corpus: "Corpus", config: Config, side: str) -> pl.DataFrame:
-    """Return doc_id, num_bytes, text and label (0 negative, 1 positive) of the documents of one side."""
-    named: Sequence[str] = getattr(config, side)
-    known = [source.name for source in corpus.sources]
-    for name in named:
-        if name not in known:
-            raise RecipeError(unknown(f"quality: {side}", "source", name, known))
-    documents = corpus.all_columns(["doc_id", "source", "text_digest", "num_bytes"])
-    able = documents.filter(pl.col("source").is_in(list(named)), pl.col("text_digest").is_not_null())
-    different = able.sort("doc_id").unique("text_digest", keep="first", maintain_order=True)
-    chosen = different.head(config.max_documents).filter(pl.col("num_bytes").cum_sum() <= config.max_bytes)
-    if chosen.height < LEAST_DOCUMENTS:
-        found = f"{chosen.height} different texts in {', '.join(named)}"
-        raise RecipeError(problem(f"quality: {side}", found, f"at least {LEAST_DOCUMENTS}", "name more sources"))
-    shards = list(corpus.shards)
-    parts = []
-    for (shard,), rows in chosen.group_by("shard", maintain_order=True):
-        taken = shards[int(str(shard))].read_text().take(pa.array(rows["row"].to_numpy()))
-        parts.append(rows.select("doc_id", "num_bytes", text=pl.Series(pl.from_arrow(taken))))
-    return pl.concat(parts).sort("doc_id").with_columns(label=pl.lit(_SIDES.index(side), dtype=pl.Int8))
+@lru_cache(maxsize=4)
+def label_weights(labels: tuple[str, ...], positive: str | None, path: Path) -> NDArray[np.int64]:
+    """Return what each label counts; the score is the sum of probability times count, divided by the largest count.
+
+    The positive label counts 1: the one named, or of two labels the one in KNOWN_POSITIVE, in any case. Labels that are
+    all whole numbers count what they say. Raises RecipeError where neither is so.
+    """
+    if len(labels) < 2:
+        found = f"a model with the only label '{''.join(labels)}', which gives every text the same"
+        raise RecipeError(problem(path, found, "a classifier of at least two classes"))
+    if positive is not None:
+        name = positive.removeprefix(LABEL)
+        if name not in labels:
+            found = f"no label '{name}' (have: {', '.join(sorted(labels))})"
+            raise RecipeError(problem(path, found, fix=f"positive_label: {min(labels)}, or another of these"))
+        return np.array([label == name for label in labels], dtype=np.int64)
+    if all(label.isascii() and label.isdigit() and len(label) <= 4 for label in labels) and any(map(int, labels)):
+        return np.array([int(label) for label in labels], dtype=np.int64)
+    known = [label for label in labels if label.lower() in KNOWN_POSITIVE]
+    if len(labels) == 2 and len(known) == 1:
+        return np.array([label == known[0] for label in labels], dtype=np.int64)
+    found = f"labels {', '.join(sorted(labels))}, of which none is known to be the good one"
+    raise RecipeError(problem(path, found, "the label whose probability is the score", "name it with positive_label"))
 
 
-def _draw(doc_ids: pl.Series) -> NDArray[np.uint64]:
-    # doc_id is a hash; its last bytes are drawn anew by a side that was cut in the order of its first ones.
-    return np.frombuffer(b"".join(doc_id[-8:] for doc_id in doc_ids), dtype="<u8")
-
-
-def _fit(windows: pl.DataFrame, config: Config, folder: Path) -> None:
-    import fasttext
-
-    with tempfile.TemporaryDirectory(prefix=".tmp-", dir=folder) as scratch:
-        examples = Path(scratch) / "examples.txt"
-        lines = (
-            f"{_LABEL}{_SIDES[label]} {window}\n" for window, label in windows.select("window", "label").iter_rows()
-        )
-        with examples.open("w", encoding="utf-8") as file:
-            file.writelines(lines)
-        model = fasttext.train_supervised(
-            input=str(examples),
-            dim=config.dimensions,
-            epoch=config.epochs,
-            lr=config.learning_rate,
-            wordNgrams=config.word_ngrams,
-            minCount=config.min_word_count,
-            bucket=config.num_buckets,
-            seed=config.seed,
-            thread=1,
-            verbose=0,
-        )
-        with atomic_file(folder / "model.bin") as temporary:
-            model.save_model(str(temporary))
-
-
-@lru_cache(maxsize=2)
-def _load(folder: Path) -> Any:
-    import fasttext
-
-    return fasttext.load_model(str(folder / "model.bin"))
-
-
-def _score_units(model: Any, texts: pl.Series) -> pl.Series:
-    """Return the score of each text in ten-thousandths: Int64, the mean of its windows, null where it has none."""
-    windows = prepare(texts)
-    labels, probabilities = model.predict(windows["window"].to_list(), k=2) if windows.height else ([], [])
-    positive = [
-        float(chances[names.index(f"{_LABEL}positive")]) if f"{_LABEL}positive" in names else 0.0
-        for names, chances in zip(map(list, labels), probabilities, strict=True)
+def _measure(tested: Tested) -> Measured:
+    units, is_positive = tested.units[:, 1], tested.examples["label"].to_numpy() == 1
+    ranked = auc(units, is_positive)
+    sources = tested.examples["source"].to_numpy()
+    by_source = [
+        {"source": source, "side": SIDES[side], "held_out_documents": int(is_one.sum())}
+        | auc(units[is_one | is_other], is_positive[is_one | is_other])
+        for side in (1, 0)
+        for source in sorted(set(sources[is_positive == bool(side)]))
+        for is_one in [(sources == source) & (is_positive == bool(side))]
+        for is_other in [is_positive != bool(side)]
     ]
-    units = np.rint(np.clip(np.array(positive, dtype=np.float64), 0, 1) * UNITS).astype(np.int64)
-    # From here on integers, so that the mean is the same in any order.
-    total, count = pl.col("units").sum(), pl.len().cast(pl.Int64)
-    means = (
-        windows.with_columns(units=pl.Series(units))
-        .group_by("row")
-        .agg(((2 * total + count) // (2 * count)).alias("units"))
-    )
-    rows = pl.DataFrame({"row": pl.int_range(len(texts), dtype=pl.UInt32, eager=True)})
-    return rows.join(means, on="row", how="left", maintain_order="left")["units"]
-
-
-def _measure(units: pl.Series, labels: NDArray[np.int8]) -> dict[str, Any]:
-    """Return AUC (ties count half; null where a side is empty) and the calibration table of held-out documents."""
-    scored = units.is_not_null().to_numpy()
-    values, labels = units.drop_nulls().to_numpy(), labels[scored]
-    positive, negative = (np.bincount(values[labels == label], minlength=UNITS + 1) for label in (1, 0))
-    pairs = int(positive.sum()) * int(negative.sum())
-    below = np.cumsum(negative) - negative
-    auc = Fraction(int((positive * (2 * below + negative)).sum()), 2 * pairs) if pairs else None
-    bins = np.minimum(values * CALIBRATION_BINS // UNITS, CALIBRATION_BINS - 1)
-    documents, positives = (np.bincount(bins[labels >= least], minlength=CALIBRATION_BINS) for least in (0, 1))
-    table = [
-        {
-            "score_from": number / CALIBRATION_BINS,
-            "documents": int(documents[number]),
-            "positive_documents": int(positives[number]),
-        }
-        for number in range(CALIBRATION_BINS)
-    ]
-    return {"auc": None if auc is None else round(float(auc), 4), "calibration": table}
+    errors = np.where(is_positive, UNITS - units, units)
+    shown = {"side": [SIDES[int(side)] for side in is_positive], "score": as_score(units).to_list()}
+    mistakes = worst(tested.examples, errors, shown, np.ones(len(errors), dtype=np.bool_))
+    figures = {**ranked, "by_source": by_source, "calibration": calibration(units, is_positive)}
+    return figures, ranked, mistakes

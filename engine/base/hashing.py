@@ -61,10 +61,13 @@ def digest_file(path: Path) -> str:
 
 
 def digest_path(path: Path) -> str:
-    """Return the digest of a file's content, or of the names and contents of all files of a folder."""
+    """Return the digest of a file's content, or of the names and contents of all files of a folder.
+
+    Receipts stand outside of all digests: they hold seconds, and the same content may have been made twice.
+    """
     if not path.is_dir():
         return digest_file(path)
-    files = sorted(inner for inner in path.rglob("*") if inner.is_file())
+    files = sorted(inner for inner in path.rglob("*") if inner.is_file() and inner.name != "receipt.json")
     return digest_json([[inner.relative_to(path).as_posix(), digest_file(inner)] for inner in files])
 
 

@@ -113,6 +113,9 @@ class Manifest(StrictModel):
     held_out: list[HeldOutSet] = Field(default_factory=list)
     benchmarks: list[SearchedBenchmark] = Field(default_factory=list)
     audit: Audit | None = Field(default=None, description="null where no stage searches for anything")
+    models: dict[str, str] = Field(
+        default_factory=dict, description="column prefix -> digest of the files of the model its stage asked"
+    )
     documents: int
     tokens: int
     supervised_tokens: int

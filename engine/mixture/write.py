@@ -48,6 +48,7 @@ class MixtureInputs(StrictModel):
     held_out: list[HeldOutSet] = Field(default_factory=list)
     benchmarks: list[SearchedBenchmark] = Field(default_factory=list)
     audit: Audit | None = None
+    models: dict[str, str] = Field(default_factory=dict, description="column prefix -> digest of its model's files")
 
 
 def write_version(workspace: Workspace, plan: MixturePlan, inputs: MixtureInputs, schedule: ScheduleMeta) -> Mixture:
@@ -80,7 +81,9 @@ def find_version(
 
 def content_digest(manifest: Manifest, documents: str) -> str:
     """Digest of a version's content; `documents` is the digest of its documents and their order."""
-    return digest_json({"manifest": manifest.model_dump(mode="json", exclude=_NOT_CONTENT), "documents": documents})
+    # Versions written before there were models have none, and keep their digest.
+    left_out = _NOT_CONTENT | (set() if manifest.models else {"models"})
+    return digest_json({"manifest": manifest.model_dump(mode="json", exclude=left_out), "documents": documents})
 
 
 def _manifest(plan: MixturePlan, inputs: MixtureInputs, schedule: ScheduleMeta) -> Manifest:

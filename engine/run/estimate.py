@@ -21,6 +21,7 @@ MB_PER_SECOND = {
     "heuristics": 20.0,
     "quality": 8.0,
     "language": 20.0,
+    "domain": 8.0,
     "contamination": 15.0,
     "perplexity": 0.002,
     "pii": 60.0,

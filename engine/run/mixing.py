@@ -1,11 +1,14 @@
 """Builds the mixtures of a recipe: plan from exact token counts, schedule, version."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from engine.base.hashing import digest_path
 from engine.base.progress import progress
+from engine.base.stage import stage_files
 from engine.formats.annotation import Annotation
 from engine.formats.manifest import HeldOutSet, Mixture, SearchedBenchmark
 from engine.formats.parquet import read_parquet
@@ -35,6 +38,7 @@ def build_mixtures(
     candidates = _candidates(context, state, selection, store)
     input_digests = {source.name: source.digest for source in state.sources}
     searched_again = audit(context, state, tokenizer, store)
+    models = _models(context, state)
     built = []
     for name in names:
         plan = plan_mixture(name, context.recipe.mixtures[name], candidates, input_digests)
@@ -47,6 +51,7 @@ def build_mixtures(
             held_out=_held_out(context, state, plan),
             benchmarks=_benchmarks(context, state, plan),
             audit=searched_again,
+            models=models,
         )
         built.append(_build(context, plan, inputs, store))
     return built
@@ -84,6 +89,18 @@ def _candidates(context: RunContext, state: Annotated, selection: Selection, sto
     return stored.join(kept.select("doc_id", "license"), on="doc_id", how="left", maintain_order="left").select(
         "doc_id", "source", "license", "store_row", "num_tokens", "supervised_tokens", "num_bytes"
     )
+
+
+def _models(context: RunContext, state: Annotated) -> dict[str, str]:
+    """Column prefix -> digest of the files of the model its stage learnt from documents or brought along."""
+    found = {}
+    for stage in context.recipe.annotate:
+        prefix, paths = stage.config.column_prefix, stage_files(stage.module, stage.config).get("model", [])
+        if prefix in state.models and "documents" in getattr(stage.module, "TRAINS_ON", ("documents",)):
+            found[prefix] = digest_path(state.models[prefix])
+        elif len(paths) == 1:
+            found[prefix] = digest_path(context.recipe.base / Path(paths[0]).expanduser())
+    return found
 
 
 def _held_out(context: RunContext, state: Annotated, plan: MixturePlan) -> list[HeldOutSet]:

@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.base.hashing import digest_bytes, digest_file, digest_json, digest_parts, digests_of, seeded_order
+from engine.base.hashing import (
+    digest_bytes,
+    digest_file,
+    digest_json,
+    digest_parts,
+    digest_path,
+    digests_of,
+    seeded_order,
+)
 
 
 @pytest.mark.parametrize(
@@ -53,3 +61,13 @@ def test_seeded_order_is_a_64_bit_number_that_depends_on_seed_and_identity(seed:
     order = seeded_order(seed, identity)
     assert 0 <= order < 2**64
     assert order != seeded_order(seed + 1, identity)
+
+
+def test_digest_of_a_folder_is_of_names_and_contents_but_not_of_receipts(tmp_path: Path) -> None:
+    for name in ("one", "two", "three"):
+        (tmp_path / name / "inner").mkdir(parents=True)
+        (tmp_path / name / "inner" / "a.bin").write_text("a")
+        (tmp_path / name / "receipt.json").write_text(f"seconds of {name}")
+    (tmp_path / "three" / "inner" / "a.bin").rename(tmp_path / "three" / "inner" / "b.bin")
+    assert digest_path(tmp_path / "one") == digest_path(tmp_path / "two") != digest_path(tmp_path / "three")
+    assert digest_path(tmp_path / "one" / "inner" / "a.bin") == digest_file(tmp_path / "two" / "inner" / "a.bin")

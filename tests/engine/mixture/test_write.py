@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import polars as pl
 import pytest
 
-from engine.base.hashing import digest_file
+from engine.base.hashing import digest_file, digest_json
 from engine.formats.manifest import mixture_versions
 from engine.formats.receipt import read_receipt
 from engine.mixture.build import documents_digest
-from engine.mixture.write import content_digest
+from engine.mixture.write import _NOT_CONTENT, content_digest
 
 if TYPE_CHECKING:
     from conftest import Built
@@ -97,3 +98,15 @@ def test_versions_written_at_once_are_all_kept(built: Built) -> None:
     assert len({m.manifest.digest for m in versions}) == 4
     assert not [path for path in (built.workspace.root / "mixtures" / "m").iterdir() if path.name.startswith(".tmp-")]
     assert isinstance(versions[0].folder, Path)
+
+
+def test_models_of_the_stages_are_part_of_the_content_and_versions_without_any_keep_their_digest(built: Built) -> None:
+    first = built.build({"sources": ["code"]})
+    other = replace(built, inputs=built.inputs.model_copy(update={"models": {"quality": "0123456789abcdef" * 2}}))
+    second = other.build({"sources": ["code"]})
+    assert (first.reference, second.reference) == ("m@v1", "m@v2")
+    assert second.manifest.models == {"quality": "0123456789abcdef" * 2}
+    old = {key: value for key, value in first.manifest.model_dump(mode="json").items() if key not in _NOT_CONTENT}
+    assert old.pop("models") == {}
+    documents = documents_digest(first.documents())
+    assert first.manifest.digest == digest_json({"manifest": old, "documents": documents})

@@ -1,0 +1,32 @@
+"""What fastText is fed of a document: its windows, each as one line.
+
+separated   lower case, every punctuation character or symbol apart from its neighbours, white space of any kind as one
+            space; a label in the text loses its underscores, so that no document can name its own. Ours are trained
+            so.
+plain       the text as it stands, line breaks as spaces: what the classifiers of DCLM and FineWeb-Edu expect.
+"""
+
+from typing import Literal
+
+import polars as pl
+
+from engine.text.fasttext_model import LABEL
+
+Preparation = Literal["separated", "plain"]
+_LINE_BREAKS = r"[\n\r\x0b\x0c\x1c-\x1e\x{85}\x{2028}\x{2029}]+"
+"""What Python's str.splitlines breaks at."""
+
+
+def prepare(windows: pl.DataFrame, how: Preparation) -> pl.DataFrame:
+    """Return row (UInt32) and line (String) of the windows (row, window) that hold anything but white space."""
+    window = pl.col("window")
+    if how == "separated":
+        window = (
+            window.str.to_lowercase()
+            .str.replace_all(LABEL, "label", literal=True)
+            .str.replace_all(r"([^\w\s])", " ${1} ")
+            .str.replace_all(r"\s+", " ")
+        )
+    else:
+        window = window.str.replace_all(_LINE_BREAKS, " ")
+    return windows.select("row", window.str.strip_chars().alias("line")).filter(pl.col("line").str.len_bytes() > 0)

@@ -1,0 +1,55 @@
+"""What `quality train` looks like in a terminal; narrow ones too."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from engine.base.terminal import one_line, terminal_width, wrapped
+from engine.run.show import table
+
+_Table = tuple[Sequence[str], Sequence[Sequence[str]]]
+
+
+def show_quality_train(result: dict[str, Any]) -> str:
+    """Return AUC, sizes, the calibration table, the worst mistakes, and how a recipe uses the model."""
+    width = terminal_width()
+    lines = [wrapped(_headline(result), width), "", table(*_sizes(result)), "", table(*_calibration(result)), ""]
+    if result["texts_of_both_sides"]:
+        shared = f"{result['texts_of_both_sides']:,} texts stand on both sides and were left out of both."
+        lines += [wrapped(shared, width), ""]
+    lines += ["the held-out documents it gets most wrong:"]
+    for one in result["worst"]:
+        said = f"{one['score']:.4f} for a {one['side']} one: {one_line(one['name'])} ({one['num_chars']:,} characters)"
+        lines += [wrapped(said, width, 2), wrapped(one_line(one["excerpt"]), width, 6)]
+    lines += ["", f"written to {one_line(result['folder'])}", f"digest {result['digest'][:12]}; in a recipe:"]
+    return "\n".join([*lines, f"  - {{stage: quality, model: {one_line(result['folder'])}}}"])
+
+
+def _headline(result: dict[str, Any]) -> str:
+    held_out = sum(side["held_out_documents"] for side in result["classes"].values())
+    if result["auc"] is None:
+        return f"no AUC: of {held_out:,} held-out documents one side has none. Give more documents."
+    interval = result["auc_interval_95"]
+    within = f" (95 % interval {interval[0]:.4f} to {interval[1]:.4f})" if interval is not None else ""
+    return f"AUC {result['auc']:.4f}{within} on {held_out:,} held-out documents"
+
+
+def _sizes(result: dict[str, Any]) -> _Table:
+    rows = [
+        (name, f"{side['documents']:,}", f"{side['held_out_documents']:,}", f"{side['bytes'] / 1e6:,.1f}")
+        for name, side in reversed(result["classes"].items())
+    ]
+    return ("side", "trained on", "held out", "MB trained on"), rows
+
+
+def _calibration(result: dict[str, Any]) -> _Table:
+    rows = [
+        (
+            f"{row['score_from']:.1f}",
+            f"{row['documents']:,}",
+            f"{row['mean_score']:.2f}",
+            f"{row['positive_share']:.2f}",
+        )
+        for row in result["calibration"]
+        if row["documents"]
+    ]
+    return ("score from", "held out", "mean score", "share positive"), rows
