@@ -1,8 +1,8 @@
 """Quality: does a classifier tell technical and book text from damaged copies of it and from web text, and how fast.
 
 Two results: `quality` (held-out AUC, overall and by kind of bad text, also where that kind was not trained on, and the
-speed of scoring) and `quality_worst` (the ten worst mistakes, their beginnings only in worst.json of the model). Model, calibration
-table and all mistakes lie in build/bench/quality.
+speed of scoring) and `quality_worst` (the ten worst mistakes; how they begin says worst.json of the model). Model,
+calibration table and all mistakes lie in build/bench/quality.
 """
 
 from importlib.metadata import version

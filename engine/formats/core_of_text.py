@@ -1,17 +1,14 @@
 """The core columns that are made of the text alone: its digest, its bytes, its characters."""
 
-from typing import Any
-
 import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from engine.base.hashing import DIGEST_BYTES, digests_of
+from engine.formats.doc_ids import Digests
 
 OF_TEXT = ("text_digest", "num_bytes", "num_chars")
-Digests = np.ndarray[Any, np.dtype[np.uint8]]
-"""uint8[rows, 16]"""
 
 
 def text_columns(texts: pa.ChunkedArray, keys: Digests | None = None) -> dict[str, pl.Series]:

@@ -70,6 +70,9 @@ STAGES = {
     "heuristics": ["heuristics__num_words"],
     "near_dup": ["near_dup__kept_id", "near_dup__similarity"],
     "contamination": ["contamination__action"],
+    "license": ["license__spdx", "license__from", "license__family"],
+    "toxicity": ["toxicity__list", "toxicity__num_hits", "toxicity__rate"],
+    "difficulty": ["difficulty__value", "difficulty__bin"],
 }
 
 
@@ -310,8 +313,10 @@ def build(folder: Path) -> None:
     for version in (1, 2):
         _mixture(workspace, version)
     _runs(workspace)
+    labels = _labels(root, sources)
     folders = {
         "heuristics": "annotations/heuristics/1111",
+        **labels,
         "near_dup": str(near.relative_to(root)),
         "contamination": str(cont.relative_to(root)),
     }
@@ -380,6 +385,30 @@ def _tokens(root: Path) -> str:
     write_parquet(root / folder / "fit.parquet", pl.DataFrame([fit | rates], schema=FIT_SCHEMA))
     write_parquet(root / folder / "shattered.parquet", pl.DataFrame([word | cost], schema=SHATTERED_SCHEMA))
     return folder
+
+
+def _labels(root: Path, sources: tuple[SourceDocuments, ...]) -> dict[str, str]:
+    """Write the columns of license, toxicity and difficulty; return their folders."""
+    names = [*WEB, *BOOKS]
+    books = [name in BOOKS for name in names]
+    values: dict[str, list[Any]] = {
+        "license__spdx": ["CC0-1.0" if is_book else "unknown" for is_book in books],
+        "license__from": ["stated" if is_book else "unknown" for is_book in books],
+        "license__family": ["public_domain" if is_book else "unknown" for is_book in books],
+        "toxicity__list": ["en" if is_book else None for is_book in books],
+        "toxicity__num_hits": [1 if is_book else None for is_book in books],
+        "toxicity__rate": [250.0 if is_book else None for is_book in books],
+        "difficulty__value": [float(len(text)) if text else None for text in (WEB | BOOKS).values()],
+        "difficulty__bin": [
+            ("hard" if len(text) > 20 else "easy") if text else None for text in (WEB | BOOKS).values()
+        ],
+    }
+    dtypes = {"toxicity__num_hits": pl.UInt32, "toxicity__rate": pl.Float64, "difficulty__value": pl.Float64}
+    folders = {stage: f"annotations/{stage}/8888" for stage in ("license", "toxicity", "difficulty")}
+    for stage, folder in folders.items():
+        columns = {name: dict(zip(names, values[name], strict=True)) for name in STAGES[stage]}
+        _aligned(root / folder, sources, columns, {name: dtypes.get(name, pl.String) for name in columns})
+    return folders
 
 
 def _selection(root: Path, sources: tuple[SourceDocuments, ...]) -> None:

@@ -15,8 +15,8 @@ from engine.annotate._keep_order import with_rank
 from engine.base.errors import RecipeError, problem
 from engine.base.hashing import DIGEST_BYTES
 from engine.formats.core_of_text import digest_series
+from engine.formats.doc_ids import Digests, text_doc_ids
 from engine.run.dedup.equal_texts import NO_TEXT, EqualTexts
-from engine.run.intake.doc_ids import Digests, text_doc_ids
 from engine.run.intake.identity import row_digests
 from engine.run.oneshot.inputs import Input
 from engine.run.oneshot.own_ids import SOURCE

@@ -13,10 +13,10 @@ from engine.annotate.near_dup.brute_force import BruteForce
 from engine.annotate.near_dup.pairs import Verification, VerifiedPairs, verified_pairs
 from engine.annotate.near_dup.planted import Planted, measured_recall
 from engine.annotate.near_dup.recall import Recall
+from engine.formats.doc_ids import Digests
 from engine.run.dedup.decisions import Decisions, best_of_equals, decide
 from engine.run.dedup.ranking import Keep, ranked, with_made_ids
 from engine.run.dedup.signing import sign
-from engine.run.intake.doc_ids import Digests
 from engine.run.oneshot.inputs import Input
 from engine.run.oneshot.phases import Phases
 from engine.run.oneshot.texts import text_runs

@@ -1,15 +1,14 @@
 """The core columns of a table as it came from a reader: what the source states, digests, sizes."""
 
-import json
 from dataclasses import dataclass
-from typing import Any
 
 import polars as pl
 import pyarrow as pa
 
 from engine.base.stage import SourceConfig
 from engine.formats.columns import CORE, STATED
-from engine.formats.core_of_text import Digests, digests, text_columns
+from engine.formats.core_of_text import digests, text_columns
+from engine.formats.doc_ids import Digests, as_text
 from engine.sources._columns import READ_PROBLEM, TEXT
 
 
@@ -49,33 +48,6 @@ def core_columns(table: pa.Table, config: SourceConfig) -> CoreColumns:
     frame = pl.DataFrame(columns).select([name for name in CORE if name != "doc_id"])
     own_ids = as_text(_column(table, mapping["id"])) if "id" in mapping else None
     return CoreColumns(frame, keys, own_ids)
-
-
-def as_text(column: pa.ChunkedArray) -> pl.Series:
-    """Return any column as strings: numbers in decimal (1.0 as 1), times in ISO 8601, nested values as JSON."""
-    kind = column.type
-    if pa.types.is_null(kind):
-        return pl.Series([None], dtype=pl.String).new_from_index(0, len(column))
-    if pa.types.is_dictionary(kind):
-        return as_text(column.cast(kind.value_type))
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
-        return pl.Series(pl.from_arrow(column.cast(TEXT)))
-    if pa.types.is_integer(kind):
-        return pl.Series(pl.from_arrow(column)).cast(pl.String)
-    if pa.types.is_timestamp(kind):
-        zone = "%:z" if kind.tz is not None else ""
-        return pl.Series(pl.from_arrow(column)).dt.strftime(f"%Y-%m-%dT%H:%M:%S%.f{zone}")
-    return pl.Series([None if value is None else _scalar_text(value) for value in column.to_pylist()], dtype=pl.String)
-
-
-def _scalar_text(value: Any) -> str:
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    if isinstance(value, bytes):
-        return value.hex()
-    if isinstance(value, bool | list | dict):
-        return json.dumps(value, ensure_ascii=False, default=_scalar_text)
-    return str(value)
 
 
 def _stated(table: pa.Table, name: str, mapping: dict[str, str], constant: str | None) -> pl.Series:

@@ -18,9 +18,9 @@ from engine.base.errors import InputError, problem
 from engine.base.hashing import DIGEST_BYTES, digest_bytes
 from engine.formats.columns import CORE
 from engine.formats.core_of_text import digest_series, digests
+from engine.formats.doc_ids import Digests, text_doc_ids
 from engine.formats.documents import MESSAGES_COLUMN
 from engine.formats.parquet import read_parquet, write_parquet
-from engine.run.intake.doc_ids import Digests, text_doc_ids
 from engine.run.intake.shards import Draft
 from engine.sources._columns import READ_PROBLEM
 

@@ -21,9 +21,9 @@ import pyarrow.parquet as pq
 from engine.base.errors import InputError, problem
 from engine.base.progress import progress
 from engine.base.stage import SourceConfig
+from engine.formats.doc_ids import Digests, as_text, own_doc_ids
 from engine.formats.parquet import write_parquet
-from engine.run.intake.core_columns import as_text, column_mapping, core_columns
-from engine.run.intake.doc_ids import Digests, own_doc_ids
+from engine.run.intake.core_columns import column_mapping, core_columns
 from engine.sources._columns import READ_PROBLEM, TEXT, conform, merge_schemas
 from engine.sources._config import FileConfig
 from engine.sources._files import located

@@ -7,8 +7,7 @@ import polars as pl
 
 from engine.base.errors import InputError, problem
 from engine.base.hashing import DIGEST_BYTES
-from engine.run.intake.core_columns import as_text
-from engine.run.intake.doc_ids import Digests, own_doc_ids
+from engine.formats.doc_ids import Digests, as_text, own_doc_ids
 from engine.run.oneshot.inputs import Input, Piece
 
 SOURCE, OLD_SOURCE = "dedup", "dedup --against"

@@ -4,10 +4,12 @@ With an id of its own a document is H(source, id as text), else H(source, digest
 text). H takes its parts with their lengths, as `engine.base.hashing.digest_parts` does.
 """
 
+import json
 from typing import Any
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 
 from engine.base.hashing import DIGEST_BYTES, digest_bytes, digests_of
 
@@ -15,6 +17,23 @@ _ROWS_AT_ONCE = 1 << 16
 
 Digests = np.ndarray[Any, np.dtype[np.uint8]]
 """uint8[rows, 16]"""
+
+
+def as_text(column: pa.ChunkedArray) -> pl.Series:
+    """Return any column as strings: numbers in decimal (1.0 as 1), times in ISO 8601, nested values as JSON."""
+    kind = column.type
+    if pa.types.is_null(kind):
+        return pl.Series([None], dtype=pl.String).new_from_index(0, len(column))
+    if pa.types.is_dictionary(kind):
+        return as_text(column.cast(kind.value_type))
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+        return pl.Series(pl.from_arrow(column.cast(pa.large_string())))
+    if pa.types.is_integer(kind):
+        return pl.Series(pl.from_arrow(column)).cast(pl.String)
+    if pa.types.is_timestamp(kind):
+        zone = "%:z" if kind.tz is not None else ""
+        return pl.Series(pl.from_arrow(column)).dt.strftime(f"%Y-%m-%dT%H:%M:%S%.f{zone}")
+    return pl.Series([None if value is None else _scalar_text(value) for value in column.to_pylist()], dtype=pl.String)
 
 
 def own_doc_ids(source: str, own_ids: pl.Series) -> Digests:
@@ -46,3 +65,13 @@ def _digests(values: list[bytes]) -> Digests:
 
 def _sized(part: bytes) -> bytes:
     return len(part).to_bytes(8, "little") + part
+
+
+def _scalar_text(value: Any) -> str:
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, bool | list | dict):
+        return json.dumps(value, ensure_ascii=False, default=_scalar_text)
+    return str(value)
