@@ -119,7 +119,7 @@ class ShardView:
     def _timed(self, what: str, make: Callable[[], Made]) -> Made:
         started = time.monotonic()
         made = make()
-        self.seconds[what] = time.monotonic() - started
+        self.seconds[what] = self.seconds.get(what, 0.0) + time.monotonic() - started
         return made
 
 
