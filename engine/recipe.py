@@ -33,7 +33,7 @@ from engine.base.stage import (
 from engine.formats.columns import CORE
 from engine.mixture.config import Config as MixtureConfig
 from engine.pack.tokenizer import TokenizerConfig
-from engine.select.filters import Filter, check_filter
+from engine.select.filters import Filter, FilterItem, Preset, check_filter, expanded
 from engine.select.split import Config as SplitConfig
 from engine.select.split import split_columns
 
@@ -69,7 +69,7 @@ class _Frame(StrictModel):
         default_factory=dict, description="NAME -> question, choices, answer, passage -> field of its file"
     )
     split: SplitConfig | None = Field(default=None, description="held-out sets")
-    filters: list[Filter] = Field(default_factory=list, description="rules; the first that fails is the reason")
+    filters: list[FilterItem] = Field(default_factory=list, description="rules; the first that fails is the reason")
     guard: GuardConfig = Field(default_factory=GuardConfig, description="when too much would go")
     tokenizer: TokenizerConfig | None = Field(default=None, description="needed by mixtures")
     mixtures: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")], MixtureConfig] = Field(default_factory=dict)
@@ -166,7 +166,7 @@ def check_recipe(content: dict[str, Any], path: Path) -> DataRecipe:
         benchmarks=tuple(frame.benchmarks),
         benchmark_fields=frame.benchmark_fields,
         split=_with_seed(frame.split, frame.seed),
-        filters=tuple(frame.filters),
+        filters=expanded(frame.filters),
         guard=frame.guard,
         tokenizer=_seeded_tokenizer(frame.tokenizer, frame.seed),
         mixtures={name: _with_seed(mixture, frame.seed) for name, mixture in frame.mixtures.items()},
@@ -317,8 +317,8 @@ def _check_columns(place: str, content: dict[str, Any], annotators: tuple[Stage,
         found += _check_order(place, annotators, set(reads))
     filters = content.get("filters")
     for position, item in enumerate(filters if isinstance(filters, list) else []):
-        rule = _lenient(Filter, item)
-        if rule is not None:
+        given: Filter | Preset | None = _lenient(Filter, item) or _lenient(Preset, item)
+        for rule in expanded([given] if given is not None else []):
             found += _checked_filter(f"{place}: filters[{position}]", rule, written)
     return found
 

@@ -18,7 +18,7 @@ MB_PER_SECOND = {
     "benchmark": 10_000.0,
     "exact_dup": 500.0,
     "near_dup": 20.0,
-    "heuristics": 20.0,
+    "heuristics": 50.0,
     "quality": 8.0,
     "language": 20.0,
     "domain": 8.0,

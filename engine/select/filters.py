@@ -5,14 +5,15 @@ speaks about one row: aggregates, windows and subqueries would depend on how the
 """
 
 import json
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Annotated, Any
 
 import polars as pl
-from pydantic import Field, field_validator
+from pydantic import Discriminator, Field, Tag, field_validator
 
-from engine.base.errors import RecipeError, problem, unknown
+from engine.base.errors import RecipeError, closest, problem, unknown
 from engine.base.stage import StrictModel
+from engine.select.presets import HEURISTICS, PRESETS
 
 _BEYOND_ONE_ROW = {"Agg": "an aggregate", "Over": "a window", "Len": "a count of rows", "SubPlan": "a subquery"}
 _VALUES = ("Column", "Literal")
@@ -29,6 +30,44 @@ class Filter(StrictModel):
     def _parses(cls, keep: str) -> str:
         parse_condition(keep)
         return keep
+
+
+class Preset(StrictModel):
+    """A published rule set, by name: engine.select.presets."""
+
+    preset: str = Field(description="name of the rule set")
+    prefix: str = Field(
+        default=HEURISTICS,
+        alias="as",
+        pattern=r"^[a-z][a-z0-9_]*$",
+        description="prefix of the columns it reads, where heuristics stands in the recipe under another name",
+    )
+
+    @field_validator("preset")
+    @classmethod
+    def _exists(cls, preset: str) -> str:
+        if preset not in PRESETS:
+            guess = closest(preset, PRESETS)
+            fix = f". Fix: did you mean '{guess}'?" if guess else ""
+            raise ValueError(f"no rule set '{preset}'. Needed: one of {', '.join(sorted(PRESETS))}{fix}")
+        return preset
+
+    def filters(self) -> tuple[Filter, ...]:
+        """Return its rules as filters, in the order they were published."""
+        return tuple(Filter(reason=rule.reason, keep=rule.keep.format(h=self.prefix)) for rule in PRESETS[self.preset])
+
+
+def _form(item: Any) -> str:
+    return "Preset" if isinstance(item, Preset) or (isinstance(item, Mapping) and "preset" in item) else "Filter"
+
+
+FilterItem = Annotated[Annotated[Filter, Tag("Filter")] | Annotated[Preset, Tag("Preset")], Discriminator(_form)]
+"""What stands in a recipe's list of filters."""
+
+
+def expanded(items: Iterable[Filter | Preset]) -> tuple[Filter, ...]:
+    """Return the filters of a recipe, each rule set replaced by its rules."""
+    return tuple(rule for item in items for rule in (item.filters() if isinstance(item, Preset) else (item,)))
 
 
 def parse_condition(condition: str) -> pl.Expr:

@@ -115,14 +115,14 @@ def _batches(run: TextRun) -> Iterator[tuple[int, pa.Array]]:
         if document + len(array) > end:
             count = document + len(array) - run.first
             raise ValueError(f"{count} texts were read where {run.num_documents} documents are")
-        for texts in _slices(array):
+        for texts in slices(array):
             yield document, texts
             document += len(texts)
     if document != end:
         raise ValueError(f"{document - run.first} texts were read where {run.num_documents} documents are")
 
 
-def _slices(texts: pa.Array) -> Iterator[pa.Array]:
+def slices(texts: pa.Array) -> Iterator[pa.Array]:
     """Cut an array before each document with which it would exceed the size of a batch."""
     if texts.nbytes <= BATCH_BYTES and len(texts) <= MAX_BATCH_DOCUMENTS:
         if len(texts):

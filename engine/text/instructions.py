@@ -41,6 +41,12 @@ def trailing_zeros(_typing: Any, _value: Any) -> Instruction:
 
 
 @instruction
+def leading_zeros(_typing: Any, _value: Any) -> Instruction:
+    """Return how many bits above the highest that is set are not, 64 where none is."""
+    return types.uint64(types.uint64), lambda _, builder, __, arguments: builder.ctlz(*arguments, _BIT(0))
+
+
+@instruction
 def num_ones(_typing: Any, _value: Any) -> Instruction:
     """Return how many bits are set."""
     return types.uint64(types.uint64), lambda _, builder, __, arguments: builder.ctpop(*arguments)
@@ -55,6 +61,23 @@ def nonzero_64(_typing: Any, array: Any, _place: Any) -> Instruction:
         return builder.bitcast(builder.icmp_unsigned("!=", lanes, lanes.type(None)), ir.IntType(64))
 
     return types.uint64(array, types.uint64), emit
+
+
+@instruction
+def within_64(_typing: Any, array: Any, _place: Any, _ones: Any, _first: Any, _last: Any) -> Instruction:
+    """Return a bit for each byte of array[place : place + 64]: is it, with the bits `ones` set, from first to last?
+
+    `ones`, `first` and `last` are uint8.
+    """
+
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        lanes = builder.load(_pointer(context, builder, signature, arguments, 0, _SIXTY_FOUR_LANES), align=1)
+        ones, first, last = (_every_lane(builder, lanes.type, value) for value in arguments[2:])
+        # Unsigned: what lies below the first wraps round to above the last.
+        above = builder.sub(builder.or_(lanes, ones), first)
+        return builder.bitcast(builder.icmp_unsigned("<=", above, builder.sub(last, first)), ir.IntType(64))
+
+    return types.uint64(array, types.uint64, types.uint8, types.uint8, types.uint8), emit
 
 
 @instruction
@@ -79,6 +102,11 @@ def fold_64(_typing: Any, source: Any, _place: Any, target: Any, _target_place: 
         return builder.bitcast(builder.icmp_signed("<", lanes, lanes.type(None)), ir.IntType(64))
 
     return types.uint64(source, types.uint64, target, types.uint64), emit
+
+
+def _every_lane(builder: Any, lanes: Any, value: Any) -> Any:
+    first = builder.insert_element(ir.Constant(lanes, ir.Undefined), value, ir.IntType(32)(0))
+    return builder.shuffle_vector(first, first, ir.Constant(ir.VectorType(ir.IntType(32), lanes.count), None))
 
 
 def _folded_lanes(builder: Any, lanes: Any) -> Any:

@@ -27,20 +27,21 @@ _SCRATCH_BYTES = BLOCK_BYTES + 3 * LANES
 
 def split(
     data: Bytes, text_begins: Places, text_ends: Places, entries: Entries, foldings: Bytes,
-    offsets: Places, hashes: Hashes, starts: Places | None, ends: Places | None,
+    offsets: Places, hashes: Hashes, starts: Places | None, ends: Places | None, chars: Entries | None = None,
 ) -> None:  # fmt: skip
     """Write the words of texts behind the offsets[0] words already there, and the rest of `offsets`.
 
-    Text d is data[text_begins[d] : text_ends[d]]. Where `starts` and `ends` are None, no positions are written, by
-    kernels compiled without them.
+    Text d is data[text_begins[d] : text_ends[d]]. Where `starts` and `ends` are None, no positions are written, where
+    `chars` is None, no lengths, by kernels compiled without them.
     """
     folded = np.empty(_SCRATCH_BYTES, dtype=np.uint8)
     edges = np.empty(_SCRATCH_BYTES, dtype=np.uint32)
     origins = None if starts is None else np.empty(_SCRATCH_BYTES, dtype=np.int64)
     tail = np.empty(2 * LANES, dtype=np.uint8)
     _split_texts(
-        data, text_begins, text_ends, entries, foldings, folded, edges, origins, tail, offsets, hashes, starts, ends
-    )
+        data, text_begins, text_ends, entries, foldings, folded, edges, origins, tail, offsets, hashes,
+        starts, ends, chars,
+    )  # fmt: skip
 
 
 @kernel
@@ -57,7 +58,7 @@ def count_characters(data: Bytes, text_begins: Places, text_ends: Places, counts
 def _split_texts(
     data: Bytes, text_begins: Places, text_ends: Places, entries: Entries, foldings: Bytes,
     folded: Bytes, edges: Entries, origins: Places | None, tail: Bytes,
-    offsets: Places, hashes: Hashes, starts: Places | None, ends: Places | None,
+    offsets: Places, hashes: Hashes, starts: Places | None, ends: Places | None, chars: Entries | None,
 ) -> None:  # fmt: skip
     """Split texts a block at a time: fold it, find the edges of its words, hash them.
 
@@ -70,7 +71,7 @@ def _split_texts(
         filled: Integer = 0
         inside: Integer = SEPARATOR
         unplaced: Integer = _NOWHERE
-        state = SEED
+        state, chars_before = SEED, _ZERO
         while at < end:
             source, skipped, stop = data, 0, min(end, len(data) - LANES + 1)
             if at >= stop:
@@ -86,12 +87,13 @@ def _split_texts(
             # The last word of a block may go on in the next, if only with the zero that ends it.
             goes_on = at < end and num_edges > 0 and edges[num_edges - 1] == filled
             num_closed = num_edges // 2 - goes_on
-            _hash_words(folded, edges, num_closed, state, hashes, num_words)
+            _hash_words(folded, edges, num_closed, state, chars_before, hashes, chars, num_words)
             if origins is not None:
                 _write_places(origins, edges, num_closed, starts, ends, num_words)
             num_words += num_closed
             state = SEED if num_closed > 0 else state
-            state, filled = _begin_word(folded, edges, num_edges, goes_on, state, origins)
+            chars_before = _ZERO if num_closed > 0 else chars_before
+            state, chars_before, filled = _begin_word(folded, edges, num_edges, goes_on, state, chars_before, origins)
         offsets[document + 1] = num_words
 
 
@@ -231,14 +233,17 @@ def _find_edges(folded: Bytes, filled: Integer, edges: Entries) -> Integer:
 
 @inlined
 def _hash_words(
-    folded: Bytes, edges: Entries, num_words: Integer, first_state: np.uint64, hashes: Hashes, first_word: Integer
-) -> None:
-    """Write the hashes of the words between edges; the first goes on from a state."""
-    state = first_state
+    folded: Bytes, edges: Entries, num_words: Integer, first_state: np.uint64, first_chars: np.uint64,
+    hashes: Hashes, chars: Entries | None, first_word: Integer,
+) -> None:  # fmt: skip
+    """Write the hashes of the words between edges, and their characters; the first goes on from a state."""
+    state, num_chars = first_state, first_chars
     for word in range(np.uint64(num_words)):
         begin, end = np.uint64(edges[word + word]), np.uint64(edges[word + word + _ONE])
         while end - begin > np.uint64(16):
             state = absorb(state, load_64(folded, begin))
+            if chars is not None:
+                num_chars += _EIGHT - _num_inner(load_64(folded, begin))
             begin += _EIGHT
         # Up to 16 bytes without a branch: most words are shorter, and their lengths cannot be predicted.
         one, two = load_64(folded, begin), load_64(folded, begin + _EIGHT)
@@ -247,7 +252,17 @@ def _hash_words(
         last = (one if is_short else two) << unused_bits >> unused_bits
         state = state if is_short else absorb(state, one)
         hashes[np.uint64(first_word) + word] = finish(absorb(state, last))
+        if chars is not None:
+            num_inner = _num_inner(last) + (_ZERO if is_short else _num_inner(one))
+            chars[np.uint64(first_word) + word] = num_chars + (end - begin) - num_inner
+            num_chars = _ZERO
         state = SEED
+
+
+@inlined
+def _num_inner(eight: np.uint64) -> np.uint64:
+    """Return how many of 8 bytes do not begin a character: those of the form 10xxxxxx."""
+    return num_ones(eight & ~(eight << _ONE) & _HIGH_BITS)
 
 
 @inlined
@@ -267,9 +282,11 @@ def _begin_word(
     num_edges: Integer,
     goes_on: bool | np.bool_,
     state: np.uint64,
+    num_chars: np.uint64,
     origins: Places | None,
-) -> tuple[np.uint64, Integer]:
-    """Move what a block leaves of an unfinished word to the front of the next; return its state so far, how many bytes.
+) -> tuple[np.uint64, np.uint64, Integer]:
+    """Move what a block leaves of an unfinished word to the front of the next; return its state and characters so far,
+    how many bytes.
 
     All but its last 1 to 8 bytes are absorbed: the word keeps at least one byte, by which the next block knows it.
     """
@@ -280,7 +297,8 @@ def _begin_word(
             origins[0] = origins[begin]
         while end - begin > 8:
             state = absorb(state, load_64(folded, np.uint64(begin)))
+            num_chars += _EIGHT - _num_inner(load_64(folded, np.uint64(begin)))
             begin += 8
         length = end - begin
         store_64(folded, _ZERO, load_64(folded, np.uint64(begin)))
-    return state, length
+    return state, num_chars, length

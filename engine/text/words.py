@@ -39,13 +39,15 @@ class Words:
     """The words of documents: those of document d stand at offsets[d] : offsets[d + 1].
 
     offsets: int64[num_documents + 1]; hashes: uint64[all words]; starts, ends: int64[all words], byte offsets
-    of each word in the UTF-8 text of its own document (None unless asked for).
+    of each word in the UTF-8 text of its own document; chars: uint32[all words], characters (code points) of each word
+    as it is folded, so that equal words have equal lengths (None unless asked for).
     """
 
     offsets: NDArray[np.int64]
     hashes: NDArray[np.uint64]
     starts: NDArray[np.int64] | None = None
     ends: NDArray[np.int64] | None = None
+    chars: NDArray[np.uint32] | None = None
 
     @property
     def num_words(self) -> NDArray[np.int64]:
@@ -70,6 +72,7 @@ def split_words(
     with_positions: bool = False,
     chosen: NDArray[np.bool_] | None = None,
     room: NDArray[np.uint64] | None = None,
+    with_chars: bool = False,
 ) -> Words:
     """Return the words of each text; a null text has none.
 
@@ -77,7 +80,7 @@ def split_words(
     if they fit (one for two bytes), so that no fresh memory is touched; they last until it is used again. Reads the
     Arrow buffers in place. Raises TypeError unless `texts` is of type string or large_string.
     """
-    return split_by_tables(texts, unicode_tables(), with_positions, chosen, room)
+    return split_by_tables(texts, unicode_tables(), with_positions, chosen, room, with_chars)
 
 
 def num_characters(texts: pa.Array) -> NDArray[np.int64]:
@@ -94,6 +97,7 @@ def split_by_tables(
     with_positions: bool,
     chosen: NDArray[np.bool_] | None = None,
     room: NDArray[np.uint64] | None = None,
+    with_chars: bool = False,
 ) -> Words:
     """Return the words that other tables make of the texts; else as `split_words`."""
     if chosen is not None and chosen.shape != (len(texts),):
@@ -112,13 +116,15 @@ def split_by_tables(
     has_room = room is not None and len(room) >= most_words
     hashes = room if room is not None and has_room else np.empty(most_words, dtype=np.uint64)
     starts, ends = (np.empty(most_words, dtype=np.int64) if with_positions else None for _ in range(2))
+    chars = np.empty(most_words, dtype=np.uint32) if with_chars else None
     for document, data, begins, text_ends in parts:
         split(
-            data, begins, text_ends, tables.entries, tables.foldings.ravel(), offsets[document:], hashes, starts, ends
-        )
+            data, begins, text_ends, tables.entries, tables.foldings.ravel(), offsets[document:], hashes,
+            starts, ends, chars,
+        )  # fmt: skip
     if has_room:
-        return Words(offsets, hashes[: offsets[-1]], *_shrunk(offsets[-1], starts, ends))
-    return Words(offsets, *_shrunk(offsets[-1], hashes, starts, ends))
+        return Words(offsets, hashes[: offsets[-1]], *_shrunk(offsets[-1], starts, ends, chars))
+    return Words(offsets, *_shrunk(offsets[-1], hashes, starts, ends, chars))
 
 
 def shingle_sets(words: Words, ngram_words: int) -> ShingleSets:

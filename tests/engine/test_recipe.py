@@ -89,6 +89,22 @@ def test_resolved_recipe_is_a_recipe_and_says_the_same_again() -> None:
     assert recipe.digest() != check_recipe({**given, "benchmarks": ["arc.csv"]}, Path("web.yaml")).digest()
 
 
+def test_rule_set_by_name_becomes_its_rules_in_the_resolved_recipe() -> None:
+    given = content()
+    given["annotate"].insert(0, {"stage": "heuristics", "as": "h"})
+    given["filters"].append({"preset": "c4", "as": "h"})
+    recipe = check_recipe(given, Path("web.yaml"))
+    resolved = recipe.resolved()
+    assert [rule["reason"] for rule in resolved["filters"]] == [
+        "poor",
+        "c4_lorem_ipsum",
+        "c4_curly_bracket",
+        "c4_too_few_sentences",
+    ]
+    assert resolved["filters"][3]["keep"] == "COALESCE(h__num_c4_sentences >= 3, FALSE)"
+    assert check_recipe(resolved, Path("web.yaml")).digest() == recipe.digest()
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -117,6 +133,16 @@ def test_resolved_recipe_is_a_recipe_and_says_the_same_again() -> None:
         (lambda r: r["filters"][0].update(keep="edu__score > 1"), "filters[0] (poor): no column 'edu__score'"),
         (lambda r: r["filters"][0].update(keep="quality__score > "), "filters[0].keep"),
         (lambda r: r["filters"][0].update(keep="quality__score"), "write a comparison"),
+        (lambda r: r["filters"][0].pop("reason"), "filters[0].reason: is missing"),
+        (
+            lambda r: r["filters"].append({"preset": "gopher"}),
+            "filters[1].preset: no rule set 'gopher'. Needed: one of c4, fineweb, gopher_quality, gopher_repetition",
+        ),
+        (lambda r: r["filters"].append({"preset": "c4", "prefix_of": "h"}), "filters[1].prefix_of: unknown key"),
+        (
+            lambda r: r["filters"].append({"preset": "c4"}),
+            "filters[1] (c4_lorem_ipsum): no column 'heuristics__num_lorem_ipsum'",
+        ),
         (lambda r: r["guard"]["allow"].update(god=1), "guard.allow: no source 'god'"),
         (lambda r: r.pop("tokenizer"), "no tokenizer is named"),
         (

@@ -2,6 +2,7 @@
 
 import unicodedata
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -81,12 +82,17 @@ def word_hash(word: str) -> int:
 
 
 def split(*texts: str | None) -> Words:
-    """Return words with positions; they are split twice, for without positions other kernels do it."""
+    """Return words with positions and lengths; they are split again without, for other kernels do that."""
     array = pa.array(texts, pa.large_string())
-    words, plain = split_words(array, with_positions=True), split_words(array)
-    np.testing.assert_array_equal(plain.hashes, words.hashes)
-    np.testing.assert_array_equal(plain.offsets, words.offsets)
-    return words
+    words, plain, measured = (
+        split_words(array, with_positions=True),
+        split_words(array),
+        split_words(array, with_chars=True),
+    )
+    for other in (plain, measured):
+        np.testing.assert_array_equal(other.hashes, words.hashes)
+        np.testing.assert_array_equal(other.offsets, words.offsets)
+    return replace(words, chars=measured.chars)
 
 
 def split_into_strings(text: str) -> list[str]:
@@ -105,6 +111,8 @@ def assert_equals_reference(text: str, words: Words, document: int) -> None:
     assert words.hashes[mine].tolist() == [word_hash(word) for word, _, _ in expected]
     assert words.starts[mine].tolist() == [start for _, start, _ in expected]
     assert words.ends[mine].tolist() == [end for _, _, end in expected]
+    if words.chars is not None:
+        assert words.chars[mine].tolist() == [len(word) for word, _, _ in expected]
 
 
 @needs_unicode_14
@@ -258,6 +266,8 @@ def test_word_of_a_megabyte_is_one_word(character: str) -> None:
     text = character * (1_000_000 // len(character.encode()))
     words = split(f"b {text} c")
     assert words.hashes.tolist() == [word_hash("b"), word_hash(text.casefold()), word_hash("c")]
+    assert words.chars is not None
+    assert words.chars.tolist() == [1, len(text.casefold()), 1]
 
 
 def test_words_do_not_depend_on_what_lies_behind_the_text() -> None:
