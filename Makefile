@@ -19,7 +19,7 @@ setup: .venv/.ready
 	$(PYTHON) -m venv .venv
 	$(PIP) $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) torch
 	$(PIP) --editable '.[train,dev]'
-	$(BIN)/python -m engine.run.oneshot.warm
+	$(BIN)/python -m engine.run.warm
 	touch $@
 
 demo: setup

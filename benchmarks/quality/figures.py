@@ -15,6 +15,7 @@ from engine.annotate._classifier.examples import choose, is_held_out
 from engine.annotate._classifier.measure import auc
 from engine.annotate._classifier.options import TrainingOptions
 from engine.annotate._classifier.score import open_classifier, score_documents, score_texts
+from engine.annotate._classifier.texts import prepare
 from engine.annotate.quality import SIDES, fit_quality
 from engine.base.atomic import read_json
 from engine.base.hashing import digest_bytes
@@ -71,7 +72,7 @@ def speed_rows(texts: pl.DataFrame, folder: Path, repeats: int) -> list[Row]:
     said = f"{sample.len():,} passages, {whole:.1f} MB, of which {read:.1f} MB are read"
 
     def score() -> None:
-        score_documents(classifier, windows, digests)
+        score_documents(classifier, prepare(windows, classifier.text), digests)
 
     includes, cut = "processor time: prepare the windows, ask fastText", "processor time: cut the windows"
     return [

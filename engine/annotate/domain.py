@@ -24,7 +24,7 @@ from engine.annotate._classifier.fit import Measured, Tested, train_classifier
 from engine.annotate._classifier.measure import confusion, worst
 from engine.annotate._classifier.options import TrainingOptions, settings, training_keys
 from engine.annotate._classifier.score import UNITS, as_score, open_classifier, score_documents
-from engine.annotate._classifier.texts import Preparation
+from engine.annotate._classifier.texts import Preparation, shard_lines
 from engine.base.stage import Column, StageConfig, StrictModel
 
 if TYPE_CHECKING:
@@ -202,10 +202,11 @@ def _ask(shard: "ShardView", config: Config, path: Path, is_open: pl.Series) -> 
     """Return model (its answer, null below min_score) and score, both null where the document is not open."""
     classifier = open_classifier(path, config.text)
     digests = shard.columns(["text_digest"])["text_digest"]
-    windows = shard.windows.filter(is_open.gather(shard.windows["row"]))
+    lines = shard_lines(shard, classifier.text)
+    lines = lines.filter(is_open.gather(lines["row"]))
     # A text that is open here may stand in a row above that is not: those must not answer for it.
     asked = pl.select(pl.when(is_open).then(digests)).to_series()
-    units = score_documents(classifier, windows, asked)
+    units = score_documents(classifier, lines, asked)
     best, score = likeliest(units, classifier.labels)
     labels = pl.Series(classifier.labels, dtype=pl.String).gather(best)
     counts = pl.Series((score >= 0) & (score >= round(config.min_score * UNITS)))

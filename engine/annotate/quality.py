@@ -27,7 +27,7 @@ from engine.annotate._classifier.fit import Measured, Tested, train_classifier
 from engine.annotate._classifier.measure import auc, calibration, worst
 from engine.annotate._classifier.options import TrainingOptions, settings, training_keys
 from engine.annotate._classifier.score import UNITS, as_score, open_classifier, rounded, score_documents
-from engine.annotate._classifier.texts import Preparation
+from engine.annotate._classifier.texts import Preparation, shard_lines
 from engine.base.errors import RecipeError, problem
 from engine.base.stage import Column, StageConfig
 from engine.text.fasttext_model import LABEL
@@ -134,7 +134,8 @@ def annotate(shard: "ShardView", config: Config, model: Path | None = None) -> p
     path = model if model is not None else Path(str(config.model))
     classifier = open_classifier(path, config.text)
     weights = label_weights(classifier.labels, config.positive_label, path)
-    units = score_documents(classifier, shard.windows, shard.columns(["text_digest"])["text_digest"])
+    digests = shard.columns(["text_digest"])["text_digest"]
+    units = score_documents(classifier, shard_lines(shard, classifier.text), digests)
     scores = rounded(np.maximum(units, 0) @ weights, int(weights.max()))
     return pl.DataFrame({"quality__score": as_score(np.where(units[:, 0] < 0, -1, np.minimum(scores, UNITS)))})
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import polars as pl
 import pyarrow as pa
@@ -94,6 +94,7 @@ class ShardView:
     annotations: tuple[Annotation, ...] = ()
     seconds: dict[str, float] = field(default_factory=dict)
     """What the stages share -> seconds it took: the text's reading, its words, its windows."""
+    _shared: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
 
     @cached_property
     def text(self) -> pa.ChunkedArray:
@@ -115,6 +116,13 @@ class ShardView:
     def columns(self, names: Sequence[str]) -> pl.DataFrame:
         """Core and annotation columns, one row per document."""
         return read_columns(self.shard, names, self.annotations)
+
+    def shared(self, what: str, make: Callable[[], Made]) -> Made:
+        """Return what several stages make of the text, made once; `what` names it, and its time."""
+        if what not in self._shared:
+            self._shared[what] = self._timed(f"({what})", make)
+        made: Made = self._shared[what]
+        return made
 
     def _timed(self, what: str, make: Callable[[], Made]) -> Made:
         started = time.monotonic()

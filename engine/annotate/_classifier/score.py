@@ -78,16 +78,16 @@ def trained_classifier(path: Path, labels: Sequence[str]) -> Classifier:
     return Classifier(model, tuple(labels), "separated", tuple(model.labels.index(label) for label in labels))
 
 
-def score_documents(classifier: Classifier, windows: pl.DataFrame, text_digests: pl.Series) -> NDArray[np.int64]:
+def score_documents(classifier: Classifier, lines: pl.DataFrame, text_digests: pl.Series) -> NDArray[np.int64]:
     """Return the probability of every label for each document in ten-thousandths, -1 where it has no text to read.
 
-    windows: row, window (engine.text.windows) of the documents; text_digests: one per document. Equal texts are
-    asked about once.
+    lines: row, line of the documents, written as the classifier reads them; text_digests: one per document. Equal texts
+    are asked about once.
     """
     rows = pl.DataFrame({"digest": text_digests}).with_row_index("row")
     first = rows.select(pl.col("row").first().over("digest"))["row"].to_numpy()
     is_first = pl.Series(first == np.arange(len(first)), dtype=pl.Boolean)
-    lines = prepare(windows.filter(is_first.gather(windows["row"])), classifier.text)
+    lines = lines.filter(is_first.gather(lines["row"]))
     return _means(lines["row"].to_numpy(), classifier.units(lines["line"].to_list()), len(first))[first]
 
 

@@ -6,15 +6,24 @@ separated   lower case, every punctuation character or symbol apart from its nei
 plain       the text as it stands, line breaks as spaces: what the classifiers of DCLM and FineWeb-Edu expect.
 """
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import polars as pl
 
 from engine.text.fasttext_model import LABEL
 
+if TYPE_CHECKING:
+    from engine.formats.annotation import ShardView
+
 Preparation = Literal["separated", "plain"]
 _LINE_BREAKS = r"[\n\r\x0b\x0c\x1c-\x1e\x{85}\x{2028}\x{2029}]+"
 """What Python's str.splitlines breaks at."""
+
+
+def shard_lines(shard: "ShardView", how: Preparation) -> pl.DataFrame:
+    """Return the lines of a shard's windows, made once for all classifiers that read them so."""
+    windows = shard.windows
+    return shard.shared(f"{how} windows", lambda: prepare(windows, how))
 
 
 def prepare(windows: pl.DataFrame, how: Preparation) -> pl.DataFrame:

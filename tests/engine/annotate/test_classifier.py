@@ -195,8 +195,8 @@ def test_equal_texts_are_asked_about_once() -> None:
     model = Counting()
     texts = ["ab", None, "b", "ab", " ", "ab"]
     digests = pl.Series([None if not (text or "").strip() else digest_bytes((text or "").encode()) for text in texts])
-    windows = text_windows(pl.Series(texts, dtype=pl.String))
-    units = score_documents(Classifier(model, ("a", "b"), "plain", (0, 1)), windows, digests)  # type: ignore[arg-type]
+    lines = prepare(text_windows(pl.Series(texts, dtype=pl.String)), "plain")
+    units = score_documents(Classifier(model, ("a", "b"), "plain", (0, 1)), lines, digests)  # type: ignore[arg-type]
     assert units[:, 1].tolist() == [5000, -1, 10_000, 5000, -1, 5000]
     assert model.lines == ["ab", "b"]
 

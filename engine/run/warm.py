@@ -1,0 +1,57 @@
+"""Compile the kernels once: `python -m engine.run.warm`, run by `make setup`.
+
+numba compiles a loop when it is first called, and keeps it on disk; this calls them all, by deduplicating,
+decontaminating and annotating a few texts.
+"""
+
+import json
+import tempfile
+import time
+from pathlib import Path
+
+import polars as pl
+
+from engine.run.decontaminate import decontaminate
+from engine.run.dedup import dedup
+from engine.run.pipeline import run
+
+WORDS = [f"word{number}" for number in range(200)]
+QUESTION = "How many of the seven words in line 12 stand there twice, and which of them are names?"
+STAGES = (
+    {"stage": "heuristics"},
+    {"stage": "pii"},
+    {"stage": "license"},
+    {"stage": "difficulty", "by": "reading_grade"},
+    {"stage": "toxicity", "lists": "lists", "fallback": "en"},
+)
+"""Those with kernels of their own."""
+
+
+def warm() -> float:
+    """Work on a few texts in a temporary folder; return the seconds it took."""
+    started = time.monotonic()
+    # Copies with one other word each, enough of them to be compared as a family, in ASCII and beyond.
+    texts = [" ".join([*WORDS[:place], "Stra\u00dfe", *WORDS[place + 1 :]]) for place in range(40)]
+    texts += [" ".join(WORDS), "\u65e5\u672c\u8a9e " * 40, "\u65e5\u672c\u8a9e " * 40, QUESTION]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        path, items = folder / "texts.parquet", folder / "items.parquet"
+        pl.DataFrame({"text": texts}).write_parquet(path)
+        pl.DataFrame({"question": [QUESTION], "answer": ["none"]}).write_parquet(items)
+        dedup([path], folder / "deduplicated")
+        decontaminate([path], [items], folder / "decontaminated")
+        _annotate(folder, path)
+    return time.monotonic() - started
+
+
+def _annotate(folder: Path, path: Path) -> None:
+    (folder / "lists").mkdir()
+    (folder / "lists" / "en").write_text("word7\nword8 word9\nw*rd\n")
+    source = {"stage": "parquet", "name": "texts", "path": path.name}
+    recipe = {"name": "warm", "sources": [source], "annotate": list(STAGES)}
+    (folder / "recipe.yaml").write_text(json.dumps(recipe))
+    run(folder / "recipe.yaml", folder / "workspace", jobs=1)
+
+
+if __name__ == "__main__":
+    print(f"kernels compiled in {warm():.0f} s")
