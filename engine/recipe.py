@@ -14,7 +14,7 @@ from typing import Annotated, Any, TypeVar
 import polars as pl
 from pydantic import Field, ValidationError
 
-from engine.base.errors import RecipeError, problem, unknown
+from engine.base.errors import InputError, RecipeError, problem, unknown
 from engine.base.hashing import digest_json
 from engine.base.recipe_errors import mistakes, read_yaml
 from engine.base.stage import (
@@ -29,6 +29,7 @@ from engine.base.stage import (
     stage_files,
     stage_names,
     stage_reads,
+    with_files,
 )
 from engine.formats.columns import CORE
 from engine.mixture.config import Config as MixtureConfig
@@ -275,14 +276,21 @@ def _named_sources(value: Any, where: str = "") -> Iterator[tuple[str, str]]:
 def _check_files(place: str, base: Path, annotators: tuple[Stage, ...]) -> list[str]:
     found = []
     for stage in annotators:
-        for key, paths in stage_files(stage.module, stage.config).items():
-            where = f"{place}: {stage.config.column_prefix}.{key}"
-            found += [
-                problem(where, f"no file '{path}'", f"a path, relative ones from {base}")
-                for path in paths
-                if not (base / Path(path).expanduser()).exists()
-            ]
+        where = f"{place}: {stage.config.column_prefix}"
+        paths = [(key, path) for key, named in stage_files(stage.module, stage.config).items() for path in named]
+        missing = [(key, path) for key, path in paths if not _located(base, path).exists()]
+        needed = f"a path, relative ones from {base}"
+        found += [problem(f"{where}.{key}", f"no file '{path}'", needed) for key, path in missing]
+        if paths and not missing and hasattr(stage.module, "check_files"):
+            try:
+                stage.module.check_files(with_files(stage.module, stage.config, lambda path: str(_located(base, path))))
+            except (InputError, RecipeError) as error:
+                found.append(f"{where}: {error}")
     return found
+
+
+def _located(base: Path, path: str) -> Path:
+    return base.absolute() / Path(path).expanduser()
 
 
 def _check_columns(place: str, content: dict[str, Any], annotators: tuple[Stage, ...]) -> list[str]:

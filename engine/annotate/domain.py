@@ -172,6 +172,12 @@ def train(corpus: "Corpus", config: Config, folder: Path) -> None:
     train_classifier(examples, labels, config, folder, config.column_prefix, measure)
 
 
+def check_files(config: Config) -> None:
+    """Raise InputError where the model is none."""
+    path = Path(str(config.model))
+    open_classifier(path, config.text)
+
+
 def annotate(shard: "ShardView", config: Config, model: Path | None = None) -> pl.DataFrame:
     """Return domain, score and what decided, for every document of the shard."""
     stated = shard.columns(["source", "url", "language", "domain"])

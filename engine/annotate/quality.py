@@ -129,6 +129,13 @@ def fit_quality(
     return train_classifier(examples, SIDES, options, folder, place, measure, keys)
 
 
+def check_files(config: Config) -> None:
+    """Raise InputError where the model is none, RecipeError where no label is known to be the positive one."""
+    path = Path(str(config.model))
+    classifier = open_classifier(path, config.text)
+    label_weights(classifier.labels, config.positive_label, path)
+
+
 def annotate(shard: "ShardView", config: Config, model: Path | None = None) -> pl.DataFrame:
     """Return the score of every document of the shard."""
     path = model if model is not None else Path(str(config.model))

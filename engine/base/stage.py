@@ -35,6 +35,8 @@ of its columns, the name of its test and of its benchmark. An annotator module h
 - `FILES` (optional): keys of its config that name files or folders (a path, a list of paths, or a mapping to paths).
   Paths are taken from the recipe's folder and handed over absolute; what is in them, not where they lie, is part of
   the stage's identity,
+- `check_files(config)` (optional): raises InputError or RecipeError where a file is not what the stage needs; called
+  when the recipe is read, so that nothing is worked on in vain,
 - `HOLDS_GIL` (optional): True makes the runner use processes for it instead of threads,
 - `OWN_THREADS` (optional): True where it keeps all processors busy by itself: it gets a wave of its own, one shard
   after the other in the runner's process.

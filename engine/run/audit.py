@@ -26,7 +26,7 @@ from engine.formats.parquet import read_parquet, write_parquet
 from engine.formats.receipt import Receipt, write_receipt
 from engine.formats.token_store import TokenStore
 from engine.formats.tokenizer import Tokenizer, decode_batch
-from engine.run.annotating import Annotated
+from engine.run.stage_run import Annotated
 from engine.run.steps import RunContext, Stopwatch
 
 VERSION = 1

@@ -20,8 +20,8 @@ from engine.formats.tokenizer import Tokenizer
 from engine.mixture.build import MixturePlan, plan_mixture
 from engine.mixture.write import MixtureInputs, find_version, write_version
 from engine.pack.schedule import ScheduleConfig, schedule_digest, write_schedule
-from engine.run.annotating import Annotated
 from engine.run.audit import audit
+from engine.run.stage_run import Annotated
 from engine.run.steps import FRESH, MADE, STALE, PlanEndsError, RunContext
 from engine.run.tokens import kept_documents
 

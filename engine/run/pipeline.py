@@ -25,12 +25,13 @@ from engine.formats.tokenizer import Tokenizer
 from engine.formats.workspace import DEFAULT_WORKSPACE, Workspace
 from engine.recipe import DataRecipe, load_recipe
 from engine.run import intake
-from engine.run.annotating import Annotated, annotate
+from engine.run.annotating import annotate
 from engine.run.audit import STAGE as SEARCH
 from engine.run.estimate import estimate
 from engine.run.memory import memory_ceiling
 from engine.run.mixing import build_mixtures
 from engine.run.selecting import guard, select
+from engine.run.stage_run import Annotated
 from engine.run.steps import FRESH, MADE, STALE, TOKEN_STORE, PlanEndsError, RunContext
 from engine.run.tokens import token_store_of, tokenizer_of
 from engine.run.workers import number_of_jobs

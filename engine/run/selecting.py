@@ -18,9 +18,9 @@ from engine.formats.ledger import SCHEMA as LEDGER
 from engine.formats.parquet import write_parquet
 from engine.formats.receipt import Receipt, read_receipt, write_receipt
 from engine.formats.selection import KEPT, Selection
-from engine.run.annotating import Annotated
 from engine.run.guard import require_sane_removal
 from engine.run.ledger import require_balance
+from engine.run.stage_run import Annotated
 from engine.run.steps import RunContext, Stopwatch
 from engine.run.workers import work
 from engine.select.decide import CORE_READS, HELD_OUT_COLUMN, Rule, decide, ledger_rows, rule_columns

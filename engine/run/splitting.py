@@ -10,7 +10,7 @@ from engine.run.steps import RunContext, Stopwatch
 from engine.select import split as split_step
 
 if TYPE_CHECKING:
-    from engine.run.annotating import Annotated
+    from engine.run.stage_run import Annotated
 
 SPLIT, HELD_OUT = "split", "held-out texts"
 """Names of digests; the second is that of the held-out sets alone, whoever else belongs to their groups."""

@@ -22,7 +22,7 @@ from engine.formats.tokenizer import FILES, META, Tokenizer, TokenizerMeta, load
 from engine.pack.render import RenderConfig
 from engine.pack.tokenise import build_token_store, token_store_digest
 from engine.pack.tokenizer import TokenizerTraining, sample_texts, train_tokenizer
-from engine.run.annotating import Annotated
+from engine.run.stage_run import Annotated
 from engine.run.steps import FRESH, MADE, STALE, TOKEN_STORE, PlanEndsError, RunContext, Stopwatch
 from engine.text.edits import Edits
 

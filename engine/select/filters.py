@@ -43,6 +43,18 @@ class Preset(StrictModel):
         description="prefix of the columns it reads, where heuristics stands in the recipe under another name",
     )
 
+    where: str | None = Field(
+        default=None,
+        description="SQL condition; the rules judge only documents for which it is true, as language__top = 'en'",
+    )
+
+    @field_validator("where")
+    @classmethod
+    def _parses(cls, where: str | None) -> str | None:
+        if where is not None:
+            parse_condition(where)
+        return where
+
     @field_validator("preset")
     @classmethod
     def _exists(cls, preset: str) -> str:
@@ -54,7 +66,11 @@ class Preset(StrictModel):
 
     def filters(self) -> tuple[Filter, ...]:
         """Return its rules as filters, in the order they were published."""
-        return tuple(Filter(reason=rule.reason, keep=rule.keep.format(h=self.prefix)) for rule in PRESETS[self.preset])
+        # Most published rules were made for English web pages; whoever is not meant passes, and so does a null.
+        others = "" if self.where is None else f"NOT COALESCE(({self.where}), FALSE) OR "
+        return tuple(
+            Filter(reason=rule.reason, keep=others + rule.keep.format(h=self.prefix)) for rule in PRESETS[self.preset]
+        )
 
 
 def _form(item: Any) -> str:

@@ -65,6 +65,11 @@ class Config(StageConfig):
         return self
 
 
+def check_files(config: Config) -> None:
+    """Raise InputError where the model is none, RecipeError where it has no label for one of `languages`."""
+    detector(config.model, config.languages)
+
+
 def annotate(shard: "ShardView", config: Config) -> pl.DataFrame:
     """Return the columns of every document of the shard."""
     asked = detector(config.model, config.languages)

@@ -81,6 +81,13 @@ def part_config(config: Config) -> dict[str, Any]:
     return {"tokenizer": config.tokenizer}
 
 
+def check_files(config: Config) -> None:
+    """Raise InputError where the tokenizer is none we can open."""
+    from engine.formats.encoder import open_encoder
+
+    open_encoder(Path(config.tokenizer))
+
+
 def annotate(shard: "ShardView", config: Config) -> pl.DataFrame:
     """Return tokens (UInt32, null without text) and words (UInt32) of every document of the shard."""
     from engine.formats.encoder import open_encoder

@@ -4,6 +4,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+from pydantic import ValidationError
 
 from engine.annotate.heuristics import ADDS
 from engine.select.filters import Filter, Preset, check_filter, expanded, parse_condition
@@ -86,3 +87,17 @@ def test_rules_stand_in_the_place_of_their_name_with_the_prefix_asked_for() -> N
     made = expanded([before, Preset.model_validate({"preset": "c4", "as": "h2"}), behind])
     assert [one.reason for one in made] == ["a", "c4_lorem_ipsum", "c4_curly_bracket", "c4_too_few_sentences", "b"]
     assert made[1].keep == "COALESCE(h2__num_lorem_ipsum <= 0, TRUE)"
+
+
+def test_rules_judge_only_the_documents_they_are_meant_for() -> None:
+    rules = Preset(preset="gopher_quality", where="language = 'en' OR language IS NULL").filters()
+    frame = pl.DataFrame({"language": ["en", "ko", None], "heuristics__num_words": [49, 49, 49]})
+    assert [rule.reason for rule in rules] == [rule.reason for rule in Preset(preset="gopher_quality").filters()]
+    assert frame.select(parse_condition(rules[0].keep)).to_series().to_list() == [False, True, False]
+    unknown = Preset(preset="gopher_quality", where="language = 'en'").filters()[0]
+    assert frame.select(parse_condition(unknown.keep)).to_series().to_list() == [False, True, True]
+
+
+def test_a_condition_that_is_none_is_an_error_of_the_recipe() -> None:
+    with pytest.raises(ValidationError, match="not an SQL expression"):
+        Preset(preset="c4", where="language = ")

@@ -21,6 +21,7 @@ memory comes on top of `--memory`. In a wave with a stage that holds the GIL eve
 
 import importlib.util
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import polars as pl
@@ -82,6 +83,13 @@ class Config(StageConfig):
             fix = "install provender with its extra: pip install 'provender[train]'"
             raise RecipeError(problem("perplexity", found, "the training packages", fix))
         return self
+
+
+def check_files(config: Config) -> None:
+    """Raise InputError where the folder is no model with weights and tokenizer."""
+    from trainers.base_models import require_model
+
+    require_model(Path(config.model))
 
 
 def annotate(shard: "ShardView", config: Config) -> pl.DataFrame:
