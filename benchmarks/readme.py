@@ -13,6 +13,8 @@ BEGIN_LANGUAGE, END_LANGUAGE = "<!-- benchmark: language -->", "<!-- end of lang
 LANGUAGE = ("language", "language_sources")
 BEGIN_PII, END_PII = "<!-- benchmark: pii -->", "<!-- end of pii -->"
 PII = ("pii_shared", "pii_built", "pii_texts", "pii_speed")
+BEGIN_ANNOTATE, END_ANNOTATE = "<!-- benchmark: annotate -->", "<!-- end of annotate -->"
+ANNOTATE = ("annotate_whole", "annotate_heuristics", "quality")
 CONTAMINATION = ("contamination", "contamination_negatives", "contamination_speed")
 Results = dict[str, dict[str, Any]]
 JUDGED = (
@@ -26,6 +28,7 @@ def write_readme() -> None:
     """Replace what stands between the marks; nothing happens where a result or a mark is missing."""
     _write(BEGIN, END, ("near_dup", *(name for name, _ in JUDGED)), _near_dup)
     _write(BEGIN_CONTAMINATION, END_CONTAMINATION, CONTAMINATION, _contamination)
+    _write(BEGIN_ANNOTATE, END_ANNOTATE, ANNOTATE, _annotate)
     _write(BEGIN_LANGUAGE, END_LANGUAGE, LANGUAGE, _language)
     _write(BEGIN_PII, END_PII, PII, _pii)
 
@@ -66,6 +69,27 @@ def _contamination(results: Results) -> list[str]:
             lines.append(f"| {row['name']} | {more['documents']:,} | {row['value'] / 100:.4f} | |")
     lines += ["", f"Speed: {speed['about']}", "", "| | figure | |", "|---" * 3 + "|"]
     lines += [f"| {row['name']} | {row['value']:,.1f} {row['unit']} | {row['correctness']} |" for row in speed["rows"]]
+    return lines
+
+
+def _annotate(results: Results) -> list[str]:
+    whole, heuristics, quality = (results[name] for name in ANNOTATE)
+    lines = [whole["about"], "", "| | MB/s | share of the work | |", "|---" * 4 + "|"]
+    for row in whole["rows"]:
+        share = row["details"].get("share of the work", "")
+        lines.append(f"| {row['name']} | {row['value']:,.1f} | {share} | {row['correctness']} |")
+    lines += ["", "`heuristics` alone, beside datatrove's filters:", "", "| | MB/s | MB per second of a core | |"]
+    lines += ["|---" * 4 + "|"]
+    for row in heuristics["rows"]:
+        if row["unit"] == "MB/s":
+            of_core = row["details"].get("MB per second of a core", "")
+            lines.append(f"| {row['name']} | {row['value']:,.1f} | {of_core} | {row['correctness']} |")
+    lines += ["", f"`quality`. {quality['about']}", "", "| | AUC | 95 % interval | |", "|---" * 4 + "|"]
+    for row in quality["rows"]:
+        if "AUC" in row["details"]:
+            more = row["details"]
+            said = row["correctness"].partition("; calibration")[0]
+            lines.append(f"| {row['name']} | {more['AUC']:.4f} | {more.get('95 % interval', '')} | {said} |")
     return lines
 
 
