@@ -16,8 +16,10 @@ from pydantic import Field, ValidationError
 
 from engine.base.errors import InputError, RecipeError, problem, unknown
 from engine.base.hashing import digest_json
+from engine.base.paths import written_path
 from engine.base.recipe_errors import mistakes, read_yaml
 from engine.base.stage import (
+    ANNOTATOR,
     ANNOTATOR_GROUP,
     PartConfig,
     SourceConfig,
@@ -148,9 +150,7 @@ def check_recipe(content: dict[str, Any], path: Path) -> DataRecipe:
         found += mistakes(place, error, _Frame)
         frame = None
     sources = _stages(place, "sources", content.get("sources"), "engine.sources", "source reader", SourceConfig, found)
-    annotators = _stages(
-        place, "annotate", content.get("annotate"), "engine.annotate", "annotate stage", StageConfig, found
-    )
+    annotators = _stages(place, "annotate", content.get("annotate"), "engine.annotate", ANNOTATOR, StageConfig, found)
     found += _check_names(place, content)
     found += _check_chats(place, content, sources)
     found += _check_benchmarks(place, content, annotators)
@@ -277,20 +277,24 @@ def _check_files(place: str, base: Path, annotators: tuple[Stage, ...]) -> list[
     found = []
     for stage in annotators:
         where = f"{place}: {stage.config.column_prefix}"
-        paths = [(key, path) for key, named in stage_files(stage.module, stage.config).items() for path in named]
-        missing = [(key, path) for key, path in paths if not _located(base, path).exists()]
-        needed = f"a path, relative ones from {base}"
-        found += [problem(f"{where}.{key}", f"no file '{path}'", needed) for key, path in missing]
-        if paths and not missing and hasattr(stage.module, "check_files"):
-            try:
-                stage.module.check_files(with_files(stage.module, stage.config, lambda path: str(_located(base, path))))
-            except (InputError, RecipeError) as error:
-                found.append(f"{where}: {error}")
+        try:
+            found += _check_paths(where, base, stage)
+        except (InputError, RecipeError) as error:
+            found.append(f"{where}: {error}")
     return found
 
 
+def _check_paths(where: str, base: Path, stage: Stage) -> list[str]:
+    paths = [(key, path) for key, named in stage_files(stage.module, stage.config).items() for path in named]
+    missing = [(key, path) for key, path in paths if not _located(base, path).exists()]
+    if paths and not missing and hasattr(stage.module, "check_files"):
+        stage.module.check_files(with_files(stage.module, stage.config, lambda path: str(_located(base, path))))
+    needed = f"a path, relative ones from {base}"
+    return [problem(f"{where}.{key}", f"no file '{path}'", needed) for key, path in missing]
+
+
 def _located(base: Path, path: str) -> Path:
-    return base.absolute() / Path(path).expanduser()
+    return base.absolute() / written_path(path)
 
 
 def _check_columns(place: str, content: dict[str, Any], annotators: tuple[Stage, ...]) -> list[str]:

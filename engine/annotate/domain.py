@@ -22,7 +22,7 @@ from pydantic import Field, field_validator, model_validator
 from engine.annotate._classifier.examples import choose, corpus_candidates, corpus_texts
 from engine.annotate._classifier.fit import Measured, Tested, train_classifier
 from engine.annotate._classifier.measure import confusion, worst
-from engine.annotate._classifier.options import TrainingOptions, settings, training_keys
+from engine.annotate._classifier.options import TrainingOptions, options_of, settings, training_keys
 from engine.annotate._classifier.score import UNITS, as_score, open_classifier, score_documents
 from engine.annotate._classifier.texts import Preparation, shard_lines
 from engine.base.stage import Column, StageConfig, StrictModel
@@ -153,6 +153,16 @@ def trains(config: Config) -> bool:
 def part_config(config: Config) -> dict[str, Any]:
     """Return the settings that results depend on: those of the training only where there is one."""
     return settings(config, with_training=trains(config))
+
+
+def train_config(config: Config) -> dict[str, Any]:
+    """Return the settings of the model: what it is trained on, and how; not the rules that come before it."""
+    return {"sources": config.sources, "options": options_of(config).model_dump(mode="json")}
+
+
+def training_sources(config: Config) -> tuple[str, ...]:
+    """Return the sources that are examples of a domain."""
+    return tuple(config.sources)
 
 
 def train(corpus: "Corpus", config: Config, folder: Path) -> None:

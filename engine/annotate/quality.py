@@ -97,6 +97,11 @@ def part_config(config: Config) -> dict[str, Any]:
     return settings(config, with_training=trains(config))
 
 
+def training_sources(config: Config) -> tuple[str, ...]:
+    """Return the sources of both sides."""
+    return (*config.positive, *config.negative)
+
+
 def train(corpus: "Corpus", config: Config, folder: Path) -> None:
     """Leave model.bin, model.json, worst.json and details.json in `folder` (engine.annotate._classifier.fit).
 

@@ -19,12 +19,14 @@ of its columns, the name of its test and of its benchmark. An annotator module h
   `corpus.pairs_folder`. With it go `pairs_key(corpus, config)`, a JSON value of what the pairs depend on besides the
   shard parts, and `pairs_hold(corpus, config, folder)`: whether finished pairs under that key are those that would be
   found now, for what no key can hold because it is known only afterwards,
-- `part_config(config)` and `PART_READS` (optional, SCOPE "corpus"): the settings and columns its shard part depends on;
-  default: all of them,
+- `part_config(config)` and, with SCOPE "corpus", `PART_READS` (optional): the settings and columns its shard part
+  depends on; default: all of them,
 - `train(corpus, config, folder)` (optional): leaves a model in `folder`; the digest of what it was made from becomes
   part of the stage's identity, and the folder is handed to `annotate` as `model`,
 - `trains(config)` (optional): False where this config brings its model along (a path of FILES), so that `train` is not
   called and `annotate` gets no model,
+- `train_config(config)` (optional): the settings its model depends on; default: those its parts depend on,
+- `training_sources(config)` (optional): names of the sources `train` reads; default: all,
 - `TRAINS_ON` (optional): ("documents",) by default; () where `train` reads nothing but what `NEEDS` names, so that a
   new source leaves the model and all shard parts as they are,
 - `DROPS` (optional): drop reason -> SQL condition over its columns, taken up by the selection,
@@ -53,9 +55,11 @@ from typing import Any, Literal
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field
 
-from engine.base.errors import RecipeError, unknown
+from engine.base.errors import RecipeError, problem, unknown
 
 ANNOTATOR_GROUP = "provender.annotators"
+ANNOTATOR = "annotate stage"
+"""What errors call an annotator."""
 
 
 @dataclass(frozen=True)
@@ -120,22 +124,44 @@ class SourceConfig(PartConfig):
 
 
 def stage_names(package: str, group: str | None = None) -> dict[str, str]:
-    """Return stage name -> module name for the modules of `package` and the entry points of `group`."""
+    """Return stage name -> module name for the modules of `package` and the entry points of `group`.
+
+    Raises RecipeError where an entry point is called like a stage of ours, or two are called alike: which of them a
+    recipe means would depend on what is installed.
+    """
     found = {
         module.name: f"{package}.{module.name}"
         for module in pkgutil.iter_modules(importlib.import_module(package).__path__)
         if not module.name.startswith("_")
     }
-    if group is not None:
-        found |= {point.name: point.value for point in entry_points(group=group)}
+    for point in entry_points(group=group) if group is not None else ():
+        if found.get(point.name, point.value) != point.value:
+            place = f"stage '{point.name}' of {point.value}"
+            finding = f"{found[point.name]} is called so already"
+            raise RecipeError(problem(place, finding, "one name each", "uninstall the package, or rename its stage"))
+        found[point.name] = point.value
     return found
 
 
 def find_stage(place: object, kind: str, name: str, modules: Mapping[str, str]) -> ModuleType:
-    """Import the stage `name`; raises RecipeError that lists what there is."""
+    """Import the stage `name`.
+
+    Raises RecipeError that lists what there is; or, of another package's stage, that says why it cannot be used.
+    """
     if name not in modules:
         raise RecipeError(unknown(place, kind, name, modules))
-    return importlib.import_module(modules[name])
+    try:
+        module = importlib.import_module(modules[name])
+    except ImportError as error:
+        found = f"{modules[name]} cannot be imported ({error})"
+        raise RecipeError(problem(place, found, fix="install what it needs, or remove the stage")) from error
+    missing = [one for one in ("VERSION", "Config") if not hasattr(module, one)]
+    if kind == ANNOTATOR:
+        missing += [one for one in ("SCOPE", "READS", "ADDS", "annotate") if not hasattr(module, one)]
+    if missing:
+        found = f"{modules[name]} has no {' and no '.join(missing)}"
+        raise RecipeError(problem(place, found, "what engine/base/stage.py asks of a stage", "ask its author"))
+    return module
 
 
 def stage_reads(module: ModuleType, config: StageConfig) -> tuple[str, ...]:

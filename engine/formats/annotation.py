@@ -23,7 +23,9 @@ import pyarrow as pa
 
 from engine.base.errors import InputError, problem
 from engine.formats import columns as core
+from engine.formats.core_of_text import OF_TEXT
 from engine.formats.documents import Shard, SourceDocuments
+from engine.formats.messages import WHOLE
 from engine.formats.parquet import read_parquet, write_parquet
 from engine.text.windows import text_windows
 from engine.text.words import Words, split_words
@@ -69,12 +71,17 @@ class Annotation:
     columns: tuple[str, ...]
 
 
-def read_columns(shard: Shard, names: Sequence[str], annotations: Sequence[Annotation]) -> pl.DataFrame:
-    """Return core and annotation columns of a shard by name; raises KeyError for a name nobody wrote."""
+def read_columns(
+    shard: Shard, names: Sequence[str], annotations: Sequence[Annotation], texts: pa.ChunkedArray | None = None
+) -> pl.DataFrame:
+    """Return core and annotation columns of a shard by name; raises KeyError for a name nobody wrote.
+
+    texts: what `shard.read_text` returned, where the caller has it.
+    """
     frames = []
     wanted_core = [name for name in names if name in core.CORE]
     if wanted_core:
-        frames.append(shard.read_core(wanted_core))
+        frames.append(shard.read_core(wanted_core, texts))
     for annotation in annotations:
         wanted = [name for name in names if name in annotation.columns]
         if wanted:
@@ -115,7 +122,9 @@ class ShardView:
 
     def columns(self, names: Sequence[str]) -> pl.DataFrame:
         """Core and annotation columns, one row per document."""
-        return read_columns(self.shard, names, self.annotations)
+        # Of a field of chats, digest and sizes are made of the text: of the one that is here already.
+        needs_text = self.shard.field not in WHOLE and not set(OF_TEXT).isdisjoint(names)
+        return read_columns(self.shard, names, self.annotations, self.text if needs_text else None)
 
     def shared(self, what: str, make: Callable[[], Made]) -> Made:
         """Return what several stages make of the text, made once; `what` names it, and its time."""

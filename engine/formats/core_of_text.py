@@ -1,5 +1,7 @@
 """The core columns that are made of the text alone: its digest, its bytes, its characters."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import polars as pl
 import pyarrow as pa
@@ -11,19 +13,23 @@ from engine.formats.doc_ids import Digests
 OF_TEXT = ("text_digest", "num_bytes", "num_chars")
 
 
-def text_columns(texts: pa.ChunkedArray, keys: Digests | None = None) -> dict[str, pl.Series]:
-    """Return OF_TEXT of large strings; the digest is null where the text is null or blank.
+def text_columns(
+    texts: pa.ChunkedArray, names: Sequence[str] = OF_TEXT, keys: Digests | None = None
+) -> list[pl.Series]:
+    """Return some of OF_TEXT of large strings; the digest is null where the text is null or blank.
 
     keys: their digests, where the caller has them already.
     """
-    keys = digests(texts) if keys is None else keys
-    blank = is_blank(pl.Series(pl.from_arrow(texts)))
     columns = {
-        "text_digest": digest_series(keys, ~blank.to_numpy()),
-        "num_bytes": _sizes(pc.binary_length(texts)),
-        "num_chars": _sizes(pc.utf8_length(texts)),
+        "text_digest": lambda: _text_digests(texts, digests(texts) if keys is None else keys),
+        "num_bytes": lambda: _sizes(pc.binary_length(texts)),
+        "num_chars": lambda: _sizes(pc.utf8_length(texts)),
     }
-    return {name: values.alias(name) for name, values in columns.items()}
+    return [columns[name]().alias(name) for name in names]
+
+
+def _text_digests(texts: pa.ChunkedArray, keys: Digests) -> pl.Series:
+    return digest_series(keys, ~is_blank(pl.Series(pl.from_arrow(texts))).to_numpy())
 
 
 def digests(strings: pa.ChunkedArray) -> Digests:

@@ -103,13 +103,16 @@ class Shard:
             )
         return table.column(0)
 
-    def read_core(self, columns: Sequence[str] | None = None) -> pl.DataFrame:
-        """Return the core columns, one row per document; digest and sizes are those of the shard's field."""
+    def read_core(self, columns: Sequence[str] | None = None, texts: pa.ChunkedArray | None = None) -> pl.DataFrame:
+        """Return the core columns, one row per document; digest and sizes are those of the shard's field.
+
+        texts: what `read_text` returned, where the caller has it.
+        """
         core = pl.read_parquet(self.ids_path, columns=list(columns) if columns is not None else None)
         sizes = [name for name in OF_TEXT if name in core.columns]
         if self.field in WHOLE or not sizes:
             return core
-        return core.with_columns(text_columns(self.read_text())[name] for name in sizes)
+        return core.with_columns(text_columns(self.read_text() if texts is None else texts, sizes))
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """The ledger: for every step and source, in = kept + dropped by reason + cut + held out + over budget.
 
-Documents and bytes, and tokens where a tokenizer is named; integers only.
+Documents and bytes, and tokens where a tokenizer is named; integers only. Bytes are those of the text as it was read:
+what is cut out of a kept document counts as cut, what is replaced in it as kept, whatever stands there instead.
 """
 
 import polars as pl

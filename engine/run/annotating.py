@@ -109,11 +109,11 @@ class ShardTask:
 
 def _annotate_shards(context: RunContext, state: Annotated, wave: Sequence[StageRun]) -> dict[str, float]:
     """Make the missing parts of a wave; return the seconds of work of every stage that had any, by prefix."""
-    missing = {run.prefix: {(shard.source, shard.key) for shard in run.missing()} for run in wave}
+    missing = {run.prefix: set(map(_key, run.missing())) for run in wave}
     tasks = []
     for source in state.sources:
         for shard in source.shards:
-            lacking = [run for run in wave if (shard.source, shard.key) in missing[run.prefix]]
+            lacking = [run for run in wave if _key(shard) in missing[run.prefix]]
             if lacking:
                 stages = tuple((run.module.__name__, run.config, run.folder, run.model) for run in lacking)
                 tasks.append(ShardTask(shard, tuple(state.annotations), stages))
@@ -132,9 +132,18 @@ def _annotate_shards(context: RunContext, state: Annotated, wave: Sequence[Stage
         for prefix, more in spent.items():
             seconds[prefix] = round(seconds.get(prefix, 0.0) + more, 3)
     if tasks:
+        of_stage = {
+            run.prefix: sum(task.shard.num_bytes for task in tasks if _key(task.shard) in missing[run.prefix])
+            for run in wave
+            if missing[run.prefix]
+        }
         num_bytes = sum(task.shard.num_bytes for task in tasks)
-        context.annotating.append(Annotating(num_bytes, len(tasks), watch.seconds, seconds))
+        context.annotating.append(Annotating(num_bytes, len(tasks), watch.seconds, seconds, of_stage))
     return seconds
+
+
+def _key(shard: Shard) -> tuple[str, str]:
+    return shard.source, shard.key
 
 
 def annotate_shard(task: ShardTask) -> dict[str, float]:
@@ -215,11 +224,10 @@ def _trained(context: RunContext, run: StageRun) -> bool:
 
 
 def _train(context: RunContext, run: StageRun) -> None:
-    named = [name for key in ("positive", "negative", "sources") for name in getattr(run.config, key, None) or ()]
-    sources = [s for s in run.state.sources if not named or s.name in named]
-    part_config = getattr(run.module, "part_config", None)
-    config = part_config(run.by_content) if part_config is not None else run.full_config()
-    identity = run.identity(config, run.reads)
+    named = getattr(run.module, "training_sources", lambda _: None)(run.config)
+    sources = [s for s in run.state.sources if named is None or s.name in named]
+    settings = getattr(run.module, "train_config", None) or getattr(run.module, "part_config", None)
+    identity = run.identity(settings(run.by_content) if settings is not None else run.full_config(), run.reads)
     if "documents" in getattr(run.module, "TRAINS_ON", ("documents",)):
         identity["documents"] = [[s.name, s.digest] for s in sources]
     digest = digest_json(identity)

@@ -22,6 +22,7 @@ from engine.base.errors import AuditError, problem
 from engine.base.hashing import digest_json
 from engine.formats.annotation import Annotation
 from engine.formats.manifest import Audit
+from engine.formats.messages import WHOLE
 from engine.formats.parquet import read_parquet, write_parquet
 from engine.formats.receipt import Receipt, write_receipt
 from engine.formats.token_store import TokenStore
@@ -40,10 +41,9 @@ def audit(context: RunContext, state: Annotated, tokenizer: Tokenizer, store: To
 
     Raises AuditError that names documents where something is found that was not left in on purpose.
     """
-    searches = [annotation for annotation in state.annotations if annotation.stage == STAGE]
-    if not searches:
+    last = widest_search(context, state)
+    if last is None:
         return None
-    last = searches[-1]
     digest = digest_json({"version": VERSION, "store": store.meta.digest, "search": last.digest})
     folder = context.workspace.audit(digest)
 
@@ -67,7 +67,7 @@ def audit(context: RunContext, state: Annotated, tokenizer: Tokenizer, store: To
             )
 
     context.ensure("audit", folder, digest, make)
-    _require_clean(context, state, last.prefix, read_parquet(folder / "hits.parquet"))
+    _require_clean(context, state, read_parquet(folder / "hits.parquet"))
     return Audit(digest=digest, documents=store.meta.num_documents, tokens=store.meta.num_tokens)
 
 
@@ -98,17 +98,38 @@ def _decoded(tokenizer: Tokenizer, store: TokenStore) -> Iterator[tuple[pl.DataF
         yield rows, decode_batch(tokenizer, ids)
 
 
-def _require_clean(context: RunContext, state: Annotated, prefix: str, hits: pl.DataFrame) -> None:
+def widest_search(context: RunContext, state: Annotated) -> Annotation | None:
+    """Return the recipe's last search of whole texts, else its last one; None where nothing is searched."""
+    searches = [annotation for annotation in state.annotations if annotation.stage == STAGE]
+    whole = [search for search in searches if searched_field(context, search) in WHOLE]
+    return [*searches, *whole][-1] if searches else None
+
+
+def searched_field(context: RunContext, search: Annotation) -> str:
+    """Return what a search took for the text."""
+    configs = {stage.config.column_prefix: stage.config for stage in context.recipe.annotate}
+    return str(configs[search.prefix].field)
+
+
+def left_in(context: RunContext, state: Annotated) -> pl.DataFrame:
+    """Return doc_id, benchmark of what any search of the recipe found and left in on purpose (`action: tag`)."""
+    found = [pl.DataFrame(schema={"doc_id": pl.Binary, "benchmark": pl.String})]
+    for done in state.annotations:
+        if done.stage == STAGE:
+            actions = state.corpus(context).all_columns(["doc_id", f"{done.prefix}__action"])
+            tagged = actions.filter(pl.col(f"{done.prefix}__action") == "tag")
+            hits = read_parquet(state.artifacts[done.prefix] / "hits.parquet", ["doc_id", "benchmark"])
+            found.append(hits.join(tagged, on="doc_id", how="semi"))
+    return pl.concat(found).unique().sort("benchmark", "doc_id")
+
+
+def _require_clean(context: RunContext, state: Annotated, hits: pl.DataFrame) -> None:
     if hits.height == 0:
         return
-    actions = state.corpus(context).all_columns(["doc_id", f"{prefix}__action"])
-    tagged = actions.filter(pl.col(f"{prefix}__action") == "tag")
-    left_in = read_parquet(state.artifacts[prefix] / "hits.parquet").join(tagged, on="doc_id", how="semi")
-    known = left_in.select("doc_id", "benchmark").unique()
-    found = hits.join(known, on=["doc_id", "benchmark"], how="anti")
+    found = hits.join(left_in(context, state), on=["doc_id", "benchmark"], how="anti")
     if found.height:
         doc_ids = [doc_id.hex() for doc_id in found["doc_id"].unique(maintain_order=True).head(3)]
         named = ", ".join(sorted(set(found["benchmark"])))
         text = f"{found['doc_id'].n_unique()} documents still hold items of {named} when decoded: {', '.join(doc_ids)}"
-        fix = f"set action: drop in the stage {prefix}, or leave them out with a filter"
+        fix = f"set action: drop in the stage {STAGE}, or leave them out with a filter"
         raise AuditError(problem(f"{context.recipe.path.name}: token store", text, "none", fix))

@@ -7,6 +7,7 @@ from pathlib import Path
 from engine.base.atomic import atomic_folder
 from engine.base.errors import RecipeError, problem
 from engine.base.hashing import digest_json
+from engine.base.paths import written_path
 from engine.formats.items import benchmark_digest, item_digests, write_items
 from engine.formats.receipt import Receipt, write_receipt
 from engine.run.steps import PlanEndsError, RunContext, Stopwatch
@@ -53,7 +54,7 @@ def _placed(given: str, base: Path) -> str:
 
 
 def _existing(path: str, base: Path) -> Path | None:
-    places = (folder / Path(path).expanduser() for folder in (base.absolute(), Path.cwd()))
+    places = (folder / written_path(path) for folder in (base.absolute(), Path.cwd()))
     return next((place for place in places if place.exists()), None)
 
 

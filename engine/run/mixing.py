@@ -1,12 +1,13 @@
 """Builds the mixtures of a recipe: plan from exact token counts, schedule, version."""
 
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
 
 from engine.base.hashing import digest_path
+from engine.base.paths import written_path
 from engine.base.progress import progress
 from engine.base.stage import stage_files
 from engine.formats.annotation import Annotation
@@ -20,7 +21,7 @@ from engine.formats.tokenizer import Tokenizer
 from engine.mixture.build import MixturePlan, plan_mixture
 from engine.mixture.write import MixtureInputs, find_version, write_version
 from engine.pack.schedule import ScheduleConfig, schedule_digest, write_schedule
-from engine.run.audit import audit
+from engine.run.audit import audit, left_in, searched_field, widest_search
 from engine.run.stage_run import Annotated
 from engine.run.steps import FRESH, MADE, STALE, PlanEndsError, RunContext
 from engine.run.tokens import kept_documents
@@ -99,18 +100,18 @@ def _models(context: RunContext, state: Annotated) -> dict[str, str]:
         if prefix in state.models and "documents" in getattr(stage.module, "TRAINS_ON", ("documents",)):
             found[prefix] = digest_path(state.models[prefix])
         elif len(paths) == 1:
-            found[prefix] = digest_path(context.recipe.base / Path(paths[0]).expanduser())
+            found[prefix] = digest_path(context.recipe.base / written_path(paths[0]))
     return found
 
 
 def _held_out(context: RunContext, state: Annotated, plan: MixturePlan) -> list[HeldOutSet]:
     """The held-out sets the documents of the mixture were searched for; none without a contamination stage."""
-    searches = [a for a in state.annotations if a.stage == "contamination"]
-    if state.split is None or not searches:
+    search = widest_search(context, state)
+    if state.split is None or search is None:
         return []
-    coverage = _coverage(state, searches[-1])
-    searched_documents = _searched(context, state, plan)
-    found = _left_in(context, state, plan, searches[-1])
+    coverage = _coverage(state, search)
+    searched_documents = _searched(context, state, plan, search)
+    found = _left_in(context, state, plan)
     sets = state.split.heldout().group_by("set").agg(pl.len().alias("documents"), pl.col("num_bytes").sum()).sort("set")
     return [
         HeldOutSet(
@@ -129,12 +130,12 @@ def _held_out(context: RunContext, state: Annotated, plan: MixturePlan) -> list[
 
 def _benchmarks(context: RunContext, state: Annotated, plan: MixturePlan) -> list[SearchedBenchmark]:
     """The benchmarks the documents of the mixture were searched for, and which of them hold an item all the same."""
-    searches = [a for a in state.annotations if a.stage == "contamination"]
-    if not searches or not state.benchmarks:
+    search = widest_search(context, state)
+    if search is None or not state.benchmarks:
         return []
-    coverage = _coverage(state, searches[-1])
-    searched_documents = _searched(context, state, plan)
-    found = _left_in(context, state, plan, searches[-1])
+    coverage = _coverage(state, search)
+    searched_documents = _searched(context, state, plan, search)
+    found = _left_in(context, state, plan)
     return [
         SearchedBenchmark(
             name=name,
@@ -151,15 +152,12 @@ def _benchmarks(context: RunContext, state: Annotated, plan: MixturePlan) -> lis
     ]
 
 
-def _left_in(context: RunContext, state: Annotated, plan: MixturePlan, search: Annotation) -> dict[str, list[str]]:
+def _left_in(context: RunContext, state: Annotated, plan: MixturePlan) -> dict[str, list[str]]:
     """Return benchmark or held-out set -> doc_ids of documents of the mixture that hold some of it, ascending."""
-    prefix = search.prefix
     # What was cut is not in the text any more; what was only tagged is.
-    held = state.corpus(context).all_columns(["doc_id", f"{prefix}__action"])
-    tagged = held.filter(pl.col(f"{prefix}__action") == "tag").join(plan.documents, on="doc_id", how="semi")
-    hits = read_parquet(state.artifacts[prefix] / "hits.parquet").join(tagged, on="doc_id", how="semi")
+    held = left_in(context, state).join(plan.documents, on="doc_id", how="semi", maintain_order="left")
     found: dict[str, list[str]] = {}
-    for benchmark, doc_id in hits.select("benchmark", "doc_id").unique().sort("benchmark", "doc_id").iter_rows():
+    for doc_id, benchmark in held.select("doc_id", "benchmark").iter_rows():
         found.setdefault(benchmark, []).append(doc_id.hex())
     return found
 
@@ -169,10 +167,12 @@ def _coverage(state: Annotated, search: Annotation) -> dict[str, dict[str, Any]]
     return {row["benchmark"]: row for row in sheet.iter_rows(named=True)}
 
 
-def _searched(context: RunContext, state: Annotated, plan: MixturePlan) -> int:
-    """Return how many documents of the mixture were searched: every one with text outside the held-out groups."""
-    documents = state.corpus(context).all_columns(["doc_id", "text_digest"])
-    documents = documents.filter(pl.col("text_digest").is_not_null())
+def _searched(context: RunContext, state: Annotated, plan: MixturePlan, search: Annotation) -> int:
+    """Return how many documents of the mixture were searched: those with text in its field, outside held-out groups."""
+    field = searched_field(context, search)
+    corpus = state.corpus(context)
+    corpus = replace(corpus, sources=tuple(source.of_field(field) for source in corpus.sources))
+    documents = corpus.all_columns(["doc_id", "text_digest"]).filter(pl.col("text_digest").is_not_null())
     if state.split is not None:
         documents = documents.join(state.split.groups(), on="doc_id", how="anti")
     return plan.documents.join(documents, on="doc_id", how="semi").height

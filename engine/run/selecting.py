@@ -117,9 +117,15 @@ def _decide(state: Annotated, rules: Sequence[Rule], shard: Shard, folder: Path)
     decisions = decide(frame, rules)
     write_part(folder, shard, decisions)
     largest = frame.select(pl.max_horizontal(pl.lit(0, pl.UInt32), *(pl.col(name).max() for name in clusters))).item()
-    cut_by = ", ".join(sorted(name.rpartition("__")[0] for name, kind in state.edit_columns.items() if kind == "cut"))
     cut = _cut_bytes(state, shard, frame["doc_id"], decisions)
-    return ledger_rows(decisions, frame["num_bytes"], shard.source, cut, cut_by), int(largest)
+    return ledger_rows(decisions, frame["num_bytes"], shard.source, cut, _cut_by(state, shard)), int(largest)
+
+
+def _cut_by(state: Annotated, shard: Shard) -> str:
+    """Return the prefixes of the stages that cut something out of texts of the shard."""
+    columns = [name for name, kind in state.edit_columns.items() if kind == "cut"]
+    spans = read_columns(shard, columns, state.annotations)
+    return ", ".join(sorted(name.rpartition("__")[0] for name in columns if spans[name].list.len().sum()))
 
 
 def _cut_bytes(state: Annotated, shard: Shard, doc_ids: pl.Series, decisions: pl.DataFrame) -> pl.Series:

@@ -99,11 +99,11 @@ def share_found(recall: Mapping[str, Any], pairs: str) -> str:
 
 def _shares(wave: Mapping[str, Any]) -> str:
     """Return each stage's share of the time a wave took, and how fast the whole was."""
-    whole = sum(wave["work_seconds"].values())
-    rows = [
-        (name, f"{seconds:.1f}", f"{seconds / whole:.0%}" if whole else "", _speed(wave["num_bytes"], seconds))
-        for name, seconds in sorted(wave["work_seconds"].items(), key=lambda item: -item[1])
-    ]
+    whole, of_stage = sum(wave["work_seconds"].values()), wave["stage_bytes"]
+    rows = []
+    for name, seconds in sorted(wave["work_seconds"].items(), key=lambda item: -item[1]):
+        rate = _speed(of_stage.get(name, wave["num_bytes"]), seconds)
+        rows.append((name, f"{seconds:.1f}", f"{seconds / whole:.0%}" if whole else "", rate))
     speed = _speed(wave["num_bytes"], wave["wall_seconds"])
     title = f"annotating: {wave['num_bytes'] / 1e6:,.1f} MB of text in {wave['wall_seconds']:.1f} s, {speed}"
     return f"{title}\n{table(('stage', 'seconds of work', 'share', 'alone on one core'), rows)}"

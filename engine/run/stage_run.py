@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 
 from engine.base.hashing import digest_json, digest_path, short
+from engine.base.paths import written_path
 from engine.base.stage import StageConfig, stage_reads, with_files
 from engine.formats.annotation import Annotation, Corpus, part_path, read_columns
 from engine.formats.columns import CORE
@@ -103,7 +104,7 @@ class StageRun:
     def config(self) -> StageConfig:
         """Its checked configuration, paths absolute."""
         base = self.context.recipe.base.absolute()
-        return with_files(self.module, self.stage.config, lambda path: str(base / Path(path).expanduser()))
+        return with_files(self.module, self.stage.config, lambda path: str(base / written_path(path)))
 
     @property
     def prefix(self) -> str:

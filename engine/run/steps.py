@@ -50,6 +50,8 @@ class Annotating:
     wall_seconds: float
     work_seconds: dict[str, float]
     """Column prefix, or in brackets what stages share -> seconds of all workers."""
+    stage_bytes: dict[str, int]
+    """Column prefix -> text of the shards it had to work on."""
 
 
 @dataclass

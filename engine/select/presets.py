@@ -3,6 +3,9 @@
 A recipe says `- preset: gopher_quality` among its filters; the rules stand in its place, in the order given here, and
 are written out in the resolved recipe. To move a threshold, copy a rule from there and change it: the measures stay.
 
+Measures are rounded down to 1e-4, so a document may lie on the other side of a limit it misses by less than that. C4's
+rule about bad words is not among the rules: it is a filter over the columns of the stage toxicity.
+
 Each rule says what it does with a null, a fraction without anything to divide by (no words, no lines): where the rule
 asks for a least value, null fails it; where it sets a limit, null keeps it, as nothing exceeds the limit.
 """

@@ -11,6 +11,7 @@ from typing import TypeVar
 import zstandard
 
 from engine.base.errors import InputError, closest, problem
+from engine.base.paths import written_path
 from engine.sources._config import FileConfig
 
 CHUNK_BYTES = 1 << 20
@@ -97,7 +98,7 @@ def _zstandard_chunks(path: Path) -> Iterator[bytes]:
 
 
 def _matches(pattern: str, base: Path) -> tuple[Path, list[Path]]:
-    pattern = str(Path(pattern).expanduser())
+    pattern = str(written_path(pattern))
     folders = list(dict.fromkeys([base.absolute(), Path.cwd()]))
     for folder in folders:
         if (folder / pattern).is_file():

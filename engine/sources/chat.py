@@ -3,8 +3,10 @@
     messages        [{role, content}, ...]                          OpenAI, Hugging Face
     conversations   [{from, value}, ...]                            ShareGPT
     prompt          and completion, response or output              texts, or lists of messages
-    instruction     and input or context, and output or response    Alpaca, Dolly; `system` where there is one
-    question        and answer or response
+    instruction     and input or context, and output or response    Alpaca, Dolly
+    question        and answer or response                          OpenOrca
+
+A field `system` or `system_prompt` stands in front as the system's message, unless the messages have one.
 
 The shape is found by the names of a record's fields, or named: `fields: {prompt: frage, response: antwort}`. Files are
 JSON lines, JSON of one list, or Parquet. Roles are system, user, assistant, tool, or what others call them (human,
@@ -36,16 +38,12 @@ IN_PLACE = False
 BATCH_ROWS = 4096
 PARTS = ("messages", "system", "prompt", "input", "response")
 """What `fields` can name."""
+_SYSTEM = {"system": ("system", "system_prompt")}
 SHAPES: tuple[dict[str, tuple[str, ...]], ...] = (
-    {"messages": ("messages", "conversations", "conversation")},
-    {"system": ("system",), "prompt": ("prompt",), "response": ("completion", "response", "output")},
-    {
-        "system": ("system", "system_prompt"),
-        "prompt": ("instruction",),
-        "input": ("input", "context"),
-        "response": ("output", "response", "answer"),
-    },
-    {"prompt": ("question",), "response": ("answer", "response")},
+    _SYSTEM | {"messages": ("messages", "conversations", "conversation")},
+    _SYSTEM | {"prompt": ("prompt",), "response": ("completion", "response", "output")},
+    _SYSTEM | {"prompt": ("instruction",), "input": ("input", "context"), "response": ("output", "response", "answer")},
+    _SYSTEM | {"prompt": ("question",), "response": ("answer", "response")},
 )
 """Part -> names of its field; the first shape that fits is taken. Only `system` and `input` may be missing."""
 ROLES = {
@@ -134,11 +132,13 @@ def chat_of(row: Mapping[str, Any], fields: Mapping[str, str]) -> tuple[list[Mes
     """
     shape = _shape(row, fields)
     rest = {name: value for name, value in row.items() if name not in shape.values()}
-    if "messages" in shape:
-        return _messages(row[shape["messages"]], shape["messages"], None), rest
     chat: list[Message] = []
     if row.get(shape.get("system", "")):
         chat += _messages(row[shape["system"]], shape["system"], "system")
+    if "messages" in shape:
+        said = _messages(row[shape["messages"]], shape["messages"], None)
+        has_system = any(message["role"] == "system" for message in said)
+        return (said if has_system else [*chat, *said]), rest
     asked = _messages(row[shape["prompt"]], shape["prompt"], "user")
     if row.get(shape.get("input", "")):
         more = _messages(row[shape["input"]], shape["input"], "user")

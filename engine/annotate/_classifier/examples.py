@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from engine.annotate._classifier.options import TrainingOptions
 from engine.base.errors import RecipeError, problem, unknown
+from engine.text.windows import WINDOW_CHARS
 
 if TYPE_CHECKING:
     from engine.formats.annotation import Corpus
@@ -31,6 +32,10 @@ CANDIDATES = {
 """label: position of the class; name: what the document is called where a mistake is shown."""
 
 
+READ_BYTES = 3 * WINDOW_CHARS
+"""What a text counts at most: the rest of a book is not read."""
+
+
 def choose(
     candidates: pl.DataFrame, labels: Sequence[str], options: TrainingOptions, places: Sequence[str]
 ) -> tuple[pl.DataFrame, int]:
@@ -45,7 +50,7 @@ def choose(
     several = different.group_by("text_digest").len().filter(pl.col("len") > 1).select("text_digest")
     alone = different.join(several, on="text_digest", how="anti", maintain_order="left")
     within = (pl.int_range(pl.len()).over("label") < options.max_documents) & (
-        pl.col("num_bytes").cum_sum().over("label") <= options.max_bytes
+        pl.col("num_bytes").clip(upper_bound=READ_BYTES).cum_sum().over("label") <= options.max_bytes
     )
     chosen = alone.filter(within)
     for label, (name, place) in enumerate(zip(labels, places, strict=True)):

@@ -11,7 +11,7 @@ class TrainingOptions(StrictModel):
     """Options of the training; the defaults are for some thousand documents of a class."""
 
     max_documents: int = Field(default=20_000, ge=1, description="documents per class that are taken")
-    max_bytes: int = Field(default=50_000_000, ge=1, description="bytes of their texts per class")
+    max_bytes: int = Field(default=50_000_000, ge=1, description="bytes of text per class, at most 3,000 a document")
     dimensions: int = Field(default=16, ge=1, le=1000, description="length of a word vector")
     epochs: int = Field(default=5, ge=1, description="passes over the examples")
     learning_rate: float = Field(default=0.5, gt=0, description="step size at the start")

@@ -85,6 +85,7 @@ class Config(StageConfig):
     num_permutations: int = Field(default=256, ge=1, le=4096, description="values per MinHash signature")
     seed: int = Field(default=1, ge=0, lt=1 << 32, description="seed of the permutations")
     score: str | None = Field(default=None, description="column that decides who stays, higher first, after priority")
+    after: str = Field(default="exact_dup", description="prefix of the exact_dup stage that settles equal texts before")
     max_bucket_documents: int = Field(
         default=1000, ge=2, description="documents in one bucket above which each is compared with the best-ranked only"
     )
@@ -120,7 +121,7 @@ class Config(StageConfig):
 def READS(config: Config) -> tuple[str, ...]:  # noqa: N802 - the name is the contract's
     """Columns read; exact duplicates have to be known before."""
     score = (config.score,) if config.score is not None else ()
-    return ("doc_id", "source", "text", "text_digest", "num_chars", "exact_dup__kept_id", *score)
+    return ("doc_id", "source", "text", "text_digest", "num_chars", f"{config.after}__kept_id", *score)
 
 
 def part_config(config: Config) -> dict[str, object]:
@@ -142,7 +143,7 @@ def pairs_key(corpus: "Corpus", config: Config) -> dict[str, object]:
     return {
         **config.model_dump(mode="json", exclude=decides_only),
         "floor": config.verified_floor,
-        "takes_part": digest_bytes(np.packbits(_takes_part(corpus)).tobytes()).hex(),
+        "takes_part": digest_bytes(np.packbits(_takes_part(corpus, config.after)).tobytes()).hex(),
     }
 
 
@@ -164,7 +165,7 @@ def find_pairs(corpus: "Corpus", config: Config, folder: Path) -> int:
 
     documents, runs = read_ranked(corpus, [], config.score), _runs(corpus)
     rank = documents["rank"].to_numpy().copy()
-    takes_part = _takes_part(corpus)
+    takes_part = _takes_part(corpus, config.after)
     table = _bands_of_parts(corpus, takes_part, config, folder)
     sample = RecallSample(_text_digests(corpus), takes_part, config)
     how = Verification(config.verified_floor, config.ngram_words, config.max_bucket_documents, folder, corpus.jobs)
@@ -188,7 +189,7 @@ def combine(corpus: "Corpus", config: Config, folder: Path) -> Iterator[tuple[Sh
         raise ValueError("near_dup: find_pairs has to come before combine")
     documents = read_ranked(corpus, [], config.score)
     rank, pinned = documents["rank"].to_numpy().copy(), documents["pinned"].to_numpy().copy()
-    takes_part = _takes_part(corpus)
+    takes_part = _takes_part(corpus, config.after)
     found, measured = load_pairs(corpus.pairs_folder)
     similar = found.at_least(config.threshold)
     kept_by = keep(found.pairs[similar], found.intersections[similar], found.unions[similar], rank, pinned)
@@ -201,11 +202,11 @@ def combine(corpus: "Corpus", config: Config, folder: Path) -> Iterator[tuple[Sh
         start += shard.num_rows
 
 
-def _takes_part(corpus: "Corpus") -> NDArray[np.bool_]:
+def _takes_part(corpus: "Corpus", after: str) -> NDArray[np.bool_]:
     """Return which documents are compared, those with words that are no exact duplicate: bool[num_documents]."""
     found = [np.empty(0, dtype=np.bool_)]
     for shard in corpus.shards:
-        is_distinct = corpus.columns(shard, ["exact_dup__kept_id"])["exact_dup__kept_id"].is_null()
+        is_distinct = corpus.columns(shard, [f"{after}__kept_id"]).to_series().is_null()
         found.append((is_distinct & corpus.part(shard, ["has_words"])["has_words"]).to_numpy())
     return np.concatenate(found)
 

@@ -43,7 +43,7 @@ def core_columns(table: pa.Table, config: SourceConfig) -> CoreColumns:
     columns: dict[str, pl.Series] = {"source": pl.Series([config.name]).new_from_index(0, num_rows)}
     for name in STATED:
         columns[name] = _stated(table, name, mapping, getattr(config, name))
-    columns |= text_columns(text, keys)
+    columns |= {values.name: values for values in text_columns(text, keys=keys)}
     columns[READ_PROBLEM] = as_text(_column(table, READ_PROBLEM))
     frame = pl.DataFrame(columns).select([name for name in CORE if name != "doc_id"])
     own_ids = as_text(_column(table, mapping["id"])) if "id" in mapping else None

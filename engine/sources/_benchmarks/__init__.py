@@ -13,6 +13,7 @@ from pathlib import Path
 import polars as pl
 
 from engine.base.errors import InputError, problem, unknown
+from engine.base.paths import written_path
 from engine.sources._benchmarks.build import build_items
 from engine.sources._benchmarks.rows import NoItemsError, read_rows, suffix_of
 from engine.sources._benchmarks.shapes import Fields, find_shape
@@ -132,12 +133,12 @@ def _data_files(folder: Path) -> Iterator[Path]:
 def _split(spec: str) -> tuple[str | None, Path]:
     """Return NAME (or None) and PATH; a path that exists is one, even with an equals sign in it."""
     name, sign, rest = spec.partition("=")
-    if not sign or "/" in name or Path(spec).expanduser().exists():
-        return None, _existing(Path(spec).expanduser())
+    if not sign or "/" in name or written_path(spec).exists():
+        return None, _existing(written_path(spec))
     if not _GIVEN_NAME.fullmatch(name):
         needed = "letters, digits, dots, dashes and underscores, a letter or digit first"
         raise InputError(problem(spec, f"'{name}' cannot be the name of a benchmark", needed, "choose another name"))
-    return name, _existing(Path(rest).expanduser())
+    return name, _existing(written_path(rest))
 
 
 def _existing(path: Path) -> Path:

@@ -111,3 +111,26 @@ def test_command_line_finds_it_too(installed: Path, tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "loud" in {step["name"] for step in json.loads(done.stdout)["steps"]}
+
+
+def test_a_stage_called_like_one_of_ours_is_an_error(installed: Path, tmp_path: Path) -> None:
+    points = installed / f"{MODULE}-1.0.dist-info" / "entry_points.txt"
+    points.write_text(f"[{ANNOTATOR_GROUP}]\nquality = {MODULE}\n")
+    with pytest.raises(
+        RecipeError, match=r"stage 'quality' of provender_shouting: engine\.annotate\.quality is called so"
+    ):
+        load_recipe(recipe(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("code", "finding"),
+    [
+        ("import a_module_nobody_has", "cannot be imported (No module named 'a_module_nobody_has')"),
+        ("SCOPE = 'shard'\nVERSION = 1\n", "has no Config and no READS and no ADDS and no annotate"),
+    ],
+)
+def test_a_package_that_cannot_be_used_says_why(installed: Path, tmp_path: Path, code: str, finding: str) -> None:
+    (installed / f"{MODULE}.py").write_text(code)
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(recipe(tmp_path))
+    assert f"{MODULE} {finding}" in str(caught.value)

@@ -9,6 +9,9 @@ import pytest
 from engine.base.errors import RecipeError
 from engine.catalog import sql
 from engine.explain import explain
+from engine.formats.documents import Shard
+from engine.formats.manifest import open_mixture
+from engine.formats.workspace import Workspace
 from engine.recipe import check_recipe, load_recipe
 from engine.run.pipeline import run
 from engine.run.sample import sample
@@ -117,3 +120,46 @@ def test_an_unknown_field_is_named(tmp_path: Path) -> None:
     path = recipe(tmp_path, {"stage": "heuristics", "field": "answer"})
     with pytest.raises(RecipeError, match=r"annotate\[0\].*field"):
         check_recipe(json.loads(path.read_text()), path)
+
+
+def test_exact_duplicates_of_a_field_are_settled_before_its_near_duplicates(tmp_path: Path) -> None:
+    answers = {"field": "response"}
+    stages = [
+        {"stage": "exact_dup"},
+        {"stage": "exact_dup", "as": "same_answer", **answers},
+        {"stage": "near_dup", "as": "like_answer", "after": "same_answer", "ngram_words": 1, **answers},
+    ]
+    run(recipe(tmp_path, *stages, guard={"max_source_loss": 1}), tmp_path / "ws")
+    query = "SELECT count(*) FROM annotations WHERE same_answer__kept_id IS NOT NULL AND like_answer__kept_id IS NULL"
+    assert rows(tmp_path, query) == [(1,)]
+
+
+def test_a_chat_is_decoded_once_for_all_stages_of_a_field(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reads: list[str] = []
+    read_text = Shard.read_text
+
+    def counted(shard: Shard) -> Any:
+        reads.append(f"{shard.source} {shard.field}")
+        return read_text(shard)
+
+    monkeypatch.setattr(Shard, "read_text", counted)
+    stages = [{"stage": "heuristics", "field": "prompt"}, {"stage": "license", "field": "prompt"}]
+    run(recipe(tmp_path, *stages, {"stage": "pii", "field": "prompt"}), tmp_path / "ws", jobs=1)
+    assert sorted(reads) == ["chats prompt", "plain prompt"]
+
+
+def test_only_documents_with_text_in_the_field_count_as_searched(tmp_path: Path) -> None:
+    (tmp_path / "test.jsonl").write_text(json.dumps({"question": QUESTION, "answer": "#### 60"}) + "\n")
+    lines = [json.dumps({"text": f"Paris is the capital of France, said number {number}."}) for number in range(60)]
+    path = recipe(
+        tmp_path,
+        {"stage": "contamination", "as": "of_answers", "field": "response"},
+        benchmarks=["gsm8k=test.jsonl"],
+        tokenizer={"train": {"sources": ["plain"], "vocab_size": 320}},
+        mixtures={"all": {"sources": ["plain"], "row_tokens": 8, "rows_per_step": 1}},
+    )
+    (tmp_path / "plain.jsonl").write_text("\n".join(lines))
+    run(path, tmp_path / "ws")
+    manifest = open_mixture(Workspace(tmp_path / "ws"), "all@latest").manifest
+    assert manifest.documents == 60
+    assert [benchmark.searched_documents for benchmark in manifest.benchmarks] == [0]

@@ -164,6 +164,19 @@ def test_tagged_documents_that_a_filter_leaves_out_are_not_found_in_the_mixture(
     assert (benchmark.searched_documents, benchmark.found) == (200, [])
 
 
+def test_what_one_search_left_in_another_one_does_not_stop_the_run_for(corpus: Path) -> None:
+    stages = [
+        {"stage": "exact_dup"},
+        {"stage": "heuristics"},
+        {"stage": "contamination", "as": "tagged", "action": "tag"},
+        {"stage": "contamination", "as": "answers", "action": "cut", "field": "response"},
+    ]
+    run_in(corpus, recipe(annotate=stages))
+    (benchmark,) = mixture_of(corpus).manifest.benchmarks
+    assert benchmark.searched_documents == 203
+    assert benchmark.found == sorted(doc_ids(corpus).values())
+
+
 def test_another_action_searches_nothing_again(corpus: Path) -> None:
     run_in(corpus, recipe("drop"))
     part = next((corpus / "ws" / "annotations" / "contamination").glob("*/web/*.parquet"))

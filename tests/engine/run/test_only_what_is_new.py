@@ -49,7 +49,7 @@ def test_a_new_stage_alone_is_worked_on(corpus: Path) -> None:
     again = run_in(corpus, EXACT, HEURISTICS)
     assert made(again) == {"heuristics"} | (made(again) & {"selection"})
     assert before.items() <= parts(corpus).items()
-    assert [set(wave["work_seconds"]) for wave in again["annotating"]] == [{"heuristics", "(reading)", "(words)"}]
+    assert [set(wave["work_seconds"]) for wave in again["annotating"]] == [{"heuristics", "(reading)"}]
 
 
 def test_a_second_instance_of_a_stage_leaves_the_first(corpus: Path) -> None:
@@ -102,3 +102,13 @@ def test_a_model_counts_by_its_content_not_by_its_place(corpus: Path) -> None:
     changed = run_in(corpus, {"stage": "language", "model": "b.bin"})
     assert "language" in made(changed)
     assert before.items() <= parts(corpus).items()
+
+
+def test_a_rule_of_domain_trains_no_other_model(corpus: Path) -> None:
+    trained = {"stage": "domain", "sources": {"one": "numbers", "two": "figures"}}
+    first = run_in(corpus, trained, sources=("one", "two"))
+    assert "domain (model)" in made(first)
+    ruled = run_in(corpus, trained | {"rules": [{"sources": ["one"], "domain": "ones"}]}, sources=("one", "two"))
+    assert made(ruled) & {"domain", "domain (model)"} == {"domain"}
+    other = run_in(corpus, trained | {"epochs": 2}, sources=("one", "two"))
+    assert "domain (model)" in made(other)

@@ -34,10 +34,11 @@ def test_recall_that_could_not_be_measured_is_not_shown() -> None:
 def test_each_stage_has_its_share_of_the_time() -> None:
     wave = {"num_bytes": 3_000_000, "num_shards": 2, "wall_seconds": 0.5}
     seconds = {"heuristics": 0.2, "(reading)": 0.0, "language": 0.6}
-    result = {"dry_run": False, "steps": [], "annotating": [wave | {"work_seconds": seconds}]}
+    wave |= {"work_seconds": seconds, "stage_bytes": {"heuristics": 600_000, "language": 3_000_000}}
+    result = {"dry_run": False, "steps": [], "annotating": [wave]}
     text = show_run(result | {"ledger": [], "mixtures": []})
     assert "annotating: 3.0 MB of text in 0.5 s, 6.0 MB/s\n" in text
     lines = [line.split() for line in text.splitlines()]
     assert ["language", "0.6", "75%", "5.0", "MB/s"] in lines
-    assert ["heuristics", "0.2", "25%", "15.0", "MB/s"] in lines
+    assert ["heuristics", "0.2", "25%", "3.0", "MB/s"] in lines
     assert ["(reading)", "0.0", "0%"] in lines

@@ -67,6 +67,20 @@ def test_an_input_belongs_to_the_question_and_a_system_prompt_stands_first(tmp_p
     assert row["tag"] == "sum"
 
 
+@pytest.mark.parametrize("name", ["system", "system_prompt"])
+@pytest.mark.parametrize("shape", ["messages", "conversations", "prompt and completion", "question and answer"])
+def test_a_system_prompt_beside_the_messages_stands_in_front(tmp_path: Path, name: str, shape: str) -> None:
+    (row,) = rows(file(tmp_path, {name: "Be brief.", **SHAPES[shape]}))
+    assert said(row) == [("system", "Be brief."), *ASKED]
+    assert name not in row
+
+
+def test_a_system_message_among_the_messages_is_the_one_that_counts(tmp_path: Path) -> None:
+    messages = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Why?"}]
+    (row,) = rows(file(tmp_path, {"system": "Be brief.", "messages": messages}))
+    assert said(row) == [("system", "Be kind."), ("user", "Why?")]
+
+
 def test_fields_of_any_name_can_be_named(tmp_path: Path) -> None:
     path = file(tmp_path, {"frage": "Why?", "antwort": "So.", "messages": None})
     assert said(rows(path, fields={"prompt": "frage", "response": "antwort"})[0]) == ASKED

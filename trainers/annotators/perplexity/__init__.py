@@ -15,14 +15,13 @@ numbers in any company; on a CPU this was bit-equal. Other widths moved the loss
 results are stored rounded to 1e-4, and another machine, library, device or `dtype` can differ in the last digits (bf16
 by 0.001 bits per byte). Not known: GPU kernels that split sums by position, and models that route tokens to experts.
 
-One model per process, one batch at a time on all cores or the GPU: workers that wait tokenise meanwhile. The model's
-memory comes on top of `--memory`. In a wave with a stage that holds the GIL every worker process loads a model.
+One model, one batch at a time on all cores or the GPU. The model's memory comes on top of `--memory`.
 """
 
 import importlib.util
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import polars as pl
 from pydantic import Field, model_validator
@@ -83,6 +82,11 @@ class Config(StageConfig):
             fix = "install provender with its extra: pip install 'provender[train]'"
             raise RecipeError(problem("perplexity", found, "the training packages", fix))
         return self
+
+
+def part_config(config: Config) -> dict[str, Any]:
+    """What the scores depend on: the seed only where it draws a sample."""
+    return config.model_dump(mode="json", exclude={"prefix"} | ({"seed"} if config.sample == 1 else set()))
 
 
 def check_files(config: Config) -> None:
