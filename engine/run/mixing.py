@@ -85,7 +85,7 @@ def _build(context: RunContext, plan: MixturePlan, inputs: MixtureInputs, store:
 
 def _candidates(context: RunContext, state: Annotated, selection: Selection, store: TokenStore) -> pl.DataFrame:
     named = {name for mixture in context.recipe.mixtures.values() for name in mixture.source_names()}
-    kept = kept_documents([source for source in state.sources if source.name in named], selection, state.edits)
+    kept = kept_documents([source for source in state.sources if source.name in named], selection, state.edits_of)
     stored = store.documents().with_row_index("store_row")
     return stored.join(kept.select("doc_id", "license"), on="doc_id", how="left", maintain_order="left").select(
         "doc_id", "source", "license", "store_row", "num_tokens", "supervised_tokens", "num_bytes"

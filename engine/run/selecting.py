@@ -81,7 +81,6 @@ def _make(
     watch = Stopwatch()
     folder = context.workspace.selection(digest)
     shards = [shard for source in state.sources for shard in source.shards]
-    _ = state.edits  # read once, before several threads ask for them
     with atomic_folder(folder) as temporary:
         parts = work("selection", lambda shard: _decide(state, rules, shard, temporary), shards, context.jobs)
         outcomes = [rows.filter(pl.col("outcome") != "in") for rows, _ in parts]
@@ -117,7 +116,7 @@ def _decide(state: Annotated, rules: Sequence[Rule], shard: Shard, folder: Path)
     decisions = decide(frame, rules)
     write_part(folder, shard, decisions)
     largest = frame.select(pl.max_horizontal(pl.lit(0, pl.UInt32), *(pl.col(name).max() for name in clusters))).item()
-    cut = _cut_bytes(state, shard, frame["doc_id"], decisions)
+    cut = _cut_bytes(state, shard, decisions)
     return ledger_rows(decisions, frame["num_bytes"], shard.source, cut, _cut_by(state, shard)), int(largest)
 
 
@@ -128,11 +127,10 @@ def _cut_by(state: Annotated, shard: Shard) -> str:
     return ", ".join(sorted(name.rpartition("__")[0] for name in columns if spans[name].list.len().sum()))
 
 
-def _cut_bytes(state: Annotated, shard: Shard, doc_ids: pl.Series, decisions: pl.DataFrame) -> pl.Series:
+def _cut_bytes(state: Annotated, shard: Shard, decisions: pl.DataFrame) -> pl.Series:
     """Return how many bytes are cut out of the text of each document that is kept: Int64."""
     kept = (decisions["decision"] == KEPT).to_list()
-    edited = {row: edits for row, doc_id in enumerate(doc_ids) if kept[row] and (edits := state.edits.get(doc_id))}
-    edited = {row: edits for row, edits in edited.items() if edits.cuts}
+    edited = {row: edits for row, edits in state.edits_of(shard).items() if kept[row] and edits.cuts}
     found = [0] * len(kept)
     if edited:
         texts = shard.read_text().take(pa.array(edited)).to_pylist()

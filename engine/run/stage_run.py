@@ -62,20 +62,17 @@ class Annotated:
         """Digests of the annotations that hold `reads`, by prefix."""
         return {a.prefix: a.digest for a in self.annotations if set(a.columns) & set(reads)}
 
-    @cached_property
-    def edits(self) -> dict[bytes, Edits]:
-        """doc_id -> what stages want changed in its text; read when all stages are done."""
-        found: dict[bytes, Edits] = {}
-        for source in self.sources:
-            for shard in source.shards:
-                for column, kind in self.edit_columns.items():
-                    rows = read_columns(shard, ["doc_id", column], self.annotations)
-                    for doc_id, spans in rows.filter(pl.col(column).list.len() > 0).iter_rows():
-                        edits = found.setdefault(doc_id, Edits())
-                        if kind == "cut":
-                            edits.cuts += [(span["start"], span["end"]) for span in spans]
-                        else:
-                            edits.replacements += [(one["start"], one["end"], one["replacement"]) for one in spans]
+    def edits_of(self, shard: Shard) -> dict[int, Edits]:
+        """Row -> what stages want changed in its text, of the rows with any; when all stages are done."""
+        found: dict[int, Edits] = {}
+        for column, kind in self.edit_columns.items():
+            spans = read_columns(shard, [column], self.annotations).with_row_index("row")
+            for row, of_row in spans.filter(pl.col(column).list.len() > 0).iter_rows():
+                edits = found.setdefault(row, Edits())
+                if kind == "cut":
+                    edits.cuts += [(span["start"], span["end"]) for span in of_row]
+                else:
+                    edits.replacements += [(one["start"], one["end"], one["replacement"]) for one in of_row]
         return found
 
     def documents_digest(self) -> str:

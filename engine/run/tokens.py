@@ -2,8 +2,7 @@
 
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import polars as pl
@@ -27,8 +26,8 @@ from engine.run.steps import FRESH, MADE, STALE, TOKEN_STORE, PlanEndsError, Run
 from engine.text.edits import Edits
 
 VERSION = 1
-TextEdits = Mapping[bytes, Edits]
-"""doc_id -> what is changed in its text before it is rendered."""
+EditsOf = Callable[[Shard], Mapping[int, Edits]]
+"""Shard -> row -> what is changed in its text before it is rendered."""
 
 
 def tokenizer_of(context: RunContext, state: Annotated, selection: Selection) -> Tokenizer:
@@ -58,7 +57,7 @@ def _trained(context: RunContext, state: Annotated, selection: Selection) -> Tok
     identity = {
         "version": VERSION,
         "config": config.model_dump(mode="json"),
-        "documents": kept_digest(chosen, selection, state.edits),
+        "documents": kept_digest(chosen, selection, state.edits_of),
     }
     digest = digest_json(identity)
     # A tokenizer is named by its content, so what it was trained on leads to it through a small file beside it.
@@ -72,7 +71,7 @@ def _trained(context: RunContext, state: Annotated, selection: Selection) -> Tok
         raise PlanEndsError("tokenizer")
     watch = Stopwatch()
     with tempfile.TemporaryDirectory() as scratch, progress("tokenizer"):
-        texts = training_texts(chosen, selection, state.edits, config.train)
+        texts = training_texts(chosen, selection, state.edits_of, config.train)
         meta = train_tokenizer(texts, config.train, Path(scratch))
         folder = _stored(context, Path(scratch), meta)
     receipt = Receipt(
@@ -99,76 +98,75 @@ def token_store_of(context: RunContext, state: Annotated, selection: Selection, 
     named = {name for mixture in context.recipe.mixtures.values() for name in mixture.source_names()}
     sources = [source for source in state.sources if source.name in named]
     render = RenderConfig()
-    kept = kept_documents(sources, selection, state.edits)
+    kept = kept_documents(sources, selection, state.edits_of)
     digest = token_store_digest(tokenizer.meta.digest, render, kept.select("doc_id", "text_digest").iter_rows())
     folder = context.workspace.tokens(digest)
 
     def make() -> None:
         build_token_store(
-            kept_batches(sources, selection, state.edits), tokenizer, render, folder, digest, context.jobs
+            kept_batches(sources, selection, state.edits_of), tokenizer, render, folder, digest, context.jobs
         )
 
     context.ensure(TOKEN_STORE, folder, digest, make)
     return open_token_store(folder)
 
 
-def kept_documents(sources: list[SourceDocuments], selection: Selection, edits: TextEdits) -> pl.DataFrame:
+def kept_documents(sources: list[SourceDocuments], selection: Selection, edits_of: EditsOf) -> pl.DataFrame:
     """Return doc_id, text_digest, source and license of the kept documents, in the order of doc_id.
 
-    edits: by doc_id; such a document has the digest of its text with them.
+    A document with edits has the digest of its text with them.
     """
     columns = ["doc_id", "text_digest", "source", "license"]
     frames = [
-        _with_edited_digests(shard, _kept(shard, selection, columns), edits) for s in sources for shard in s.shards
+        _with_edited_digests(shard, _kept(shard, selection, columns), edits_of(shard))
+        for s in sources
+        for shard in s.shards
     ]
     return pl.concat(frames).sort("doc_id") if frames else pl.DataFrame()
 
 
-def kept_digest(sources: list[SourceDocuments], selection: Selection, edits: TextEdits) -> str:
+def kept_digest(sources: list[SourceDocuments], selection: Selection, edits_of: EditsOf) -> str:
     """Digest of the kept documents, the same for any cut into shards and for any rule that keeps the same."""
-    kept = kept_documents(sources, selection, edits)
+    kept = kept_documents(sources, selection, edits_of)
     return digest_json(
         [(doc_id.hex(), text.hex()) for doc_id, text in kept.select("doc_id", "text_digest").iter_rows()]
     )
 
 
 def training_texts(
-    sources: list[SourceDocuments], selection: Selection, edits: TextEdits, training: TokenizerTraining
+    sources: list[SourceDocuments], selection: Selection, edits_of: EditsOf, training: TokenizerTraining
 ) -> list[str]:
     """Return the sample of kept texts a tokenizer is trained on, in an order that no cut into shards changes."""
-    stream = (text for _, _, texts in kept_batches(sources, selection, edits) for text in texts)
+    stream = (text for _, _, texts in kept_batches(sources, selection, edits_of) for text in texts)
     return sorted(sample_texts(stream, training.max_bytes, training.seed), key=lambda text: digest_bytes(text.encode()))
 
 
 def kept_batches(
-    sources: list[SourceDocuments], selection: Selection, edits: TextEdits
+    sources: list[SourceDocuments], selection: Selection, edits_of: EditsOf
 ) -> Iterator[tuple[list[bytes], list[str], list[str]]]:
     """Yield (doc_ids, sources, texts with their edits) of the kept documents, one shard after the other."""
     for source in sources:
         for shard in source.shards:
-            kept = _kept(shard, selection, ["doc_id", "source"], with_row=True)
+            kept = _kept(shard, selection, ["doc_id", "source"])
             if kept.height:
-                texts = shard.read_text().take(kept["row"].to_arrow()).to_pylist()
-                doc_ids = kept["doc_id"].to_list()
-                yield doc_ids, kept["source"].to_list(), list(map(partial(_edited, edits), doc_ids, texts))
+                texts = _edited_texts(shard, kept["row"].to_list(), edits_of(shard))
+                yield kept["doc_id"].to_list(), kept["source"].to_list(), texts
 
 
-def _edited(edits: TextEdits, doc_id: bytes, text: str) -> str:
-    return edits[doc_id].applied(text) if doc_id in edits else text
+def _edited_texts(shard: Shard, rows: list[int], edits: Mapping[int, Edits]) -> list[str]:
+    texts = shard.read_text().take(pa.array(rows, pa.int64())).to_pylist()
+    return [edits[row].applied(text) if row in edits else text for row, text in zip(rows, texts, strict=True)]
 
 
-def _with_edited_digests(shard: Shard, kept: pl.DataFrame, edits: TextEdits) -> pl.DataFrame:
-    rows = [row for row, doc_id in enumerate(shard.read_core(["doc_id"])["doc_id"]) if doc_id in edits] if edits else []
-    if not rows:
-        return kept
-    doc_ids = shard.read_core(["doc_id"])["doc_id"].gather(rows).to_list()
-    texts = map(partial(_edited, edits), doc_ids, shard.read_text().take(pa.array(rows)).to_pylist())
-    left = {"doc_id": doc_ids, "text_digest": [digest_bytes(text.encode()) for text in texts]}
-    return kept.update(pl.DataFrame(left, schema={name: kept.schema[name] for name in left}), on="doc_id")
+def _with_edited_digests(shard: Shard, kept: pl.DataFrame, edits: Mapping[int, Edits]) -> pl.DataFrame:
+    changed = kept.filter(pl.col("row").is_in(list(edits))) if edits else kept.clear()
+    if not changed.height:
+        return kept.drop("row")
+    texts = _edited_texts(shard, changed["row"].to_list(), edits)
+    digests = pl.Series([digest_bytes(text.encode()) for text in texts], dtype=pl.Binary)
+    return kept.update(changed.select("doc_id", text_digest=digests), on="doc_id").drop("row")
 
 
-def _kept(shard: Shard, selection: Selection, columns: list[str], with_row: bool = False) -> pl.DataFrame:
-    frame = shard.read_core(columns)
-    if with_row:
-        frame = frame.with_row_index("row")
+def _kept(shard: Shard, selection: Selection, columns: list[str]) -> pl.DataFrame:
+    frame = shard.read_core(columns).with_row_index("row")
     return frame.filter(selection.decisions(shard)["decision"] == KEPT)

@@ -211,7 +211,7 @@ def test_a_new_relative_of_a_held_out_document_leaves_the_search_of_all_others_a
 
 def test_a_run_stops_where_the_tokens_still_hold_an_item(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # A cut that fails to be applied is what the audit is for.
-    monkeypatch.setattr("engine.run.tokens._edited", lambda _edits, _doc_id, text: text)
+    monkeypatch.setattr("engine.text.edits.Edits.applied", lambda _edits, text: text)
     with pytest.raises(AuditError) as caught:
         run_in(corpus, recipe("cut"))
     message = str(caught.value)
