@@ -289,7 +289,7 @@ def _check_paths(where: str, base: Path, stage: Stage) -> list[str]:
     missing = [(key, path) for key, path in paths if not _located(base, path).exists()]
     if paths and not missing and hasattr(stage.module, "check_files"):
         stage.module.check_files(with_files(stage.module, stage.config, lambda path: str(_located(base, path))))
-    needed = f"a path, relative ones from {base}"
+    needed = f"a path, relative ones from {base.absolute()}"
     return [problem(f"{where}.{key}", f"no file '{path}'", needed) for key, path in missing]
 
 
@@ -323,16 +323,33 @@ def _check_columns(place: str, content: dict[str, Any], annotators: tuple[Stage,
     split = _lenient(SplitConfig, content.get("split"))
     if split is not None:
         reads = split_columns(split)
-        found += [unknown(f"{place}: split", "column", name, written) for name in reads if name not in written]
+        unwritten = [name for name in reads if name not in written]
+        found += [_unwritten(f"{place}: split", name, written) for name in unwritten]
         if split.where is not None and set(reads) <= set(written):
             found += _checked_filter(f"{place}: split.where", Filter(reason="where", keep=split.where), written)
         found += _check_order(place, annotators, set(reads))
     filters = content.get("filters")
     for position, item in enumerate(filters if isinstance(filters, list) else []):
         given: Filter | Preset | None = _lenient(Filter, item) or _lenient(Preset, item)
-        for rule in expanded([given] if given is not None else []):
-            found += _checked_filter(f"{place}: filters[{position}]", rule, written)
+        where = f"{place}: filters[{position}]"
+        if isinstance(given, Preset) and not any(name.startswith(f"{given.prefix}__") for name in written):
+            fix = "add {stage: heuristics} to annotate:, or write as: with the name it has there"
+            finding = f"preset {given.preset} reads columns {given.prefix}__*, which no stage writes"
+            found.append(problem(where, finding, "the stage heuristics", fix))
+        else:
+            for rule in expanded([given] if given is not None else []):
+                found += _checked_filter(where, rule, written)
     return found
+
+
+def _unwritten(place: str, column: str, written: dict[str, Any]) -> str:
+    """Return the message for a column that the recipe as a whole needs, though nobody may have written its name."""
+    stage = column.partition("__")[0]
+    if "__" not in column or stage not in stage_names("engine.annotate"):
+        return unknown(place, "column", column, written)
+    return problem(
+        place, f"it reads {column}, which no stage writes", f"the stage {stage}", f"add - {{stage: {stage}}}"
+    )
 
 
 def _checked_filter(place: str, rule: Filter, written: dict[str, Any]) -> list[str]:

@@ -13,6 +13,9 @@ Everything else that escapes is a bug of ours (exit 3). Messages have one form, 
 import difflib
 from collections.abc import Iterable
 
+MOST_LISTED = 40
+"""Names an error lists in full; of more only those that are like what was written."""
+
 
 class ProvenderError(Exception):
     """A failure the user can understand; `exit_code` is what the command returns."""
@@ -54,11 +57,19 @@ def closest(name: str, known: Iterable[str]) -> str | None:
     return matches[0] if matches else None
 
 
+def closest_of(name: str, known: Iterable[str], count: int) -> list[str]:
+    """Return the `count` known names that are most like `name`, in the order of the alphabet."""
+    alike = sorted(known, key=lambda one: -difflib.SequenceMatcher(None, name, one).ratio())
+    return sorted(alike[:count])
+
+
 def unknown(place: object, kind: str, name: str, known: Iterable[str]) -> str:
     """Return the message for a name that does not exist: what there is, and what was probably meant."""
     names = sorted(known)
     guess = closest(name, names)
-    listed = ", ".join(names) if names else "none"
+    shown = names if len(names) <= MOST_LISTED else closest_of(name, names, MOST_LISTED // 3)
+    listed = ", ".join(shown) if names else "none"
+    listed += f" and {len(names) - len(shown)} others" if len(shown) < len(names) else ""
     return problem(
         place, f"no {kind} '{name}' (have: {listed})", fix=f"did you mean '{guess}'?" if guess else None
     ).replace("?.", "?")

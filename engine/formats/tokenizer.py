@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from engine.base.atomic import read_json, write_json
 from engine.base.errors import InputError, problem
@@ -78,7 +78,11 @@ def load_tokenizer(folder: Path) -> Tokenizer:
     """Load a tokenizer folder; raises InputError where it is not one, or its file changed since it was described."""
     if not (folder / META).is_file():
         raise InputError(problem(folder, f"no {META}", "a tokenizer folder", "train or add the tokenizer again"))
-    meta = TokenizerMeta.model_validate(read_json(folder / META))
+    try:
+        meta = TokenizerMeta.model_validate(read_json(folder / META))
+    except ValidationError as error:
+        fix = "name the model instead: tokenizer: {model: NAME}; provender models list shows them"
+        raise InputError(problem(folder / META, "it describes no tokenizer", "a tokenizer folder", fix)) from error
     if meta.kind not in FILES:
         raise InputError(problem(folder, f"tokenizer kind '{meta.kind}'", " or ".join(FILES)))
     path = folder / FILES[meta.kind]

@@ -53,13 +53,16 @@ _FOLDERS = {
 def estimate(context: RunContext, steps: Iterable[dict[str, Any]]) -> dict[str, Any]:
     """Return the seconds and disk bytes the stale steps will take, and the disk that is free."""
     sizes = {source.config.name: _input_bytes(source, context.recipe.base) for source in context.recipe.sources}
+    samples = {stage.config.column_prefix: getattr(stage.config, "sample", 1.0) for stage in context.recipe.annotate}
+    names = {stage.config.column_prefix: stage.config.stage for stage in context.recipe.annotate}
     seconds, disk = 0.0, 0.0
     for step in steps:
         if step["state"] == STALE:
             kind, _, name = step["name"].partition(" ") if step["name"] != TOKEN_STORE else (TOKEN_STORE, "", "")
             text_bytes = sizes[name] if kind == "source" else sum(sizes.values())
+            rate = MB_PER_SECOND.get(names.get(kind, kind), 20.0)
             before = _seconds_before(context.workspace.root, kind, name)
-            seconds += before if before is not None else text_bytes / 1e6 / MB_PER_SECOND.get(kind, 20.0)
+            seconds += before if before is not None else text_bytes * samples.get(kind, 1.0) / 1e6 / rate
             disk += text_bytes * DISK_BYTES_PER_TEXT_BYTE.get(kind, 0.01)
     root = context.workspace.root.absolute()
     existing = next(path for path in (root, *root.parents) if path.exists())

@@ -159,9 +159,8 @@ def _shape(row: Mapping[str, Any], fields: Mapping[str, str]) -> Mapping[str, st
         }
         if all(name is not None for part, name in found.items() if part not in ("system", "input")):
             return {part: name for part, name in found.items() if name is not None}
-    raise _UnusableError(
-        "no_messages", f"no messages, prompt and response or the like (have: {', '.join(row) or 'none'})"
-    )
+    shapes = "messages, conversations, prompt and response, instruction and output, nor question and answer"
+    raise _UnusableError("no_messages", f"neither {shapes} (have: {', '.join(row) or 'none'}); fields: can name others")
 
 
 def _messages(value: Any, field: str, role: str | None) -> list[Message]:

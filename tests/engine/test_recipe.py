@@ -141,7 +141,7 @@ def test_rule_set_by_name_becomes_its_rules_in_the_resolved_recipe() -> None:
         (lambda r: r["filters"].append({"preset": "c4", "prefix_of": "h"}), "filters[1].prefix_of: unknown key"),
         (
             lambda r: r["filters"].append({"preset": "c4"}),
-            "filters[1] (c4_lorem_ipsum): no column 'heuristics__num_lorem_ipsum'",
+            "filters[1]: preset c4 reads columns heuristics__*, which no stage writes. Needed: the stage heuristics",
         ),
         (lambda r: r["guard"]["allow"].update(god=1), "guard.allow: no source 'god'"),
         (lambda r: r.pop("tokenizer"), "no tokenizer is named"),

@@ -1,5 +1,6 @@
 """All spans of a text: candidates checked one by one, and of those that overlap the one whose kind comes first."""
 
+from bisect import bisect_right
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -77,7 +78,8 @@ def _completed(text: bytes, spans: list[Found], kinds: Collection[str], regions:
         edges = np.array([0, len(rest)], dtype=np.int64)
         candidates = find_candidates(np.frombuffer(bytes(rest), dtype=np.uint8), edges)
         found = _checked(bytes(rest), _wanted(candidates, kinds), regions)
-        more = [one for one in found if all(one.end <= other.start or other.end <= one.start for other in spans)]
+        taken = _Taken(spans)
+        more = [one for one in found if taken.has_room(one)]
         spans = sorted([*spans, *more])
     return spans
 
@@ -94,11 +96,30 @@ def _checked(text: bytes, candidates: Iterable[list[int]], regions: Sequence[str
 def without_overlaps(found: list[Found]) -> list[Found]:
     """Return spans of which no two overlap, in order: the first kind of KINDS wins, then the longer, the earlier."""
     rank = {kind: number for number, kind in enumerate(KINDS)}
-    kept: list[Found] = []
+    taken = _Taken()
     for span in sorted(found, key=lambda s: (rank.get(s.kind, len(rank)), s.start - s.end, s.start)):
-        if all(span.end <= other.start or other.end <= span.start for other in kept):
-            kept.append(span)
-    return sorted(kept)
+        if taken.has_room(span):
+            taken.add(span)
+    return taken.spans
+
+
+class _Taken:
+    """Spans of which no two overlap, in order; a text can have hundreds of thousands."""
+
+    def __init__(self, spans: Sequence[Found] = ()) -> None:
+        self.spans = sorted(spans)
+        self._ends = [span.end for span in self.spans]
+
+    def has_room(self, span: Found) -> bool:
+        """Return whether a span overlaps none: neither the last that ends at or before its start, nor the next one."""
+        place = bisect_right(self._ends, span.start)
+        return place == len(self.spans) or span.end <= self.spans[place].start
+
+    def add(self, span: Found) -> None:
+        """Add a span there is room for."""
+        place = bisect_right(self._ends, span.start)
+        self.spans.insert(place, span)
+        self._ends.insert(place, span.end)
 
 
 def _check(text: bytes, candidate: int, start: int, end: int, regions: Sequence[str]) -> Found | None:

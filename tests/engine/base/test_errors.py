@@ -19,3 +19,11 @@ def test_unknown_name_that_resembles_nothing_gets_no_guess() -> None:
 
 def test_what_the_user_can_mend_exits_1_and_audits_exit_2() -> None:
     assert (RecipeError.exit_code, InputError.exit_code, AuditError.exit_code) == (1, 1, 2)
+
+
+def test_of_many_names_only_those_are_listed_that_are_like_the_one() -> None:
+    known = [f"column_{number:03}" for number in range(200)]
+    message = unknown("recipe.yaml", "column", "column_1234", known)
+    assert "column_123" in message
+    assert "187 others)" in message
+    assert "did you mean 'column_1" in message

@@ -148,7 +148,7 @@ def test_a_record_without_usable_messages_is_named_or_dropped_with_its_kind(tmp_
 
 
 def test_a_record_of_no_known_shape_says_what_it_has(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"no messages, prompt and response or the like \(have: title, body\)"):
+    with pytest.raises(InputError, match=r"nor question and answer \(have: title, body\); fields: can name others"):
         rows(file(tmp_path, {"title": "a", "body": "b"}))
 
 
