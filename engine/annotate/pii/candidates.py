@@ -27,7 +27,8 @@ class Candidate(IntEnum):
     CARD = 3
     """At least twelve digits, alone or with single spaces or hyphens between them."""
     PHONE = 4
-    """At least seven digits, with a plus or with separators between them; or nine to fifteen digits alone."""
+    """Seven to 18 digits, with a plus or with separators between them; or nine to fifteen digits alone. No part of
+    something longer, no decimal, nothing like an IPv4 address, no full stops among other separators."""
     IBAN = 5
     KEY = 6
     """From the first byte of a key's prefix to its last one."""
@@ -36,9 +37,13 @@ class Candidate(IntEnum):
 # Of one type, so that numba compiles every kernel once.
 _EMAIL, _IPV4, _IPV6, _CARD, _PHONE, _IBAN, _KEY = (np.int64(candidate) for candidate in Candidate)
 _WORD, _DIGIT, _HOT, _HEX, _SEPARATOR, _LETTER, _DOMAIN = 1, 2, 4, 8, 16, 32, 64
-_AT, _COLON, _DOT, _SPACE, _HYPHEN, _PLUS, _OPEN = (ord(character) for character in "@:. -+(")
+_AT, _COLON, _DOT, _SPACE, _HYPHEN, _PLUS, _OPEN, _X = (ord(character) for character in "@:. -+(x")
+_JOINS_BEFORE, _JOINS_BEHIND, _BORDERS_BEFORE, _BORDERS_BEHIND = (
+    tuple(map(ord, characters)) for characters in (".-/,", ".-/,:", "_$%&#<^", "_%@=")
+)
+_EQUALS, _OTHER_MARKS = ord("="), tuple(map(ord, "+()/"))
 _ROOM = 1 << 12
-_MAX_DOMAIN, _MAX_IBAN, _MAX_IPV6 = 255, 34, 45
+_MAX_DOMAIN, _MAX_IBAN, _MAX_IPV6, _MAX_PHONE = 255, 34, 45, 18
 _PREFIX_WIDTH = 16
 
 
@@ -238,9 +243,45 @@ def _digits(
             card_start, card = after, 0
         last_end, end = group_end, after
     is_marked = groups > 1 or start < at
-    if (is_marked and total >= 7) or 9 <= total <= 15:
+    if ((is_marked and 7 <= total <= _MAX_PHONE) or 9 <= total <= 15) and (
+        _stands_alone(text, flags, start, last_end) and not _has_other_form(text, start, last_end, groups)
+    ):
         number = _emit(found, number, _PHONE, start, last_end)
     return last_end, number
+
+
+@kernel
+def _stands_alone(text: Bytes, flags: Bytes, start: Integer, end: Integer) -> bool:
+    """Return False where a telephone number cannot stand (engine.annotate.pii.phones, which looks more closely)."""
+    if start > 0:
+        before = text[start - 1]
+        if flags[before] & (_LETTER | _DIGIT) or before in _BORDERS_BEFORE:
+            return False
+        if start > 1 and flags[text[start - 2]] & (_LETTER | _DIGIT):
+            if before in _JOINS_BEFORE:
+                return False
+            if before in (_COLON, _EQUALS):
+                return True
+    if end == len(text):
+        return True
+    behind = text[end]
+    # An x begins an extension.
+    if (flags[behind] & _LETTER and behind | 32 != _X) or behind in _BORDERS_BEHIND:
+        return False
+    return not (behind in _JOINS_BEHIND and end + 1 < len(text) and flags[text[end + 1]] & _DIGIT)
+
+
+@kernel
+def _has_other_form(text: Bytes, start: Integer, end: Integer, groups: Integer) -> bool:
+    """Return whether groups are a decimal, four with full stops, or have full stops and other separators."""
+    dots, others, spaces = np.int64(0), np.int64(0), np.int64(0)
+    for byte in text[start:end]:
+        dots += byte == _DOT
+        spaces += byte in (_SPACE, _HYPHEN)
+        others += byte in _OTHER_MARKS
+    if dots and spaces:
+        return True
+    return dots == groups - 1 and groups in (2, 4) and not others
 
 
 @kernel

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from engine.annotate.pii.candidates import Candidate, find_candidates, text_buffers
 from engine.annotate.pii.keys import PREFIXES
+from engine.annotate.pii.phones import phone
 
 PIECES = (
     *("1", "22", "333", "4444", ".", "-", " ", "  ", "+", "(", ")", "/", ":", "::", "a", "ab", "@"),
@@ -20,7 +21,7 @@ def candidates(*texts: str | None) -> list[tuple[int, int, int, int]]:
     return [tuple(row) for row in find_candidates(*text_buffers(pa.array(texts, pa.large_string()))).tolist()]
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(TEXTS)
 def test_keys_dotted_numbers_and_long_runs_are_those_of_plain_python(text: str) -> None:
     data = text.encode()
@@ -55,3 +56,40 @@ def test_more_candidates_than_there_is_room_for_are_all_found() -> None:
 def test_slices_of_an_array_are_read_where_they_begin() -> None:
     whole = pa.array(["a@b.com", "x", "c@d.com"], pa.large_string())
     assert find_candidates(*text_buffers(whole.slice(2)))[:, 2:].tolist() == [[1, 7]]
+
+
+PHONE_PIECES = (
+    *("212-736-5000", "(212) 736-5000", "+49 30 226-32933", "2127365000", "9472 79 16", "1.5", "81.2.69.142", "7"),
+    *(
+        "Tel. ",
+        "call ",
+        " office",
+        "x",
+        "ext. 7",
+        " ",
+        "-",
+        ".",
+        ",",
+        "/",
+        ":",
+        "=",
+        "(",
+        ")",
+        "+",
+        "$",
+        "%",
+        "\u00e9",
+        "\n",
+    ),
+)
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.lists(st.sampled_from(PHONE_PIECES), max_size=8).map("".join))
+def test_no_telephone_number_is_left_out(text: str) -> None:
+    data, found = text.encode(), {row[1:] for row in candidates(text)}
+    runs = re.finditer(rb"[+(]{0,2}(?<![A-Za-z0-9_])\d+(?:[ ./()-]{1,3}\d+)*", data)
+    addresses = [row for row in found if row[0] == Candidate.IPV6]
+    for start, end in (match.span() for match in runs):
+        if phone(data, start, end, ("US", "DE")) and all(end <= first or last <= start for _, first, last in addresses):
+            assert (Candidate.PHONE, start, end) in found
