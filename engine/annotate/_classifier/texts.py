@@ -8,6 +8,7 @@ plain       the text as it stands, line breaks as spaces: what the classifiers o
 
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
 import polars as pl
 
 from engine.text.fasttext_model import LABEL
@@ -28,14 +29,27 @@ def shard_lines(shard: "ShardView", how: Preparation) -> pl.DataFrame:
 
 def prepare(windows: pl.DataFrame, how: Preparation) -> pl.DataFrame:
     """Return row (UInt32) and line (String) of the windows (row, window) that hold anything but white space."""
-    window = pl.col("window")
-    if how == "separated":
-        window = (
-            window.str.to_lowercase()
-            .str.replace_all(LABEL, "label", literal=True)
-            .str.replace_all(r"([^\w\s])", " ${1} ")
-            .str.replace_all(r"\s+", " ")
-        )
-    else:
-        window = window.str.replace_all(_LINE_BREAKS, " ")
-    return windows.select("row", window.str.strip_chars().alias("line")).filter(pl.col("line").str.len_bytes() > 0)
+    window = windows["window"]
+    lines = separated(window) if how == "separated" else window.str.replace_all(_LINE_BREAKS, " ").str.strip_chars()
+    return windows.select("row", lines.alias("line")).filter(pl.col("line").str.len_bytes() > 0)
+
+
+def separated(texts: pl.Series) -> pl.Series:
+    """Return the texts (String, without nulls) separated: those of ASCII, most as a rule, by a compiled loop."""
+    from engine.annotate._classifier.separating import separate
+
+    lines, is_ascii = separate(texts)
+    order, others = np.arange(len(texts)), np.flatnonzero(~is_ascii)
+    order[others] = len(texts) + np.arange(len(others))
+    return pl.concat([lines, separated_by_patterns(texts.gather(others))]).gather(order)
+
+
+def separated_by_patterns(texts: pl.Series) -> pl.Series:
+    """Return texts of any characters separated."""
+    return (
+        texts.str.to_lowercase()
+        .str.replace_all(LABEL, "label", literal=True)
+        .str.replace_all(r"([^\w\s])", " ${1} ")
+        .str.replace_all(r"\s+", " ")
+        .str.strip_chars()
+    )

@@ -10,7 +10,7 @@ import fasttext
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.annotate._classifier import fit
@@ -18,7 +18,7 @@ from engine.annotate._classifier.examples import CANDIDATES, choose, draws, is_h
 from engine.annotate._classifier.measure import auc, calibration, confusion, worst
 from engine.annotate._classifier.options import TrainingOptions
 from engine.annotate._classifier.score import Classifier, as_score, open_classifier, score_documents, score_texts
-from engine.annotate._classifier.texts import prepare
+from engine.annotate._classifier.texts import prepare, separated, separated_by_patterns
 from engine.base.errors import InputError, RecipeError
 from engine.base.hashing import digest_bytes
 from engine.text.windows import text_windows
@@ -104,6 +104,19 @@ def test_one_in_ten_is_held_out_and_equal_keys_go_together() -> None:
 )
 def test_separated_text_is_lower_case_and_its_punctuation_stands_alone(text: str | None, lines: list[str]) -> None:
     assert prepare(text_windows(pl.Series([text], dtype=pl.String)), "separated")["line"].to_list() == lines
+
+
+@settings(deadline=None)
+@given(
+    st.lists(
+        st.lists(st.sampled_from([*map(chr, range(128)), "__label__", "__LABEL__", "_", "\u00c9", "\u3000"])).map(
+            "".join
+        )
+    )
+)
+def test_texts_of_ascii_are_separated_in_the_compiled_loop_as_by_patterns(texts: list[str]) -> None:
+    series = pl.Series(["behind a slice", *texts], dtype=pl.String).slice(1)
+    assert separated(series).to_list() == separated_by_patterns(series).to_list()
 
 
 @given(st.text(alphabet="aB.!\n\r\t\x0b\x0c\x1c\x85\u2028 ", max_size=30))
