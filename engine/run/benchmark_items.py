@@ -3,6 +3,7 @@
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from engine.base.atomic import atomic_folder
 from engine.base.errors import RecipeError, problem
@@ -11,7 +12,9 @@ from engine.base.paths import written_path
 from engine.formats.items import benchmark_digest, item_digests, write_items
 from engine.formats.receipt import Receipt, write_receipt
 from engine.run.steps import PlanEndsError, RunContext, Stopwatch
-from engine.sources._benchmarks import Benchmark, find_benchmarks
+
+if TYPE_CHECKING:
+    from engine.sources._benchmarks import Benchmark
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,9 @@ def benchmark_items(context: RunContext) -> dict[str, BenchmarkItems]:
     recipe = context.recipe
     if not recipe.benchmarks:
         return {}
+    # Most recipes name none, and every worker imports this module.
+    from engine.sources._benchmarks import find_benchmarks
+
     found = find_benchmarks([_placed(given, recipe.base) for given in recipe.benchmarks], recipe.benchmark_fields)
     by_name = {one.name: one for one in found.benchmarks}
     # Said before any work is done; hits and coverage go by this name.
@@ -58,7 +64,7 @@ def _existing(path: str, base: Path) -> Path | None:
     return next((place for place in places if place.exists()), None)
 
 
-def _kept(context: RunContext, benchmark: Benchmark) -> BenchmarkItems:
+def _kept(context: RunContext, benchmark: "Benchmark") -> BenchmarkItems:
     # Results name items and draw by these names, so what is stored goes by them too.
     stored = digest_json([benchmark.items["item"].to_list(), item_digests(benchmark.items)])
     folder = context.workspace.benchmark(benchmark.name, stored)

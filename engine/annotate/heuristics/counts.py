@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from enum import IntEnum, auto
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
@@ -91,7 +92,8 @@ def count_texts(texts: pa.ChunkedArray) -> NDArray[np.int64]:
     from engine.text.words import split_words
 
     counts = np.zeros((len(texts), len(Count)), dtype=np.int64)
-    stop_words = split_words(pa.array(STOP_WORDS)).hashes
+    # Not by pyarrow, which imports pandas to look at a list, where there is one.
+    stop_words = split_words(pl.Series(STOP_WORDS).to_arrow()).hashes
     for first, batch in _batches(texts):
         rows = counts[first : first + len(batch)]
         lines, paragraphs = count_characters(batch, rows)

@@ -135,15 +135,15 @@ def annotate(shard: "ShardView", config: Config) -> pl.DataFrame:
         counts[row] = len(of_row)
         found += of_row
     spans = {
-        "start": pa.array([one.start for one in found], pa.uint32()),
-        "end": pa.array([one.end for one in found], pa.uint32()),
-        "kind": pa.array([one.kind for one in found], pa.large_string()),
-        "replacement": pa.array([make(key, one.kind, one.value) for one in found], pa.large_string()),
+        "start": pl.Series([one.start for one in found], dtype=pl.UInt32),
+        "end": pl.Series([one.end for one in found], dtype=pl.UInt32),
+        "kind": pl.Series([one.kind for one in found], dtype=pl.String),
+        "replacement": pl.Series([make(key, one.kind, one.value) for one in found], dtype=pl.String),
     }
     # One list of all spans, cut into rows: a list per row, made one by one, takes longer than all the looking.
     edges = np.concatenate([[0], np.cumsum(counts)])
-    lists = pa.LargeListArray.from_arrays(edges, pa.StructArray.from_arrays(list(spans.values()), names=list(spans)))
-    rows = pl.select(pl.when(pl.Series(shard.text.is_valid().to_numpy())).then(pl.Series(pl.from_arrow(lists))))
+    lists = pa.LargeListArray.from_arrays(pl.Series(edges).to_arrow(), pl.DataFrame(spans).to_struct().to_arrow())
+    rows = pl.select(pl.when(pl.Series(pl.from_arrow(shard.text.is_valid()))).then(pl.Series(pl.from_arrow(lists))))
     frame = rows.to_series().cast(pl.List(REPLACED_SPAN)).alias("pii__spans").to_frame()
     return _counted(frame, shard.columns(["num_bytes"])["num_bytes"], config)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
+import polars as pl
 from numpy.typing import NDArray
 
 from engine.base.errors import InputError, problem
@@ -111,7 +111,7 @@ def read_list(path: Path) -> WordList:
 
 def word_list(entries: list[str]) -> WordList:
     """Sort entries into those that are compared as words and those that are searched for as written."""
-    words = split_words(pa.array(entries, pa.large_string()))
+    words = split_words(pl.Series(entries, dtype=pl.String).to_arrow())
     sequences, as_written = set(), set()
     for number, entry in enumerate(entries):
         sequence = tuple(words.hashes[words.offsets[number] : words.offsets[number + 1]].tolist())
