@@ -17,7 +17,6 @@ import numba
 import numpy as np
 from numba import njit
 from numba.extending import intrinsic
-from numba.np import linalg as numba_linalg
 from numpy.typing import NDArray
 
 from engine.base.hashing import digest_json, short
@@ -73,15 +72,6 @@ if not numba.config.CACHE_DIR:
     # numba reads it when a function is decorated, so before all kernels.
     numba.config.CACHE_DIR = str(_cache_folder())
     make_cache(Path(numba.config.CACHE_DIR))
-
-
-def _no_blas() -> None:
-    raise ImportError("kernels multiply no matrices")
-
-
-# numba looks for SciPy's BLAS before its first loop runs, and imports all of scipy.linalg to find it: half a second of
-# every process. Without it np.dot in a kernel is an error when it is compiled.
-numba_linalg.ensure_blas = _no_blas
 
 
 def kernel(function: F) -> F:
