@@ -15,7 +15,7 @@ from engine.base.errors import InputError, RecipeError, ResourceError, closest, 
 from engine.base.sql_files import read_sql, sql_names
 from engine.catalog.fence import PLACE, close_gates, open_connection, require_reading_only
 from engine.catalog.history_views import create_history_views
-from engine.catalog.recipe_views import create_recipe_views, in_place_files
+from engine.catalog.recipe_views import STAGE_VIEW, create_recipe_views, in_place_files
 from engine.catalog.relation import STORED, identifier
 from engine.catalog.values import plain_rows
 from engine.formats.state import read_state
@@ -109,7 +109,7 @@ def open_catalog(workspace: Path | str, recipe: str | None = None) -> Iterator[d
     try:
         connection.execute(f"CREATE SCHEMA {STORED}")
         try:
-            create_recipe_views(connection, place, state)
+            create_recipe_views(connection, place, state, _stage_columns())
             create_history_views(connection, place, state)
             for name in sql_names(VIEWS):
                 connection.execute(f"CREATE VIEW {identifier(name)} AS {read_sql(VIEWS, name).statement}")
@@ -133,6 +133,19 @@ def _statement(query: str) -> str:
     return read_sql(known[name], name).statement
 
 
+def _stage_columns() -> dict[str, list[str]]:
+    """Stage -> its columns that named queries read, in one view over all its instances: what their heads say."""
+    found: dict[str, list[str]] = {}
+    start = f"{STORED}.{STAGE_VIEW}"
+    for reads in (read_sql(group, name).reads for group in QUERIES for name in sql_names(group)):
+        for table, columns in reads.items():
+            if table.startswith(start):
+                stage = table.removeprefix(start)
+                own = [column for column in columns if column.startswith(f"{stage}__")]
+                found[stage] = list(dict.fromkeys([*found.get(stage, ()), *own]))
+    return found
+
+
 def _columns(connection: duckdb.DuckDBPyConnection) -> dict[str, list[str]]:
     """View -> its columns, those a user can query."""
     found = connection.execute(
@@ -146,6 +159,10 @@ def _explained(connection: duckdb.DuckDBPyConnection, error: duckdb.Error) -> st
     message = _first_lines(error)
     columns = _columns(connection)
     table = re.search(r"Table with name (\S+) does not exist", message)
+    if table is not None and table[1].startswith(STAGE_VIEW):
+        stage = table[1].removeprefix(STAGE_VIEW)
+        needed = "a recipe that has run it, under its own name or another"
+        return problem(PLACE, f"the recipe has no stage {stage}", needed, f"add {{stage: {stage}}} and run it")
     if table is not None:
         return unknown(PLACE, "view", table[1].strip('"'), columns)
     column = re.search(r'Referenced column "([^"]+)"|does not have a column named "([^"]+)"', message)

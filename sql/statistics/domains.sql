@@ -1,20 +1,21 @@
 -- What domains the documents of every source have, and what decided: the source, a rule, the model, or nothing.
--- reads:  documents(doc_id, source, num_bytes), annotations(doc_id, domain__label, domain__score, domain__from, ...)
--- yields: domains(source, domain, decided_by, documents, bytes, fraction, mean_score)
--- grain:  one row per source, domain (null: unknown) and decided_by; fraction is of the source's bytes
+-- reads:  documents(doc_id, num_bytes),
+--         stored.stage_domain(stage, doc_id, source, domain__label, domain__score, domain__from)
+-- yields: domains(stage, source, domain, decided_by, documents, bytes, fraction, mean_score)
+-- grain:  one row per stage, source, domain (null: unknown) and decided_by; fraction is of the source's bytes
 -- params: none
 WITH counted AS (
     SELECT
-        d.source, a.domain__label AS domain, a.domain__from AS decided_by, count(*) AS documents,
+        a.stage, a.source, a.domain__label AS domain, a.domain__from AS decided_by, count(*) AS documents,
         sum(d.num_bytes)::BIGINT AS bytes,
         -- Ten-thousandths are integers: their sum is the same in any order.
         round(avg(round(a.domain__score * 10000)::BIGINT) / 10000, 4) AS mean_score
-    FROM documents AS d
-    JOIN annotations AS a USING (doc_id)
-    GROUP BY d.source, a.domain__label, a.domain__from
+    FROM stored.stage_domain AS a
+    JOIN documents AS d USING (doc_id)
+    GROUP BY a.stage, a.source, a.domain__label, a.domain__from
 )
 SELECT
-    source, domain, decided_by, documents, bytes,
-    round(bytes / nullif(sum(bytes) OVER (PARTITION BY source), 0), 4) AS fraction, mean_score
+    stage, source, domain, decided_by, documents, bytes,
+    round(bytes / nullif(sum(bytes) OVER (PARTITION BY stage, source), 0), 4) AS fraction, mean_score
 FROM counted
-ORDER BY source, bytes DESC, domain NULLS LAST, decided_by
+ORDER BY stage, source, bytes DESC, domain NULLS LAST, decided_by

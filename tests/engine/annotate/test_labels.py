@@ -67,9 +67,10 @@ def test_columns_reach_the_filters_and_the_queries(tmp_path: Path) -> None:
         ["c", "CC-BY-4.0", None, 0.5, "medium", None],
         ["d", "unknown", None, None, None, "no_text"],
     ]
-    assert sql("@licenses", tmp_path / "ws")["rows"][0] == ["web", "unknown", "unknown", "unknown", 2, 10, 0.5]
-    assert sql("@toxicity", tmp_path / "ws")["rows"][0] == ["web", "en", 2, 1, 1, 0.5, 333.3333, 333.3333, 333.3333]
-    assert [row[:3] for row in sql("@difficulty", tmp_path / "ws")["rows"][:3]] == [
+    assert sql("@licenses", tmp_path / "ws")["rows"][0] == ["license", "web", *["unknown"] * 3, 2, 10, 0.5]
+    rates = [333.3333] * 3
+    assert sql("@toxicity", tmp_path / "ws")["rows"][0] == ["toxicity", "web", "en", 2, 1, 1, 0.5, *rates]
+    assert [row[1:4] for row in sql("@difficulty", tmp_path / "ws")["rows"][:3]] == [
         ["(all)", "easy", 1],
         ["(all)", "medium", 1],
         ["(all)", "hard", 1],

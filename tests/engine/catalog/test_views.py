@@ -140,34 +140,73 @@ def test_runs_show_their_mixture_and_their_content(small_workspace: SimpleNamesp
     ]
 
 
-NEED_A_STAGE = {"languages": "language"}
+QUERIES = {name: read_sql(group, name) for group in ("statistics", "audits") for name in sql_names(group)}
+STAGE_OF = {
+    name: table.removeprefix("stored.stage_")
+    for name, query in QUERIES.items()
+    for table in query.reads
+    if table.startswith("stored.stage_")
+}
 """Named query -> the stage whose columns it reads."""
 
 
-@pytest.mark.parametrize(
-    "name", sorted({n for g in ("statistics", "audits") for n in sql_names(g)} - set(NEED_A_STAGE))
-)
+def test_named_queries_of_seven_stages_read_their_columns() -> None:
+    assert STAGE_OF == {
+        "difficulty": "difficulty",
+        "domains": "domain",
+        "languages": "language",
+        "licenses": "license",
+        "pii": "pii",
+        "quality": "quality",
+        "toxicity": "toxicity",
+    }
+
+
+@pytest.mark.parametrize("name", sorted(QUERIES))
 def test_named_query_runs_over_the_views(small_workspace: SimpleNamespace, name: str) -> None:
-    group = next(group for group in ("statistics", "audits") if name in sql_names(group))
-    there = {column for annotation in small_workspace.state.annotations for column in annotation.columns}
-    columns = {column for column in read_sql(group, name).reads.get("annotations", ()) if "__" in column}
-    if not columns <= there:
-        # A query about a stage says so where the recipe has no such stage.
-        with pytest.raises(InputError, match="no column '"):
+    if name in STAGE_OF and STAGE_OF[name] not in {a.stage for a in small_workspace.state.annotations}:
+        with pytest.raises(InputError, match=f"the recipe has no stage {STAGE_OF[name]}"):
             sql(f"@{name}", small_workspace.root)
         return
     result = sql(f"@{name}", small_workspace.root)
     assert (result["rows"] == []) == (name in sql_names("audits"))
 
 
-@pytest.mark.parametrize(("name", "stage"), NEED_A_STAGE.items())
+@pytest.mark.parametrize(("name", "stage"), STAGE_OF.items())
 def test_named_query_says_which_stage_did_not_run(
     small_workspace: SimpleNamespace, tmp_path: Path, name: str, stage: str
 ) -> None:
+    state = small_workspace.state.model_dump()
+    state["annotations"] = [a for a in state["annotations"] if a["stage"] != stage]
+    write_state(small_workspace.workspace, RecipeState.model_validate(state))
+    (tmp_path / "empty").mkdir()
+    message = (
+        f"query: the recipe has no stage {stage}. Needed: a recipe that has run it, under its own name or another. "
+        f"Fix: add {{stage: {stage}}} and run it."
+    )
     for root in (small_workspace.root, tmp_path / "empty"):
-        root.mkdir(exist_ok=True)
-        with pytest.raises(InputError, match=f"no stage {stage} .* Fix: add {{stage: {stage}}}"):
+        with pytest.raises(InputError) as error:
             sql(f"@{name}", root)
+        assert str(error.value) == message
+
+
+def test_named_query_reads_all_instances_of_a_stage_under_any_prefix(small_workspace: SimpleNamespace) -> None:
+    """difficulty runs as `easy_first` only, then as `difficulty` too."""
+    parts = small_workspace.root / "annotations/difficulty/8888"
+    for path in parts.rglob("*.parquet"):
+        frame = pl.read_parquet(path).rename({f"difficulty__{c}": f"easy_first__{c}" for c in ("value", "bin")})
+        write_parquet(small_workspace.root / "annotations/easy_first/9999" / path.relative_to(parts), frame)
+    state = small_workspace.state.model_dump()
+    (own,) = (a for a in state["annotations"] if a["stage"] == "difficulty")
+    other = own | {"prefix": "easy_first", "folder": "annotations/easy_first/9999"}
+    other["columns"] = ["easy_first__value", "easy_first__bin"]
+    expected = sql("@difficulty", small_workspace.root)["rows"]
+    assert {row[0] for row in expected} == {"difficulty"}
+    renamed = [["easy_first", *row[1:]] for row in expected]
+    for instances, rows_of_all in (([other], renamed), ([other, own], expected + renamed)):
+        state["annotations"] = [a for a in state["annotations"] if a["stage"] != "difficulty"] + instances
+        write_state(small_workspace.workspace, RecipeState.model_validate(state))
+        assert sql("@difficulty", small_workspace.root)["rows"] == rows_of_all
 
 
 def test_forgetting_from_probes_agrees_with_the_stored_curve(small_workspace: SimpleNamespace) -> None:
