@@ -73,7 +73,9 @@ class Column:
 class StrictModel(BaseModel):
     """A part of a recipe: unknown keys are errors, values cannot change after the check."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, protected_namespaces=())
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, populate_by_name=True, protected_namespaces=(), allow_inf_nan=False
+    )
 
 
 class PartConfig(StrictModel):

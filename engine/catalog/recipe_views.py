@@ -86,8 +86,8 @@ def create_recipe_views(
     selection = state.open_selection(workspace) if state else None
     create_view(connection, "documents", union([source.documents() for source in sources], _DOCUMENTS))
     create_view(connection, "annotations", _all_annotations(sources, annotations))
-    for stage, columns in stages.items():
-        if selects := list(_instances(sources, annotations, stage, columns)):
+    for stage, own in stages.items():
+        if selects := list(_instances(sources, annotations, stage, own)):
             create_view(connection, f"{STAGE_VIEW}{stage}", union(selects, {}))
     decisions = {} if selection is None else {selection.folder: tuple(DECISION_SCHEMA)}
     aligned = [source.aligned(decisions) for source in sources if decisions]

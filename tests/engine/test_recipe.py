@@ -54,6 +54,21 @@ def test_whole_recipe_is_accepted_and_resolved_with_its_defaults() -> None:
     }
 
 
+@pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan")])
+def test_numbers_that_are_not_finite_are_mistakes(value: float) -> None:
+    def change(content: dict[str, Any]) -> None:
+        content["annotate"][2]["learning_rate"] = value
+        content["annotate"].append({"stage": "difficulty", "by": "chars", "cuts": [1, value]})
+        content["guard"]["allow"]["bad"] = value
+        content["filters"] = []
+
+    assert sorted(mistakes(change)) == [
+        f"web.yaml: annotate[2].learning_rate: got {value}. Needed: a finite number.",
+        f"web.yaml: annotate[5].cuts[1]: got {value}. Needed: a finite number.",
+        f"web.yaml: guard.allow.bad: got {value}. Needed: a finite number.",
+    ]
+
+
 def test_near_dup_verifies_down_to_what_the_split_needs() -> None:
     with_split = check_recipe(content(), Path("web.yaml"))
     assert with_split.annotate[1].config.floor == 0.5
