@@ -1,6 +1,6 @@
 """Who was right: one rule for all tools.
 
-Labels are brought to one form (engine.annotate.language.codes). The right answer for a document is the tool's own label
+Labels are brought to one form (engine.text.language_codes). The right answer for a document is the tool's own label
 for its language; where it has none, that of the macrolanguage of which the language is the predominant member (zh for
 Mandarin), and `no` for both written standards of Norwegian. No other leniency: hr, bs and sr are three languages, id
 and ms two. Scripts do not count. A document is judged where the tool has such a label.
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from engine.annotate.language.codes import codes
+from engine.text.language_codes import codes
 
 NORWEGIAN = {"nb": "no", "nn": "no"}
 

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Literal
 import polars as pl
 from pydantic import Field, model_validator
 
-from engine.annotate.language.codes import UNDETERMINED, codes
 from engine.annotate.language.detectors import Detector, detector, embedded_languages
 from engine.base.errors import unknown
 from engine.base.stage import Column, StageConfig
+from engine.text.language_codes import UNDETERMINED, codes
 
 if TYPE_CHECKING:
     from engine.formats.annotation import ShardView

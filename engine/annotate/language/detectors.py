@@ -15,9 +15,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from engine.annotate.language.codes import codes
 from engine.base.errors import RecipeError, unknown
 from engine.text import fasttext_model
+from engine.text.language_codes import codes
 
 CANDIDATES = 5
 """Languages a line is given at most."""

@@ -22,7 +22,7 @@ import polars as pl
 import pyarrow as pa
 from pydantic import Field, field_validator, model_validator
 
-from engine.base.errors import problem
+from engine.base.errors import RecipeError, problem
 from engine.base.stage import Column, StageConfig
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ REGIONS = ("US", "GB", "DE", "FR", "ES", "IT", "NL", "AU")
 REPLACED_SPAN = pl.Struct({"start": pl.UInt32, "end": pl.UInt32, "kind": pl.String, "replacement": pl.String})
 """A span of engine.text.spans.SPAN with its kind and what may stand in its place."""
 UNITS = 10_000
+MIN_KEY_BYTES = 16
 
 
 class Config(StageConfig):
@@ -58,7 +59,8 @@ class Config(StageConfig):
     )
     key_file: str | None = Field(
         default=None,
-        description="file with a secret the replacements depend on; without it they can be found by trying",
+        description="file with a secret of at least 16 bytes that the replacements depend on; without it they can be "
+        "found by trying",
     )
     presidio: tuple[str, ...] = Field(
         default=(), description="entities that presidio looks for besides, as in PERSON (provender[presidio])"
@@ -120,6 +122,23 @@ def edits(config: Config) -> dict[str, str]:
 
 
 EDITS = edits
+
+
+def check_files(config: Config) -> None:
+    """Raise RecipeError where the key file cannot be read or is too short to be a secret."""
+    if config.key_file is None:
+        return
+    try:
+        num_bytes = len(Path(config.key_file).read_bytes())
+    except OSError as error:
+        found = f"it cannot be read ({error.strerror})"
+    else:
+        if num_bytes >= MIN_KEY_BYTES:
+            return
+        found = f"it has {num_bytes} bytes"
+    needed = f"a file with a secret of at least {MIN_KEY_BYTES} bytes"
+    fix = f"head -c 32 /dev/urandom > {config.key_file}"
+    raise RecipeError(problem(f"key_file: {config.key_file}", found, needed, fix))
 
 
 def annotate(shard: "ShardView", config: Config) -> pl.DataFrame:

@@ -15,11 +15,12 @@ or number, no other letter, number or underscore may touch it. Where two hits of
 those that begin together the longest, counts.
 
 A list is a file of one entry a line (UTF-8); a folder of lists has one file per language, called by its code (`en`,
-`de.txt`, `fr-CA`), as the collection LDNOOBW has them. The list of a document is that of its language: `en-GB`,
-`en_Latn`, `eng` and `EN` all take `en`. Documents of a language without a list have null, not 0, unless `fallback`
-names a list.
+`de.txt`, `fr-CA`), as the collection LDNOOBW has them. The list of a document is that of its language, however either
+is called (engine.text.language_codes): `en-GB`, `en_Latn`, `eng` and `EN` all take `en`, and `fil` and `tl` are one.
+Documents of a language without a list have null, not 0, unless `fallback` names a list.
 """
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from engine.formats.annotation import ShardView
 
 SCOPE = "shard"
-VERSION = 1
+VERSION = 2
 FILES = ("lists",)
 ADDS = {
     "toxicity__num_hits": Column(pl.UInt32, "occurrences of entries of the list; null without text or list"),
@@ -75,14 +76,31 @@ class Config(StageConfig):
             codes = [language_code(name) for name in self.lists]
             if double := sorted({code for code in codes if codes.count(code) > 1}):
                 raise ValueError(f"lists: several for {', '.join(double)}")
-            if self.fallback not in (NO_FALLBACK, *codes):
+            if self.fallback_code not in (None, *codes):
                 raise ValueError(f"fallback: no list '{self.fallback}' (have: {', '.join(sorted(codes))})")
         return self
+
+    @property
+    def fallback_code(self) -> str | None:
+        """Code of the fallback in the spelling of the lists; None for none."""
+        from engine.annotate.toxicity.lists import language_code
+
+        return None if self.fallback == NO_FALLBACK else language_code(self.fallback)
 
 
 def READS(config: Config) -> tuple[str, ...]:  # noqa: N802 - the name is the contract's
     """Columns read: the text, and the one that holds its language."""
     return ("text", "text_digest", config.language_column)
+
+
+def check_files(config: Config) -> None:
+    """Raise InputError for a list that cannot be read, RecipeError where there is none for `fallback`."""
+    from engine.annotate.toxicity.lists import list_files, read_entries
+
+    files = list_files(config.lists)
+    for path in files.values():
+        read_entries(path)
+    _require_fallback(config, files, "fallback")
 
 
 def annotate(shard: "ShardView", config: Config) -> pl.DataFrame:
@@ -94,23 +112,27 @@ def annotate(shard: "ShardView", config: Config) -> pl.DataFrame:
     from engine.annotate.toxicity.matching import count_hits
 
     lists = read_lists(config.lists)
-    if config.fallback not in (NO_FALLBACK, *lists):
-        found = f"no list '{config.fallback}' (have: {', '.join(sorted(lists))})"
-        raise RecipeError(problem("toxicity: fallback", found, "the code of a list, or none"))
+    _require_fallback(config, lists, f"{config.column_prefix}: fallback")
     documents = shard.columns(["text_digest", config.language_column])
     language = documents[config.language_column]
     if language.dtype != pl.String:
         found = f"column {config.language_column} is {language.dtype}"
-        raise RecipeError(problem("toxicity: language_column", found, "text: a language code"))
+        raise RecipeError(problem(f"{config.column_prefix}: language_column", found, "text: a language code"))
     code = {name: closest_list(name, lists) for name in language.unique().to_list() if name is not None}
     used = language.replace_strict(code, default=None, return_dtype=pl.String)
-    if config.fallback != NO_FALLBACK:
-        used = used.fill_null(config.fallback)
+    if config.fallback_code is not None:
+        used = used.fill_null(config.fallback_code)
     used = used.zip_with(documents["text_digest"].is_not_null(), pl.Series([None], dtype=pl.String))
     hits, distinct = (np.zeros(len(used), dtype=np.int64) for _ in range(2))
     for name in sorted(used.drop_nulls().unique()):
         count_hits(shard.words, shard.text, (used == name).fill_null(False).to_numpy(), lists[name], hits, distinct)
     return _columns(used, hits, distinct, shard.words.num_words)
+
+
+def _require_fallback(config: Config, lists: Iterable[str], place: str) -> None:
+    if config.fallback_code not in (None, *lists):
+        found = f"no list '{config.fallback}' (have: {', '.join(sorted(lists))})"
+        raise RecipeError(problem(place, found, "the code of a list, or none"))
 
 
 def _columns(

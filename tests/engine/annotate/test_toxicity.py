@@ -13,9 +13,10 @@ from pydantic import ValidationError
 
 from engine.annotate import toxicity
 from engine.annotate.toxicity import Config
-from engine.annotate.toxicity.lists import closest_list, language_code, read_list, read_lists, word_list
+from engine.annotate.toxicity.lists import closest_list, language_code, list_files, read_entries, read_lists, word_list
 from engine.annotate.toxicity.matching import count_hits
 from engine.base.errors import InputError, RecipeError
+from engine.recipe import check_recipe
 from engine.text.words import split_words
 
 World = Callable[..., Any]
@@ -86,7 +87,7 @@ def test_language_can_come_from_a_stage(world: World, tmp_path: Path) -> None:
     path = lists(tmp_path / "lists", en="blarg")
     found = made.run(toxicity, Config(lists=path, language_column="lang__top"))
     assert found.columns(HITS)[HITS] == [None, 1]
-    with pytest.raises(RecipeError, match=r"language_column: column lang__score is Float64\. Needed: text"):
+    with pytest.raises(RecipeError, match=r"other: language_column: column lang__score is Float64\. Needed: text"):
         made.run(toxicity, Config(lists=path, language_column="lang__score", **{"as": "other"}))
 
 
@@ -134,9 +135,47 @@ def test_list_is_that_of_the_closest_code(language: str, found: str | None) -> N
     assert closest_list(language, {"en", "fr", "fr-ca", "no", "zh"}) == found
 
 
-def test_every_other_code_is_one_code() -> None:
-    assert language_code("nno_Latn") == "no-latn"
-    assert not set(toxicity.lists.SAME_LANGUAGE) & set(toxicity.lists.SAME_LANGUAGE.values())
+@pytest.mark.parametrize("named", ["uk", "ukr", "ukr_Cyrl", "uk-UA", "UKR.txt"])
+@pytest.mark.parametrize("stated", ["uk", "ukr", "ukr_Cyrl", "uk-UA"])
+def test_list_and_language_may_each_be_called_by_any_code(named: str, stated: str, tmp_path: Path) -> None:
+    found = list_files(lists(tmp_path / "lists", **{named.replace("UKR", "ukr"): "blarg", "ron": "zonk"}))
+    chosen = closest_list(stated, found)
+    assert chosen is not None
+    assert found[chosen].name.startswith("uk")
+
+
+@pytest.mark.parametrize(("one", "other"), [("ron", "ro"), ("srp", "sr"), ("fil", "tl"), ("fil", "tgl"), ("iw", "heb"),
+                                            ("cmn", "zh"), ("nob", "no"), ("no", "nb"), ("pes", "fa")])  # fmt: skip
+def test_two_codes_of_a_language_find_one_list(one: str, other: str) -> None:
+    assert closest_list(one, {language_code(other)}) == language_code(other)
+    assert closest_list(other, {language_code(one)}) == language_code(one)
+
+
+@pytest.mark.parametrize(
+    ("language", "known", "found"),
+    [
+        ("fr", {"fr-ca"}, "fr-ca"),
+        ("fr-BE", {"fr-ca"}, None),
+        ("fr-BE", {"fr-ca-u-sd-caqc"}, None),
+        ("fr-CA-u-sd-caqc", {"fr-ca"}, "fr-ca"),
+        ("zh-Hant", {"zh-hans"}, None),
+        ("zh-TW", {"zh-hans", "zh-hant"}, None),
+        ("zh-TW", {"zh-hant"}, "zh-hant"),
+        ("nn", {"nb", "no"}, "no"),
+        ("nn", {"nn", "no"}, "nn"),
+        ("es-419", {"es-mx"}, None),
+        ("sr", {"hr"}, None),
+    ],
+)
+def test_list_of_another_script_or_region_is_not_taken(language: str, known: set[str], found: str | None) -> None:
+    assert closest_list(language, known) == found
+
+
+def test_fallback_may_be_called_by_any_code(world: World, tmp_path: Path) -> None:
+    path = lists(tmp_path / "lists", ukr="blarg")
+    made = world({"web": {"a": "blarg"}}).run(toxicity, Config(lists=path, fallback="ukr"))
+    assert made.columns(LIST)[LIST] == ["uk"]
+    assert Config(lists={"uk": "x"}, fallback="ukr").fallback_code == "uk"
 
 
 def test_folder_takes_files_that_are_called_by_a_language(tmp_path: Path) -> None:
@@ -147,7 +186,7 @@ def test_folder_takes_files_that_are_called_by_a_language(tmp_path: Path) -> Non
 def test_file_may_have_blank_lines_and_a_mark_of_byte_order(tmp_path: Path) -> None:
     path = tmp_path / "en"
     path.write_bytes("\ufeffblarg\r\n\r\n  zonk it \r\nblarg\r\n".encode())
-    assert len(read_list(path).offsets) - 1 == 2
+    assert len(word_list(read_entries(path)).offsets) - 1 == 2
 
 
 @pytest.mark.parametrize(
@@ -166,9 +205,34 @@ def test_bad_list_is_named(tmp_path: Path, files: dict[str, str], message: str) 
 def test_list_that_is_no_text_and_a_file_in_place_of_a_folder_are_named(tmp_path: Path) -> None:
     (tmp_path / "en").write_bytes(b"\xff\xfe")
     with pytest.raises(InputError, match="en: cannot be read"):
-        read_list(tmp_path / "en")
+        read_entries(tmp_path / "en")
     with pytest.raises(InputError, match=re.escape("write lists: {en: path}")):
         read_lists(str(tmp_path / "en"))
+
+
+@pytest.mark.parametrize(
+    ("files", "options", "message"),
+    [
+        ({"en": b"\xff\xfe\x00"}, {}, r"en: cannot be read \(.* Needed: a UTF-8 file of one entry a line"),
+        ({"en": b" \n"}, {}, "en: no entry in it"),
+        ({}, {}, "lists: no list in it"),
+        ({"en": b"x"}, {"fallback": "fr"}, r"r\.yaml: mild: fallback: no list 'fr' \(have: en\)"),
+    ],
+)
+def test_lists_are_looked_at_when_the_recipe_is_read(
+    tmp_path: Path, files: dict[str, bytes], options: dict[str, str], message: str
+) -> None:
+    folder = tmp_path / "lists"
+    folder.mkdir()
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    stage = {"stage": "toxicity", "as": "mild", "lists": "lists", **options}
+    content = {"name": "r", "sources": [{"stage": "text", "name": "web", "path": "*.txt"}], "annotate": [stage]}
+    with pytest.raises(RecipeError, match=message) as error:
+        check_recipe(content, tmp_path / "r.yaml")
+    assert str(error.value).startswith("r.yaml: mild: ")
+    (folder / "en").write_text("blarg")
+    check_recipe(content | {"annotate": [stage | {"fallback": "eng"}]}, tmp_path / "r.yaml")
 
 
 def test_fallback_has_to_be_a_list(world: World, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from engine.mixture.config import Config, exact
         ({"sources": ["a", "b", "a"]}, "a named twice"),
         ({"sources": {"a": 0}}, "greater than 0"),
         ({"sources": {"a": -1.5}}, "greater than 0"),
-        ({"sources": {"a": float("nan")}}, "greater than 0"),
+        ({"sources": {"a": float("nan")}}, "finite"),
         ({"sources": {"a": float("inf")}}, "finite"),
         ({"sources": ["a"], "replay": {"share": 1, "sources": ["b"]}}, "less than 1"),
         ({"sources": ["a"], "replay": {"share": -0.1, "sources": ["b"]}}, "greater than or equal to 0"),

@@ -12,8 +12,8 @@ import pytest
 
 from engine.annotate import language
 from engine.annotate.language import Config
-from engine.annotate.language.codes import codes
 from engine.annotate.language.detectors import embedded_languages
+from engine.text.language_codes import codes
 from engine.text.windows import text_windows
 
 PIECES = 8

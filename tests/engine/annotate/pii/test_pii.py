@@ -116,6 +116,28 @@ def recipe_with(**settings: Any) -> dict[str, Any]:
     }
 
 
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [(None, r"it cannot be read \(Is a directory\)"), (b"", "it has 0 bytes"), (b"x" * 15, "it has 15 bytes")],
+)
+def test_key_file_that_holds_no_secret_is_said_when_the_recipe_is_read(
+    tmp_path: Path, content: bytes | None, found: str
+) -> None:
+    key = tmp_path / "key"
+    if content is None:
+        key.mkdir()
+    else:
+        key.write_bytes(content)
+    needed = r"\. Needed: a file with a secret of at least 16 bytes\. Fix: head -c 32 /dev/urandom > .*key\.$"
+    with pytest.raises(RecipeError, match=rf"^web\.yaml: people: key_file: .*key: {found}{needed}"):
+        check_recipe(recipe_with(key_file="key", **{"as": "people"}), tmp_path / "web.yaml")
+
+
+def test_key_file_of_sixteen_bytes_is_accepted(tmp_path: Path) -> None:
+    (tmp_path / "key").write_bytes(b"x" * 16)
+    assert check_recipe(recipe_with(key_file="key"), tmp_path / "web.yaml").annotate[0].config.key_file == "key"
+
+
 def test_presidio_without_its_package_or_model_is_said_when_the_recipe_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     assert check_recipe(recipe_with(), Path("web.yaml")).annotate[0].config.presidio == ()
     monkeypatch.setattr("engine.annotate.pii.presidio.find_spec", lambda _: None)

@@ -1,4 +1,4 @@
-"""Language codes: the labels of models in one form, BCP 47 without script and region.
+"""Language codes in one form, BCP 47 without script and region, for labels of models, sources and names of files.
 
 `eng_Latn`, `eng`, `en-US` and `en` all become `en`: two letters where ISO 639-1 has them, else the three of ISO 639-3.
 The predominant member of a macrolanguage takes its code (`cmn` becomes `zh`, `arb` becomes `ar`), as Unicode's CLDR has
@@ -39,6 +39,9 @@ PREDOMINANT = _pairs(
     """
 )
 """Predominant member of a macrolanguage -> the macrolanguage, where that has two letters."""
+
+MACROLANGUAGES = {"nb": "no", "nn": "no"}
+"""Language with two letters of its own -> the language it is a written form of, where that has two letters too."""
 
 _FORMER = _pairs(
     """

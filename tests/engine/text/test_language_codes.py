@@ -2,8 +2,8 @@
 
 import pytest
 
-from engine.annotate.language.codes import codes
 from engine.annotate.language.detectors import embedded_languages
+from engine.text.language_codes import codes
 
 
 @pytest.mark.parametrize(
