@@ -13,19 +13,20 @@ beside it (engine.annotate._classifier.fit). fastText holds the GIL.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import polars as pl
 from pydantic import Field, field_validator, model_validator
 
+from engine.annotate import _rules
 from engine.annotate._classifier.examples import choose, corpus_candidates, corpus_texts
 from engine.annotate._classifier.fit import Measured, Tested, train_classifier
 from engine.annotate._classifier.measure import confusion, worst
 from engine.annotate._classifier.options import TrainingOptions, options_of, settings, training_keys
 from engine.annotate._classifier.score import UNITS, as_score, open_classifier, score_documents
 from engine.annotate._classifier.texts import Preparation, shard_lines
-from engine.base.stage import Column, StageConfig, StrictModel
+from engine.base.stage import Column, StageConfig
 
 if TYPE_CHECKING:
     from engine.formats.annotation import Corpus, ShardView
@@ -45,40 +46,12 @@ _NAME = r"^[^\W_][\w.-]*$"
 _LEAST_CLASSES = 2
 
 
-class Rule(StrictModel):
+class Rule(_rules.Rule):
     """One rule: the domain of all documents for which every condition it names holds."""
 
+    VALUES: ClassVar = {"language": "language"}
     domain: str = Field(min_length=1, description="domain of these documents")
-    url: str | None = Field(default=None, description="regular expression that is found in the url (Rust's syntax)")
-    sources: tuple[str, ...] = Field(default=(), description="names of sources")
     language: str | None = Field(default=None, description="language as the source states it, the whole value")
-
-    @model_validator(mode="after")
-    def _says_something(self) -> "Rule":
-        if self.url is None and self.language is None and not self.sources:
-            raise ValueError("a rule without a condition. Needed: url, sources or language")
-        return self
-
-    @field_validator("url")
-    @classmethod
-    def _is_a_pattern(cls, value: str | None) -> str | None:
-        try:
-            pl.Series([""]).str.contains(value or "")
-        except pl.exceptions.ComputeError as error:
-            said = [line.removeprefix("error: ") for line in str(error).splitlines() if line.startswith("error: ")]
-            raise ValueError(f"no regular expression ({', '.join(said)}). Needed: Rust's syntax") from error
-        return value
-
-    def condition(self) -> pl.Expr:
-        """Return when it fits, over the core columns; null counts as no."""
-        parts = []
-        if self.url is not None:
-            parts.append(pl.col("url").str.contains(self.url))
-        if self.sources:
-            parts.append(pl.col("source").is_in(list(self.sources)))
-        if self.language is not None:
-            parts.append(pl.col("language") == self.language)
-        return pl.all_horizontal(parts).fill_null(False)
 
 
 class Config(StageConfig, TrainingOptions):
@@ -191,9 +164,7 @@ def check_files(config: Config) -> None:
 def annotate(shard: "ShardView", config: Config, model: Path | None = None) -> pl.DataFrame:
     """Return domain, score and what decided, for every document of the shard."""
     stated = shard.columns(["source", "url", "language", "domain"])
-    by_rule = pl.lit(None, dtype=pl.String)
-    for rule in reversed(config.rules):
-        by_rule = pl.when(rule.condition()).then(pl.lit(rule.domain)).otherwise(by_rule)
+    by_rule = _rules.first_that_fits((rule, rule.domain) for rule in config.rules)
     known = stated.select(
         stated=pl.when(pl.col("domain").str.strip_chars() != "").then("domain"), rule=by_rule.alias("rule")
     )

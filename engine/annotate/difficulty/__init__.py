@@ -91,7 +91,7 @@ def annotate(shard: "ShardView", config: Config) -> pl.DataFrame:
     Raises RecipeError for a column that holds no numbers.
     """
     if config.by not in ("chars", *OF_TEXT):
-        return pl.DataFrame({"value": _numbers(shard.columns([config.by])[config.by])})
+        return pl.DataFrame({"value": _numbers(shard.columns([config.by])[config.by], config)})
     has_text = shard.columns(["text_digest"])["text_digest"].is_not_null()
     value = shard.columns(["num_chars"])["num_chars"] if config.by == "chars" else _of_text(shard, config.by)
     return pl.select(value=pl.when(has_text).then(_rounded(value)))
@@ -167,9 +167,10 @@ def _of_text(shard: "ShardView", by: str) -> pl.Series:
     return count_steps(pl.Series(pl.from_arrow(shard.text)))
 
 
-def _numbers(column: pl.Series) -> pl.Series:
+def _numbers(column: pl.Series, config: Config) -> pl.Series:
     if not column.dtype.is_numeric():
-        raise RecipeError(problem("difficulty: by", f"column {column.name} is {column.dtype}", "a column of numbers"))
+        found = f"column {column.name} is {column.dtype}"
+        raise RecipeError(problem(f"{config.column_prefix}: by", found, "a column of numbers"))
     return _rounded(column)
 
 

@@ -54,7 +54,7 @@ def check_languages(wanted: Sequence[str] | frozenset[str], known: Sequence[str]
     """Raise RecipeError for a language there is no answer for."""
     for language in sorted(wanted):
         if language not in known:
-            raise RecipeError(unknown("language: languages", "language", language, known))
+            raise RecipeError(unknown("languages", "language", language, known))
 
 
 @lru_cache(maxsize=2)

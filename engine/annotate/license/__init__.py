@@ -10,13 +10,13 @@ Nothing here is legal advice: it is what was stated, in one spelling. What a tex
 `provender sql @licenses`.
 """
 
-from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import polars as pl
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
-from engine.base.stage import Column, StageConfig, StrictModel
+from engine.annotate import _rules
+from engine.base.stage import Column, StageConfig
 
 if TYPE_CHECKING:
     from engine.formats.annotation import ShardView
@@ -35,14 +35,15 @@ ADDS = {
 }
 
 
-class Rule(StrictModel):
+class Rule(_rules.Rule):
     """Documents for which every condition holds have this licence."""
 
+    PATTERNS: ClassVar = {"url": "url", "domain": "domain", "stated": "license"}
     license: str = Field(description="SPDX expression or a name of a licence; unknown, to distrust what is stated")
-    sources: tuple[str, ...] | None = Field(default=None, description="names of sources")
-    url: str | None = Field(default=None, description="regular expression found in the document's url")
-    domain: str | None = Field(default=None, description="regular expression found in the document's domain")
-    stated: str | None = Field(default=None, description="regular expression found in the licence as it is stated")
+    domain: _rules.Pattern | None = Field(default=None, description="regular expression found in the document's domain")
+    stated: _rules.Pattern | None = Field(
+        default=None, description="regular expression found in the licence as it is stated"
+    )
 
     @field_validator("license")
     @classmethod
@@ -53,31 +54,6 @@ class Rule(StrictModel):
         if found == UNKNOWN and value.strip().lower() != UNKNOWN:
             raise ValueError(f"'{value}' is no licence that is known. Write its SPDX identifier, or LicenseRef-<name>")
         return found
-
-    @field_validator("url", "domain", "stated")
-    @classmethod
-    def _is_a_pattern(cls, value: str | None) -> str | None:
-        if value is not None:
-            try:
-                pl.Series([""]).str.contains(value)
-            except pl.exceptions.ComputeError as error:
-                raise ValueError(f"'{value}' is no regular expression ({str(error).splitlines()[0]})") from error
-        return value
-
-    @model_validator(mode="after")
-    def _has_a_condition(self) -> "Rule":
-        if self.conditions is None:
-            raise ValueError("a rule needs a condition: sources, url, domain or stated")
-        return self
-
-    @cached_property
-    def conditions(self) -> pl.Expr | None:
-        """Whether the rule holds for a document; null in a column is no match."""
-        patterns = {"url": self.url, "domain": self.domain, "license": self.stated}
-        found = [pl.col(name).str.contains(pattern) for name, pattern in patterns.items() if pattern is not None]
-        if self.sources is not None:
-            found.append(pl.col("source").is_in(list(self.sources)))
-        return pl.all_horizontal(found).fill_null(False) if found else None
 
 
 class Config(StageConfig):
@@ -104,7 +80,7 @@ def annotate(shard: "ShardView", config: Config) -> pl.DataFrame:
     documents = shard.columns(["source", "license", "url", "domain"])
     stated = {name: spdx_of(name) for name in documents["license"].unique().drop_nulls()}
     documents = documents.with_columns(
-        by_rule=_by_rule(config.rules),
+        by_rule=_rules.first_that_fits((rule, rule.license) for rule in config.rules),
         stated=pl.col("license").replace_strict(stated, default=UNKNOWN, return_dtype=pl.String).fill_null(UNKNOWN),
         in_text=notices_in(pl.Series(pl.from_arrow(shard.text)), config.text_chars) if config.text_chars else None,
     ).with_columns(pl.col("in_text").cast(pl.String))
@@ -123,11 +99,3 @@ def annotate(shard: "ShardView", config: Config) -> pl.DataFrame:
         pl.col("spdx").replace_strict(families, return_dtype=pl.String).alias("license__family"),
         pl.col("in_text").alias("license__in_text"),
     )
-
-
-def _by_rule(rules: tuple[Rule, ...]) -> pl.Expr:
-    chain: pl.Expr = pl.lit(None, dtype=pl.String)
-    for rule in reversed(rules):
-        if rule.conditions is not None:
-            chain = pl.when(rule.conditions).then(pl.lit(rule.license)).otherwise(chain)
-    return chain

@@ -118,8 +118,8 @@ def combine(corpus: "Corpus", config: Config, folder: Path) -> Iterator[tuple["S
     names = [source.name for source in corpus.sources]
     for name in config.general.sources if config.general else ():
         if name not in names:
-            raise RecipeError(unknown("tokens: general.sources", "source", name, names))
-    groups = group_sums(corpus, config.domain_column, config.general)
+            raise RecipeError(unknown(f"{config.column_prefix}: general.sources", "source", name, names))
+    groups = group_sums(corpus, config)
     fit = fit_table(groups)
     shattered = shattered_words(corpus, config, groups)
     write_parquet(folder / "fit.parquet", fit)

@@ -9,6 +9,7 @@ from engine.base.errors import RecipeError, problem
 from engine.base.stage import StrictModel
 
 if TYPE_CHECKING:
+    from engine.annotate.tokens import Config
     from engine.formats.annotation import Corpus
 
 UNITS = 10_000
@@ -42,29 +43,31 @@ def is_general(general: General | None) -> pl.Expr:
     return pl.col("source").is_in(list(general.sources) if general else [])
 
 
-def group_sums(corpus: "Corpus", domain_column: str, general: General | None) -> pl.DataFrame:
+def group_sums(corpus: "Corpus", config: "Config") -> pl.DataFrame:
     """Return source, domain, is_general and SUMS (Int64) of every group with text, ordered by source and domain."""
     total = pl.DataFrame(schema={**dict.fromkeys(GROUP, pl.String), **dict.fromkeys(SUMS, pl.Int64)})
     for shard in corpus.shards:
-        keys = corpus.columns(shard, list(dict.fromkeys(["source", "num_bytes", domain_column])))
+        keys = corpus.columns(shard, list(dict.fromkeys(["source", "num_bytes", config.domain_column])))
         counted = pl.concat([keys, corpus.part(shard)], how="horizontal").drop_nulls("tokens")
         rows = counted.select(
             "source",
-            domain(keys, domain_column),
+            domain(keys, config),
             pl.lit(1, dtype=pl.Int64).alias("documents"),
             pl.col("num_bytes").alias("bytes"),
             pl.col("words").cast(pl.Int64),
             pl.col("tokens").cast(pl.Int64),
         )
         total = pl.concat([total, rows]).group_by(GROUP).agg(pl.col(SUMS).sum())
-    return total.with_columns(is_general(general).alias("is_general")).sort(GROUP, nulls_last=True)
+    return total.with_columns(is_general(config.general).alias("is_general")).sort(GROUP, nulls_last=True)
 
 
-def domain(frame: pl.DataFrame, column: str) -> pl.Expr:
-    """Return the column `domain` (String); raises RecipeError where `column` of the frame cannot be one."""
+def domain(frame: pl.DataFrame, config: "Config") -> pl.Expr:
+    """Return the column `domain` (String); raises RecipeError where the frame's `domain_column` cannot be one."""
+    column = config.domain_column
     dtype = frame.schema[column]
     if dtype.is_nested() or dtype == pl.Binary:
-        raise RecipeError(problem("tokens: domain_column", f"{column} is of type {dtype}", "a column of single values"))
+        place = f"{config.column_prefix}: domain_column"
+        raise RecipeError(problem(place, f"{column} is of type {dtype}", "a column of single values"))
     return pl.col(column).cast(pl.String).alias("domain")
 
 

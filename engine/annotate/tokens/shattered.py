@@ -96,7 +96,7 @@ def _sample(corpus: "Corpus", config: "Config", keys: pl.DataFrame) -> pl.DataFr
     names = ["doc_id", "source", "text_digest", "num_bytes", config.domain_column]
     everything = corpus.all_columns(list(dict.fromkeys(names)))
     documents = (
-        everything.with_columns(domain(everything, config.domain_column))
+        everything.with_columns(domain(everything, config))
         .drop_nulls("text_digest")
         .join(keys.select(pl.col("group").cast(pl.Int64), *GROUP), on=GROUP, how="left", nulls_equal=True)
         .with_columns(pl.when(is_general(config.general)).then(_GENERAL).otherwise("group").alias("group"))

@@ -89,8 +89,8 @@ def test_cuts_are_the_last_value_of_a_bin(world: World) -> None:
 
 
 def test_column_has_to_hold_numbers(world: World) -> None:
-    with pytest.raises(RecipeError, match=r"column license is String\. Needed: a column of numbers"):
-        world({"web": {"a": "x"}}).run(difficulty, Config(by="license"))
+    with pytest.raises(RecipeError, match=r"^effort: by: column license is String\. Needed: a column of numbers"):
+        world({"web": {"a": "x"}}).run(difficulty, Config(by="license", **{"as": "effort"}))
 
 
 def test_corpus_without_values_has_no_bins(world: World) -> None:

@@ -187,7 +187,7 @@ def test_of_equally_likely_labels_the_first_by_name_is_taken() -> None:
         ({"rules": [{"domain": "law"}]}, "a rule without a condition. Needed: url, sources or language"),
         (
             {"rules": [{"domain": "law", "url": "(a"}]},
-            r"no regular expression \(unclosed group\)\. Needed: Rust's syntax",
+            r"'\(a' is no regular expression \(unclosed group\)\. Needed: Rust's syntax",
         ),
         ({"rules": [{"domain": "law", "text": "x"}]}, "Extra inputs"),
         ({"sources": {"a": "law", "b": "law"}}, "all sources are law. Needed: examples of at least two domains"),

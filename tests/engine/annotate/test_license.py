@@ -95,8 +95,12 @@ def test_text_is_read_only_where_it_is_searched_and_only_its_beginning(world: Wo
 @pytest.mark.parametrize(
     ("rule", "message"),
     [
-        ({"license": "MIT"}, "a rule needs a condition"),
-        ({"url": "(", "license": "MIT"}, r"'\(' is no regular expression"),
+        ({"license": "MIT"}, "a rule without a condition. Needed: url, domain, stated or sources"),
+        ({"license": "MIT", "sources": []}, "a rule without a condition"),
+        (
+            {"stated": "(", "license": "MIT"},
+            r"'\(' is no regular expression \(unclosed group\)\. Needed: Rust's syntax",
+        ),
         ({"url": "x", "license": "Happy Licence"}, "'Happy Licence' is no licence that is known"),
     ],
 )

@@ -169,9 +169,9 @@ def test_the_domain_may_be_a_column_of_another_stage(world: World, folder: Path)
 def test_a_domain_is_a_single_value(world: World, folder: Path) -> None:
     assert {row["domain"] for row in table(run(world, config(folder, domain_column="source")), "fit")} == {"web", "med"}
     with pytest.raises(
-        RecipeError, match=r"domain_column: doc_id is of type Binary\. Needed: a column of single values"
+        RecipeError, match=r"^base_tokens: domain_column: doc_id is of type Binary\. Needed: a column of single values"
     ):
-        run(world, config(folder, domain_column="doc_id"))
+        run(world, config(folder, domain_column="doc_id", **{"as": "base_tokens"}))
 
 
 @pytest.mark.parametrize("name", ["hf", "ours"])
@@ -217,6 +217,8 @@ def test_unknown_tokenizer_is_an_error(world: World, folder: Path, tmp_path: Pat
 def test_unknown_source_of_general_text_is_an_error(world: World, folder: Path) -> None:
     with pytest.raises(RecipeError, match=r"tokens: general\.sources: no source 'wbe' .* did you mean 'web'\?"):
         run(world, config(folder, general={"sources": ["wbe"]}))
+    with pytest.raises(RecipeError, match=r"^base_tokens: general\.sources: no source 'wbe'"):
+        run(world, config(folder, general={"sources": ["wbe"]}, **{"as": "base_tokens"}))
     with pytest.raises(ValidationError):
         config(folder, general={"sources": []})
 
