@@ -9,6 +9,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -24,9 +25,12 @@ from engine.base.errors import InputError, problem
 ROWS_AT_ONCE = 1 << 17
 CSV_BYTES_AT_ONCE = 8 << 20
 SHOWN = 3
+_READING = pyarrow.csv.ReadOptions(block_size=CSV_BYTES_AT_ONCE)
+_PARSING = pyarrow.csv.ParseOptions(newlines_in_values=True)
 _KINDS = {".parquet": "parquet", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 _PACKED = (".gz", ".zst", ".bz2")
-_NEEDED = {"float": "numbers", "int": "whole numbers of 64 bits", "string": "text", "bool": "true or false"}
+_NOT_A_NUMBER = r"(?i)^\s*[+-]?nan\s*$"
+_NEEDED = {"float": "finite numbers", "int": "whole numbers of 64 bits", "string": "text", "bool": "true or false"}
 
 
 @dataclass(frozen=True)
@@ -53,10 +57,40 @@ def pieces(path: Path, id_column: str, columns: Mapping[str, str]) -> Iterator[P
     """
     for file in score_files(path):
         first_row = 1
-        for table in _tables(file, [id_column, *(name for name in columns if name != id_column)]):
-            values = {name: _typed(file, first_row, table.column(name), name, kind) for name, kind in columns.items()}
-            yield Piece(file, first_row, table.column(id_column), pl.DataFrame(values))
+        for table in _tables(file, _wanted(id_column, columns)):
+            plain = {name: _decoded(table.column(name)) for name in table.column_names}
+            values = {name: _typed(file, first_row, plain[name], name, kind) for name, kind in columns.items()}
+            yield Piece(file, first_row, plain[id_column], pl.DataFrame(values))
             first_row += table.num_rows
+
+
+def check_columns(path: Path, id_column: str, columns: Mapping[str, str]) -> None:
+    """Look at the beginning of every file; raises InputError as `pieces`, as far as that can be seen there.
+
+    Of JSON lines only the first one is read: it has to have an id, but may leave out what is null.
+    """
+    wanted = _wanted(id_column, columns)
+    for file in score_files(path):
+        with _reading(file):
+            kind = file_kind(file)
+            if kind == "parquet":
+                _require_columns(file, pq.read_schema(file).names, wanted)
+            elif kind == "csv":
+                _require_columns(file, _csv_header(file), wanted)
+            else:
+                with pa.input_stream(file, compression="detect") as stream:
+                    lines = ((number, line) for number, line in enumerate(io.BufferedReader(stream), 1) if line.strip())
+                    for number, line in islice(lines, 1):
+                        _require_columns(file, sorted(_object(file, number, line)), [id_column])
+
+
+def _wanted(id_column: str, columns: Mapping[str, str]) -> list[str]:
+    return list(dict.fromkeys([id_column, *columns]))
+
+
+def _decoded(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return a column without its dictionary, as categories of pandas have one."""
+    return column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
 
 
 def score_files(path: Path) -> list[Path]:
@@ -79,9 +113,18 @@ def file_kind(path: Path) -> str | None:
     return _KINDS.get(suffixes[-1]) if suffixes else None
 
 
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, pa.ArrowException) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(problem(path, f"cannot be read ({reason})", "a whole file of scores")) from error
+
+
 def _tables(path: Path, names: Sequence[str]) -> Iterator[pa.Table]:
     kind = file_kind(path)
-    try:
+    with _reading(path):
         if kind == "parquet":
             with pq.ParquetFile(path) as file:
                 _require_columns(path, file.schema_arrow.names, names)
@@ -92,9 +135,6 @@ def _tables(path: Path, names: Sequence[str]) -> Iterator[pa.Table]:
         else:
             with pa.input_stream(path, compression="detect") as stream:
                 yield from _jsonl_tables(path, io.BufferedReader(stream), names)
-    except (OSError, pa.ArrowException) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(problem(path, f"cannot be read ({reason})", "a whole file of scores")) from error
 
 
 def _require_columns(path: Path, present: Sequence[str], names: Sequence[str]) -> None:
@@ -102,16 +142,13 @@ def _require_columns(path: Path, present: Sequence[str], names: Sequence[str]) -
     if lacking:
         found = f"no column {', '.join(map(repr, lacking[:SHOWN]))} (have: {', '.join(present)})"
         raise InputError(problem(path, found, "the columns the recipe names under id and columns"))
+    if twice := [name for name in names if list(present).count(name) > 1]:
+        found = f"several columns {', '.join(map(repr, twice[:SHOWN]))}"
+        raise InputError(problem(path, found, "one column of a name", "call the others something else, or remove them"))
 
 
 def _csv_tables(path: Path, names: Sequence[str]) -> Iterator[pa.Table]:
-    reading = pyarrow.csv.ReadOptions(block_size=CSV_BYTES_AT_ONCE)
-    parsing = pyarrow.csv.ParseOptions(newlines_in_values=True)
-    with (
-        pa.input_stream(path, compression="detect") as stream,
-        pyarrow.csv.open_csv(stream, reading, parsing) as reader,
-    ):
-        _require_columns(path, reader.schema.names, names)
+    _require_columns(path, _csv_header(path), names)
     converting = pyarrow.csv.ConvertOptions(
         column_types=dict.fromkeys(names, pa.large_string()),
         include_columns=list(names),
@@ -120,10 +157,19 @@ def _csv_tables(path: Path, names: Sequence[str]) -> Iterator[pa.Table]:
     )
     with (
         pa.input_stream(path, compression="detect") as stream,
-        pyarrow.csv.open_csv(stream, reading, parsing, converting) as reader,
+        pyarrow.csv.open_csv(stream, _READING, _PARSING, converting) as reader,
     ):
         for batch in reader:
             yield pa.Table.from_batches([batch])
+
+
+def _csv_header(path: Path) -> list[str]:
+    with (
+        pa.input_stream(path, compression="detect") as stream,
+        pyarrow.csv.open_csv(stream, _READING, _PARSING) as reader,
+    ):
+        names: list[str] = reader.schema.names
+        return names
 
 
 def _jsonl_tables(path: Path, stream: BinaryIO, names: Sequence[str]) -> Iterator[pa.Table]:
@@ -168,9 +214,7 @@ def _typed(path: Path, first_row: int, column: pa.ChunkedArray, name: str, kind:
         raise InputError(
             problem(f"{path}, column '{name}'", found, _NEEDED[kind], "mend it, or its type in the recipe")
         )
-    is_lost = raw.is_not_null() & values.is_null()
-    if raw.dtype.is_float():
-        is_lost &= raw.is_not_nan()
+    is_lost = raw.is_not_null() & values.is_null() & ~_is_not_a_number(raw, kind)
     if is_lost.any():
         rows = is_lost.arg_true()
         shown = ", ".join(f"'{raw[row]}' in row {first_row + row:,}" for row in rows[:SHOWN])
@@ -178,6 +222,15 @@ def _typed(path: Path, first_row: int, column: pa.ChunkedArray, name: str, kind:
         fix = "mend them, or the type in the recipe"
         raise InputError(problem(f"{path}, column '{name}'", f"{shown}{more}", _NEEDED[kind], fix))
     return values
+
+
+def _is_not_a_number(raw: pl.Series, kind: str) -> pl.Series:
+    """Return which values are written as NaN: nulls of every type but text, whatever the format."""
+    if raw.dtype.is_float():
+        return raw.is_nan().fill_null(False)
+    if raw.dtype == pl.String and kind != "string":
+        return raw.str.contains(_NOT_A_NUMBER).fill_null(False)
+    return pl.repeat(False, len(raw), dtype=pl.Boolean, eager=True)
 
 
 def _from_text(raw: pl.Series, kind: str) -> pl.Series | None:
@@ -214,5 +267,7 @@ def _from_typed(raw: pl.Series, kind: str) -> pl.Series | None:
 
 
 def _rounded(values: pl.Series) -> pl.Series:
+    """Return finite values rounded to 1e-4, null for others."""
     # Adding zero makes -0.0 and 0.0 the same value.
-    return values.fill_nan(None).round(4) + 0.0
+    rounded = values.round(4) + 0.0
+    return pl.select(pl.when(rounded.is_finite()).then(rounded)).to_series()

@@ -55,15 +55,21 @@ class Joined:
         return every.join(here, on="place", how="left", maintain_order="left").drop("place")
 
 
+@dataclass(frozen=True)
+class _Documents:
+    """The documents of the corpus, in its order."""
+
+    keys: Keys
+    is_meant: NDArray[np.bool_]
+    """Whether the file can have a row for each."""
+    has_text: NDArray[np.bool_]
+
+
 def join_scores(corpus: "Corpus", config: "Config") -> Joined:
     """Read the file once and find the documents of its rows; raises what `engine.annotate.scores.combine` says."""
-    documents = corpus.all_columns(["doc_id", "source"]).with_columns(
-        has_text=pl.concat([corpus.part(shard, ["has_text"])["has_text"] for shard in corpus.shards])
-    )
-    is_meant = _is_meant(corpus, config, documents["source"])
-    keys = np.frombuffer(b"".join(documents["doc_id"]), dtype=_KEY)
-    order = np.argsort(keys, kind="stable")
-    in_order = keys[order]
+    documents = _documents(corpus, config)
+    order = np.argsort(documents.keys, kind="stable")
+    in_order = documents.keys[order]
     found, values, strangers, num_rows = [np.zeros(0, dtype=np.int64)], [], [np.zeros(0, dtype=_KEY)], 0
     for piece in pieces(Path(config.path), config.id, config.columns):
         ids = piece_keys(piece, config.id, config.source)
@@ -73,18 +79,40 @@ def join_scores(corpus: "Corpus", config: "Config") -> Joined:
         found.append(order[at[is_known]])
         values.append(piece.values.filter(pl.Series(is_known, dtype=pl.Boolean)))
         strangers.append(ids[~is_known])
+    # What only the search needed goes before the values are put in order, which takes as much again.
+    del order, in_order
     rows = np.concatenate(found)
-    _require_distinct(config, [keys[_repeated(rows)], _repeated_keys(np.concatenate(strangers))])
+    _require_distinct(config, [documents.keys[_repeated(rows)], _repeated_keys(np.concatenate(strangers))])
     if not len(rows):
         _refuse_strangers(config, num_rows)
-    is_lacking = documents["has_text"].to_numpy() & is_meant
+    is_lacking = documents.has_text & documents.is_meant
     is_lacking[rows] = False
     if config.missing == "error":
-        _require_rows(config, documents, is_lacking)
+        _require_rows(corpus, config, documents.keys, is_lacking)
+    del documents
     by_document = np.argsort(rows, kind="stable")
     names = {column: f"scores__{column_name(column)}" for column in config.columns}
     frame = pl.concat(values)[by_document].rename(names)
     return Joined(rows[by_document], frame, num_rows, int(is_lacking.sum()))
+
+
+def _documents(corpus: "Corpus", config: "Config") -> _Documents:
+    known = [source.name for source in corpus.sources]
+    if config.source is not None and config.source not in known:
+        raise RecipeError(unknown(f"{config.column_prefix}: source", "source", config.source, known))
+    shards = list(corpus.shards)
+    ends = np.cumsum([0, *(shard.num_rows for shard in shards)])
+    made = _Documents(np.zeros(ends[-1], _KEY), np.zeros(ends[-1], np.bool_), np.zeros(ends[-1], np.bool_))
+    # Shard by shard: a column of bytes takes several times what is kept of it.
+    for shard, start, end in zip(shards, ends, ends[1:], strict=False):
+        made.keys[start:end] = _as_keys(corpus.columns(shard, ["doc_id"])["doc_id"])
+        made.is_meant[start:end] = config.source in (None, shard.source)
+        made.has_text[start:end] = corpus.part(shard, ["has_text"])["has_text"]
+    return made
+
+
+def _as_keys(ids: pl.Series) -> Keys:
+    return np.frombuffer(b"".join(ids), dtype=_KEY)
 
 
 def piece_keys(piece: Piece, id_column: str, source: str | None) -> Keys:
@@ -100,7 +128,7 @@ def piece_keys(piece: Piece, id_column: str, source: str | None) -> Keys:
     _refuse_rows(piece, id_column, pl.Series(pl.from_arrow(column)).is_null(), "no id", "an id in every row")
     fix = "name the source whose own ids these are: source: NAME"
     _refuse_rows(piece, id_column, ids.is_null(), "no doc_id", "doc_ids: UUIDs, as text or 16 bytes", fix)
-    return np.frombuffer(b"".join(ids), dtype=_KEY)
+    return _as_keys(ids)
 
 
 def _doc_ids(column: pa.ChunkedArray) -> pl.Series:
@@ -112,16 +140,6 @@ def _doc_ids(column: pa.ChunkedArray) -> pl.Series:
     if values.dtype == pl.Binary:
         return pl.select(pl.when(values.bin.size() == DIGEST_BYTES).then(values)).to_series()
     return pl.Series([None], dtype=pl.Binary).new_from_index(0, len(values))
-
-
-def _is_meant(corpus: "Corpus", config: "Config", sources: pl.Series) -> NDArray[np.bool_]:
-    """Return whether the file can have a row for each document."""
-    known = [source.name for source in corpus.sources]
-    if config.source is None:
-        return np.ones(len(sources), dtype=np.bool_)
-    if config.source not in known:
-        raise RecipeError(unknown(f"{config.column_prefix}: source", "source", config.source, known))
-    return (sources == config.source).to_numpy()
 
 
 def _repeated(rows: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -158,7 +176,12 @@ def _require_distinct(config: "Config", repeated: list[Keys]) -> None:
 
 
 def _shown(config: "Config", key: bytes, text: str) -> str:
-    return text if config.source is not None else str(UUID(bytes=key.ljust(DIGEST_BYTES, b"\0")))
+    return text if config.source is not None else _uuid(key)
+
+
+def _uuid(key: bytes) -> str:
+    # Numpy takes zeros off the end of bytes.
+    return str(UUID(bytes=bytes(key).ljust(DIGEST_BYTES, b"\0")))
 
 
 def _refuse_rows(piece: Piece, column: str, is_bad: pl.Series, what: str, needed: str, fix: str | None = None) -> None:
@@ -178,14 +201,17 @@ def _refuse_strangers(config: "Config", num_rows: int) -> None:
     raise InputError(problem(place, f"none of {num_rows:,} ids belongs to a document", whose, fix))
 
 
-def _require_rows(config: "Config", documents: pl.DataFrame, is_lacking: NDArray[np.bool_]) -> None:
+def _require_rows(corpus: "Corpus", config: "Config", keys: Keys, is_lacking: NDArray[np.bool_]) -> None:
     if not is_lacking.any():
         return
-    lacking = documents.filter(pl.Series(is_lacking)).select("doc_id", "source")
+    places = np.flatnonzero(is_lacking)
     # In the order of their ids, so that the same three are named for any shards.
-    first = lacking.sort("doc_id").head(SHOWN)
-    shown = ", ".join(f"{UUID(bytes=doc_id)} ({source})" for doc_id, source in first.iter_rows())
-    more = f" and {lacking.height - SHOWN:,} more" if lacking.height > SHOWN else ""
+    first = places[np.argsort(keys[places], kind="stable")[:SHOWN]]
+    shards = list(corpus.shards)
+    ends = np.cumsum([shard.num_rows for shard in shards])
+    sources = [shards[int(np.searchsorted(ends, place, side="right"))].source for place in first]
+    shown = ", ".join(f"{_uuid(keys[place])} ({source})" for place, source in zip(first, sources, strict=True))
+    more = f" and {len(places) - SHOWN:,} more" if len(places) > SHOWN else ""
     found = f"no row for {shown}{more}"
     raise InputError(
         problem(config.path, found, "a row for every document with text", "add them, or set missing: null")

@@ -22,6 +22,7 @@ from engine.annotate.scores.files import Piece
 from engine.annotate.scores.join import piece_keys
 from engine.base.errors import InputError, RecipeError
 from engine.formats.doc_ids import own_doc_ids
+from engine.recipe import check_recipe
 
 World = Callable[..., Any]
 KINDS = ("parquet", "csv", "jsonl")
@@ -116,10 +117,10 @@ def test_own_ids_are_hashed_as_those_of_the_source(tmp_path: Path, kind: str) ->
     assert np.concatenate(found).tobytes() == expected.tobytes()
 
 
-def scores_pieces(path: Path, id_column: str) -> list[Piece]:
+def scores_pieces(path: Path, id_column: str, kind: str = "int") -> list[Piece]:
     from engine.annotate.scores.files import pieces
 
-    return list(pieces(path, id_column, {"x": "int"}))
+    return list(pieces(path, id_column, {"x": kind}))
 
 
 def test_own_ids_are_those_of_one_source_and_others_need_no_row(world: World, tmp_path: Path) -> None:
@@ -194,14 +195,23 @@ def test_column_that_is_not_there_is_named_with_those_that_are(world: World, tmp
 @pytest.mark.parametrize(
     ("kind", "typed", "values", "message"),
     [
-        ("csv", "float", ["1", "x", "2"], r"column 'x': 'x' in row 2\. Needed: numbers\. Fix: mend them"),
+        ("csv", "float", ["1", "x", "2"], r"column 'x': 'x' in row 2\. Needed: finite numbers\. Fix: mend them"),
         ("jsonl", "float", ["a", "b", "c", "d"], r"'a' in row 1, 'b' in row 2, 'c' in row 3 and 1 more near them"),
         ("csv", "int", ["1", "1.5", "1.0"], r"'1\.5' in row 2\. Needed: whole numbers"),
         ("parquet", "int", [1.0, 2.5, float("nan")], r"'2\.5' in row 2"),
         ("parquet", "int", [2**63, 1, 2], r"'9223372036854775808' in row 1"),
+        ("csv", "float", ["1", "inf", "1e999"], r"'inf' in row 2, '1e999' in row 3\. Needed: finite numbers"),
+        ("jsonl", "float", ["1", "-inf", "2"], r"'-inf' in row 2\. Needed: finite"),
+        ("parquet", "float", [1.0, float("inf"), 2.0], r"'inf' in row 2\. Needed: finite"),
+        ("parquet", "float", ["1", "Infinity", "2"], r"'Infinity' in row 2\. Needed: finite"),
         ("csv", "bool", ["True", "yes", "false"], r"'yes' in row 2\. Needed: true or false"),
         ("parquet", "float", ["1", "b", "2"], r"'b' in row 2"),
-        ("parquet", "float", [True, False, True], r"it is Boolean\. Needed: numbers\. Fix: mend it, or its type"),
+        (
+            "parquet",
+            "float",
+            [True, False, True],
+            r"it is Boolean\. Needed: finite numbers\. Fix: mend it, or its type",
+        ),
         ("parquet", "string", [1, 2, 3], r"it is Int64\. Needed: text"),
         ("parquet", "bool", [1, 0, 1], r"it is Int64\. Needed: true or false"),
     ],
@@ -213,6 +223,87 @@ def test_value_of_another_type_is_named(
     path = write(tmp_path / f"grades.{kind}", {"doc_id": ids, "x": values})
     with pytest.raises(InputError, match=message):
         three(world).run(scores, config(path, {"x": typed}))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("typed", ["float", "int"])
+def test_nan_is_null_in_every_format_and_a_word_of_text(world: World, tmp_path: Path, kind: str, typed: Any) -> None:
+    ids, path = [uuid(name) for name in "abd"], tmp_path / f"grades.{kind}"
+    if kind == "csv":
+        path.write_text(
+            "doc_id,x,said\n" + "".join(f"{i},{x},nan\n" for i, x in zip(ids, ["nan", " NaN", "3"], strict=True))
+        )
+    elif kind == "jsonl":
+        rows = [{"doc_id": i, "x": x, "said": "nan"} for i, x in zip(ids, [float("nan"), "nan", 3], strict=True)]
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    else:
+        write(path, {"doc_id": ids, "x": [float("nan"), float("nan"), 3.0], "said": ["nan"] * 3})
+    made = three(world).run(scores, config(path, {"x": typed, "said": "string"}))
+    assert made.by_name("scores__x") == {"a": None, "b": None, "c": None, "d": 3}
+    assert made.by_name("scores__said") == {"a": "nan", "b": "nan", "c": None, "d": "nan"}
+
+
+def test_categories_are_read_as_what_they_stand_for(world: World, tmp_path: Path) -> None:
+    ids = [uuid(name) for name in "abd"]
+    own = pa.array(["q1", "q2", "q2"]).dictionary_encode()
+    table = {
+        "doc_id": pa.array(ids).dictionary_encode(),
+        "x": pa.array(["1", "2", "2"]).dictionary_encode(),
+        "own": own,
+    }
+    path = tmp_path / "grades.parquet"
+    pq.write_table(pa.table(table), path)
+    assert pq.read_table(path).column("doc_id").type == table["doc_id"].type
+    made = three(world).run(scores, config(path, {"x": "float", "own": "string"}))
+    assert made.by_name("scores__x") == {"a": 1.0, "b": 2.0, "c": None, "d": 2.0}
+    assert made.by_name("scores__own") == {"a": "q1", "b": "q2", "c": None, "d": "q2"}
+    keys = [piece_keys(piece, "own", "forum") for piece in scores_pieces(path, "own", "float")]
+    assert np.concatenate(keys).tobytes() == own_doc_ids("forum", pl.Series(["q1", "q2", "q2"])).tobytes()
+
+
+@pytest.mark.parametrize(("header", "twice"), [("doc_id,x,x", "x"), ("doc_id,x,doc_id", "doc_id")])
+def test_name_of_two_columns_is_an_error_where_it_is_meant(
+    world: World, tmp_path: Path, header: str, twice: str
+) -> None:
+    path = tmp_path / "grades.csv"
+    path.write_text(f"{header}\n{uuid('a')},1,2\n")
+    with pytest.raises(InputError, match=rf"several columns '{twice}'\. Needed: one column of a name"):
+        three(world).run(scores, config(path, {"x": "int"}, missing=None))
+    path.write_text(f"doc_id,x,notes,notes\n{uuid('a')},1,2,3\n")
+    made = three(world).run(scores, config(path, {"x": "int"}, missing=None))
+    assert made.by_name("scores__x")["a"] == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("grades.xlsx", b"x", r"grades\.xlsx: no file of scores\. Needed: one of \.parquet"),
+        ("grades.csv", b"doc_id,y\na,1\n", r"grades\.csv: no column 'x' \(have: doc_id, y\)"),
+        ("grades.csv", b"doc_id,x,x\na,1,1\n", "several columns 'x'"),
+        ("grades.csv.gz", b"junk", "cannot be read"),
+        ("grades.parquet", b"junk", "cannot be read"),
+        ("grades.jsonl", b'\n{"id": 1, "x": 1}\n', r"no column 'doc_id' \(have: id, x\)"),
+        ("grades.jsonl", b"[1]\n", "line 1: list"),
+    ],
+)
+def test_file_is_looked_at_when_the_recipe_is_read(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(RecipeError, match=message) as error:
+        check_recipe(recipe(name), tmp_path / "r.yaml")
+    assert str(error.value).startswith("r.yaml: grades: ")
+
+
+def test_look_at_a_good_file_reads_its_head_only(tmp_path: Path) -> None:
+    for kind in KINDS:
+        write(tmp_path / f"grades.{kind}", {"doc_id": ["no uuid"], "x": ["no number"]})
+        check_recipe(recipe(f"grades.{kind}"), tmp_path / "r.yaml")
+    (tmp_path / "grades.jsonl").write_text('{"doc_id": "a"}\n{"doc_id": "b", "x": 1}\n')
+    check_recipe(recipe("grades.jsonl"), tmp_path / "r.yaml")
+
+
+def recipe(path: str) -> dict[str, Any]:
+    stage = {"stage": "scores", "as": "grades", "path": path, "columns": {"x": "float"}}
+    return {"name": "r", "sources": [{"stage": "text", "name": "web", "path": "*.txt"}], "annotate": [stage]}
 
 
 def test_whole_numbers_may_be_written_with_a_point(world: World, tmp_path: Path) -> None:
