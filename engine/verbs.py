@@ -1,6 +1,7 @@
 """Every verb of the engine as a plain function: the arguments of the command line in, what `--json` prints out."""
 
 from engine.catalog import sql
+from engine.catalog.stages import stages
 from engine.explain import explain
 from engine.mixture.versions import mixture_list, mixture_show, mixture_verify
 from engine.report import report
@@ -24,5 +25,6 @@ __all__ = [
     "run",
     "sample",
     "sql",
+    "stages",
     "tokenizer_train",
 ]

@@ -4,6 +4,8 @@ Either trained on the spot, from sources the recipe names as positive and negati
 folder that `provender quality train` left, or any fastText file with labels, such as those of DCLM (hq, cc) and
 FineWeb-Edu (0 to 5, whose score is the expected label divided by the largest).
 
+    {stage: quality, positive: [textbooks], negative: [crawl]}
+
 Of a document at most three windows of 1,000 characters are read (engine.text.windows), and its score is their mean.
 Whoever published a model may have scored whole documents, so a threshold of theirs is a start, not the same cut. Equal
 texts of a shard are asked about once.

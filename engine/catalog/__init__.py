@@ -1,4 +1,7 @@
-"""Read-only SQL over a workspace: the views of sql/catalog, the named queries, a fence around the user's own text."""
+"""What there is to look at: read-only SQL over a workspace, and the stages a recipe can name.
+
+SQL: the views of sql/catalog, the named queries, a fence around the user's own text.
+"""
 
 from engine.catalog.query import sql, sql_list
 from engine.catalog.show import show_sql

@@ -5,6 +5,8 @@ that pip and its like install) are read; editable installations have none. The o
 (or `stdlib`) with the path inside, so it does not depend on where the environment is. Files that are no text stay as
 documents without text and with the problem `invalid_utf8`, source that this Python cannot parse with `broken_source`.
 A file that holds nothing of its kind (an empty module, a module without documentation strings) is no document.
+
+    {stage: python_env, name: docs, kind: docstrings, packages: stdlib}
 """
 
 import ast

@@ -1,5 +1,7 @@
 """How hard each document is, by one measure the recipe chooses, and whether that is easy, medium or hard.
 
+    {stage: difficulty, by: words}
+
 by: chars             characters of the text
 by: words             words of engine.text.words
 by: reading_grade     Flesch-Kincaid grade (Kincaid et al. 1975), see engine.annotate.difficulty.reading: made for

@@ -49,6 +49,7 @@ ADDS = {
     ),
 }
 PACKAGES = ("torch", "transformers", "safetensors")
+EXTRA = "train"
 _SALT = b"perplexity/"
 
 

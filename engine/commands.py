@@ -1,0 +1,253 @@
+"""The verbs of the engine as data; nothing but declarations, as the whole module is imported at every start."""
+
+from typing import Any
+
+from engine.base.command import Command, argument
+
+GOES_ON = "the same command goes on from the last whole artifact"
+
+_RECIPE = argument("recipe", help="data recipe, a YAML file")
+_WHICH = argument("--recipe", help="recipe whose artifacts to look at (default: the one that ran last)", metavar="NAME")
+_INPUTS = argument("inputs", help="Parquet, JSONL or CSV files, or folders of them", nargs="+", metavar="INPUT")
+_ID_COLUMN = argument("--id-column", help="column of the documents' own ids (default: file#row)", metavar="COLUMN")
+_TEXT_COLUMN = argument("--text-column", help="column of the text (default: text)", default="text", metavar="COLUMN")
+_JOBS = argument("--jobs", help="workers (default: one per processor); never changes a byte", type=int, metavar="N")
+_MEMORY = argument(
+    "--memory",
+    help="memory for shards that are worked on at once, such as 4GB (default: half of what there is)",
+    metavar="SIZE",
+)
+_EXAMPLES: dict[str, Any] = {"nargs": "+", "action": "extend", "required": True, "metavar": "FILE"}
+
+COMMANDS = (
+    Command(
+        ("init",),
+        "look at the files of a folder and write a recipe to start from",
+        "provender init data/ --out recipe.yaml",
+        "engine.run.init:init",
+        (
+            argument("folder", help="folder with your files"),
+            argument("--out", help="recipe to write (default: FOLDER/recipe.yaml)", metavar="FILE"),
+        ),
+        "engine.run.init:show_init",
+    ),
+    Command(
+        ("run",),
+        "run all data stages of a recipe: to mixture, tokens and schedule",
+        "provender run recipe.yaml --dry-run",
+        "engine.run.pipeline:run",
+        (
+            _RECIPE,
+            argument("--dry-run", help="print what would be done, and stop", action="store_true"),
+            argument(
+                "--mixtures", help="build only these mixtures (default: all of the recipe)", nargs="+", metavar="NAME"
+            ),
+            _JOBS,
+            _MEMORY,
+        ),
+        "engine.run.show:show_run",
+        GOES_ON,
+    ),
+    Command(
+        ("dedup",),
+        "remove exact and near duplicates from files, every removal verified",
+        "provender dedup data/*.parquet --out deduplicated/",
+        "engine.run.dedup:dedup",
+        (
+            _INPUTS,
+            argument(
+                "--out",
+                help="folder for survivors/, removed.parquet, pairs.parquet, report.json",
+                required=True,
+                metavar="DIR",
+            ),
+            _ID_COLUMN,
+            _TEXT_COLUMN,
+            argument(
+                "--threshold",
+                help="Jaccard similarity from which two documents are duplicates (default: 0.8)",
+                type=float,
+                default=0.8,
+            ),
+            argument(
+                "--ngram-words",
+                help="words per shingle (default: 5; 2 or 3 for short texts)",
+                type=int,
+                default=5,
+                metavar="N",
+            ),
+            argument(
+                "--keep",
+                help="which of several like documents stays: longest (default), first as given, or best:COLUMN",
+                default="longest",
+                metavar="POLICY",
+            ),
+            argument(
+                "--against",
+                help="files, folders or an earlier --out that stay: only new documents can go; may be repeated",
+                nargs="+",
+                action="extend",
+                metavar="OLD",
+                default=[],
+            ),
+            argument("--decisions-only", help="write no survivors", action="store_true"),
+            _JOBS,
+            _MEMORY,
+        ),
+        "engine.run.dedup.report:show_dedup",
+        "nothing was written to --out; the same command starts anew",
+    ),
+    Command(
+        ("decontaminate",),
+        "remove documents that hold items of benchmarks, with evidence and measured recall",
+        "provender decontaminate data/*.parquet --benchmarks gsm8k=test.jsonl --out decontaminated/",
+        "engine.run.decontaminate:decontaminate",
+        (
+            _INPUTS,
+            argument(
+                "--benchmarks",
+                help="benchmark files as their authors publish them, or folders of such; may be repeated",
+                nargs="+",
+                action="extend",
+                required=True,
+                metavar="[NAME=]PATH",
+            ),
+            argument(
+                "--fields",
+                help="fields of a benchmark file, where not found: question, choices, answer, passage; may be repeated",
+                nargs="+",
+                action="extend",
+                default=[],
+                metavar="NAME.question=FIELD",
+            ),
+            argument(
+                "--out",
+                help="folder for survivors/, hits.parquet, coverage.parquet, unmatchable.parquet, report.json",
+                required=True,
+                metavar="DIR",
+            ),
+            _ID_COLUMN,
+            _TEXT_COLUMN,
+            argument(
+                "--action",
+                help="what happens to a document with a hit: drop it (default), cut what was found out of its text, "
+                "or tag it in columns contamination__*",
+                default="drop",
+                metavar="ACTION",
+            ),
+            _JOBS,
+            _MEMORY,
+        ),
+        "engine.run.decontaminate.report:show_decontaminate",
+        "nothing was written to --out; the same command starts anew",
+    ),
+    Command(
+        ("quality", "train"),
+        "train a quality classifier on good and bad files, and say how well it ranks what it has not seen",
+        "provender quality train --positive textbooks/*.parquet --negative crawl.jsonl.gz",
+        "engine.run.quality_train:quality_train",
+        (
+            argument("--positive", help="good examples: Parquet, JSONL, CSV, text files, or folders", **_EXAMPLES),
+            argument("--negative", help="bad examples", **_EXAMPLES),
+            argument("--out", help="folder to write (default: models/ of the workspace)", metavar="DIR"),
+            _TEXT_COLUMN,
+            argument("--epochs", help="passes over the examples (default: 5)", type=int, metavar="N"),
+            argument("--word-ngrams", help="words in a row that are one feature (default: 2)", type=int, metavar="N"),
+            argument("--seed", help="seed of the training (default: 1)", type=int, metavar="N"),
+        ),
+        "engine.run.quality_train.show:show_quality_train",
+    ),
+    Command(
+        ("sql",),
+        "query the workspace with read-only SQL (DuckDB)",
+        'provender sql "SELECT source, decision, count(*) FROM decisions GROUP BY ALL ORDER BY ALL"',
+        "engine.catalog:sql",
+        (
+            argument("query", help="one SELECT, or @name of a named query", nargs="?"),
+            argument(
+                "--list",
+                help="list views, their columns, and the named queries",
+                action="store_true",
+                dest="list_queries",
+            ),
+            argument("--limit", help="show at most this many rows", type=int, metavar="N"),
+            _WHICH,
+        ),
+        "engine.catalog:show_sql",
+    ),
+    Command(
+        ("explain",),
+        "show everything known about one document",
+        "provender explain 3f2a91c4",
+        "engine.explain:explain",
+        (argument("doc_id", help="document id, or the beginning of one"), _WHICH),
+        "engine.explain:show_explain",
+    ),
+    Command(
+        ("sample",),
+        "show documents to read by hand, kept beside dropped with reasons",
+        "provender sample --documents 10 --reason near_duplicate",
+        "engine.run.sample:sample",
+        (
+            argument("--documents", help="how many (default: 50)", type=int, default=50, metavar="N"),
+            argument("--reason", help="only documents dropped for this reason"),
+            argument("--source", help="only documents of this source"),
+            argument("--seed", help="another number, other documents (default: 1)", type=int, default=1),
+            _WHICH,
+        ),
+        "engine.run.sample:show_sample",
+    ),
+    Command(
+        ("stages",),
+        "list annotate stages, source readers and presets of filters; or one stage with its options and columns",
+        "provender stages pii",
+        "engine.catalog.stages:stages",
+        (argument("name", help="stage or source reader to show (default: list all)", nargs="?", metavar="NAME"),),
+        "engine.catalog.show_stages:show_stages",
+    ),
+    Command(
+        ("mixture", "list"),
+        "list mixtures and their versions",
+        "provender mixture list",
+        "engine.mixture.versions:mixture_list",
+        (),
+        "engine.run.show:show_mixture_list",
+    ),
+    Command(
+        ("mixture", "show"),
+        "show one version: sources, budgets, replay, licences, digests",
+        "provender mixture show medical@latest",
+        "engine.mixture.versions:mixture_show",
+        (argument("reference", help="name, name@v1, name@latest or name@<digest>"),),
+        "engine.run.show:show_mixture",
+    ),
+    Command(
+        ("mixture", "verify"),
+        "check every digest of a version: documents, tokens, schedule",
+        "provender mixture verify medical@v1",
+        "engine.mixture.versions:mixture_verify",
+        (argument("reference", help="name, name@v1, name@latest or name@<digest>"),),
+        "engine.run.show:show_verify",
+    ),
+    Command(
+        ("tokenizer", "train"),
+        "train a SentencePiece tokenizer on the kept documents of a recipe",
+        "provender tokenizer train recipe.yaml",
+        "engine.run.pipeline:tokenizer_train",
+        (_RECIPE, _JOBS, _MEMORY),
+        "engine.run.show:show_tokenizer",
+        GOES_ON,
+    ),
+    Command(
+        ("report",),
+        "write the HTML page of the workspace",
+        "provender report --out report.html",
+        "engine.report:report",
+        (
+            argument("--runs", help="only these training runs (default: all)", nargs="+", metavar="NAME"),
+            argument("--out", help="file to write (default: WORKSPACE/report.html)", metavar="FILE"),
+            _WHICH,
+        ),
+        "engine.report:show_report",
+    ),
+)
