@@ -39,6 +39,7 @@ of its columns, the name of its test and of its benchmark. An annotator module h
   the stage's identity,
 - `check_files(config)` (optional): raises InputError or RecipeError where a file is not what the stage needs; called
   when the recipe is read, so that nothing is worked on in vain,
+- `EXTRA` (optional): the extra of its package without which it cannot work,
 - `HOLDS_GIL` (optional): True makes the runner use processes for it instead of threads,
 - `OWN_THREADS` (optional): True where it keeps all processors busy by itself: it gets a wave of its own, one shard
   after the other in the runner's process.
