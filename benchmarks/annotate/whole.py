@@ -47,7 +47,8 @@ def whole_rows(samples: Sequence[Sample], scratch: Path, quick: bool) -> tuple[s
         rows += _rows(sample, runs)
     about = (
         "Eight annotators and exact_dup in one recipe, `provender run` from Parquet to columns, on all cores; the bar "
-        "is 15 MB/s on two. Seconds of work are of all workers; what stages share stands in brackets."
+        "is 15 MB/s on two. Rates of stages are by the seconds workers spent in them; what stages share stands in "
+        "brackets. Two worker processes take about three seconds to start, most of the time of a small sample."
     )
     return about, rows
 
