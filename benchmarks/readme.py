@@ -75,8 +75,11 @@ def _contamination(results: Results) -> list[str]:
 def _annotate(results: Results) -> list[str]:
     whole, heuristics, quality = (results[name] for name in ANNOTATE)
     lines = [whole["about"], "", "| | MB/s | share of the work | |", "|---" * 4 + "|"]
+    first = whole["rows"][0]["name"].partition(":")[0]
     for row in whole["rows"]:
         share = row["details"].get("share of the work", "")
+        if share and not row["name"].startswith(first):
+            continue
         lines.append(f"| {row['name']} | {row['value']:,.1f} | {share} | {row['correctness']} |")
     lines += ["", "`heuristics` alone, beside datatrove's filters:", "", "| | MB/s | MB per second of a core | |"]
     lines += ["|---" * 4 + "|"]
