@@ -328,6 +328,7 @@ def _check_columns(place: str, content: dict[str, Any], annotators: tuple[Stage,
         if split.where is not None and set(reads) <= set(written):
             found += _checked_filter(f"{place}: split.where", Filter(reason="where", keep=split.where), written)
         found += _check_order(place, annotators, set(reads))
+    found += _check_curricula(place, content.get("mixtures"), written)
     filters = content.get("filters")
     for position, item in enumerate(filters if isinstance(filters, list) else []):
         given: Filter | Preset | None = _lenient(Filter, item) or _lenient(Preset, item)
@@ -339,6 +340,19 @@ def _check_columns(place: str, content: dict[str, Any], annotators: tuple[Stage,
         else:
             for rule in expanded([given] if given is not None else []):
                 found += _checked_filter(where, rule, written)
+    return found
+
+
+def _check_curricula(place: str, mixtures: Any, written: dict[str, Any]) -> list[str]:
+    found = []
+    for name, mixture in mixtures.items() if isinstance(mixtures, dict) else ():
+        config = _lenient(MixtureConfig, mixture)
+        column = config.difficulty if config is not None else None
+        if column is not None and column not in written:
+            found.append(_unwritten(f"{place}: mixtures.{name}.difficulty", column, written))
+        elif column is not None and not pl.DataFrame(schema={column: written[column]}).schema[column].is_numeric():
+            finding = f"the column {column} is {written[column]}"
+            found.append(problem(f"{place}: mixtures.{name}.difficulty", finding, "a column of numbers"))
     return found
 
 

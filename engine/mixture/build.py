@@ -58,7 +58,7 @@ def plan_mixture(name: str, config: Config, candidates: pl.DataFrame, input_dige
     Args:
         name: Name of the mixture.
         config: Its part of the recipe.
-        candidates: Kept documents (CANDIDATES_SCHEMA), of its sources at least.
+        candidates: Kept documents (CANDIDATES_SCHEMA, and the column of `config.difficulty`), of its sources at least.
         input_digests: Source -> digest of its documents.
 
     Raises RecipeError, naming the source, where a source has no kept document, would get none, or has fewer tokens than
@@ -71,6 +71,8 @@ def plan_mixture(name: str, config: Config, candidates: pl.DataFrame, input_dige
         replay, replay_budgets = _replay(name, config, rest, _supervised(chosen))
         chosen, budgets = pl.concat([chosen, replay]), budgets | replay_budgets
     rows = accounts.source_rows(chosen, pool, budgets, input_digests)
+    if config.difficulty is not None:
+        chosen = chosen.with_columns(pl.col(config.difficulty).alias(curriculum.DIFFICULTY))
     documents = curriculum.order(chosen, config.curriculum, config.seed).with_row_index("document")
     before = {row.source: row.available_tokens for row in rows}
     after = {source: sum(row.tokens for row in rows if row.source == source) for source in before}

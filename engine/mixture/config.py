@@ -5,9 +5,9 @@ from typing import Annotated
 
 from pydantic import Field, field_validator, model_validator
 
-from engine.base.errors import unknown
+from engine.base.errors import problem, unknown
 from engine.base.stage import StrictModel
-from engine.mixture.curriculum import CURRICULA
+from engine.mixture.curriculum import BY_DIFFICULTY, CURRICULA
 
 Weight = Annotated[int | float, Field(gt=0, allow_inf_nan=False)]
 Sources = Annotated[list[str], Field(min_length=1)] | Annotated[dict[str, Weight], Field(min_length=1)]
@@ -42,7 +42,12 @@ class Config(StrictModel):
         "weights as much as they allow without a repeat",
     )
     max_repeats: int = Field(default=4, ge=1, le=1000, description="how often a document may be used at most")
-    curriculum: str = Field(default="shuffled", description="order of the documents: shuffled or by_length")
+    curriculum: str = Field(
+        default="shuffled", description="order of the documents: shuffled, by_length, easy_to_hard or hard_to_easy"
+    )
+    difficulty: str | None = Field(
+        default=None, description="column of numbers that easy_to_hard and hard_to_easy go by, as difficulty__value"
+    )
     seed: int = Field(default=1, ge=0, lt=1 << 63, description="seed of choice and order")
     row_tokens: int = Field(default=1024, ge=8, le=1 << 20, description="tokens of a training row")
     rows_per_step: int = Field(default=16, ge=1, le=(1 << 16) - 1, description="training rows of an optimizer step")
@@ -56,6 +61,10 @@ class Config(StrictModel):
     def _is_known(self) -> "Config":
         if self.curriculum not in CURRICULA:
             raise ValueError(unknown("curriculum", "curriculum", self.curriculum, CURRICULA))
+        if (self.difficulty is not None) != (self.curriculum in BY_DIFFICULTY):
+            found = f"difficulty is {self.difficulty or 'not set'}"
+            needed = f"a column with {' and '.join(BY_DIFFICULTY)}, and with them alone"
+            raise ValueError(problem(f"curriculum {self.curriculum}", found, needed))
         return self
 
     @property

@@ -94,7 +94,7 @@ def _manifest(plan: MixturePlan, inputs: MixtureInputs, schedule: ScheduleMeta) 
         digest="",
         **inputs.model_dump(),
         seed=config.seed,
-        curriculum=config.curriculum,
+        curriculum=config.curriculum + (f" by {config.difficulty}" if config.difficulty is not None else ""),
         replay_share=float(config.replay_share) if config.replay is not None else None,
         sources=plan.sources,
         documents=plan.documents.height,

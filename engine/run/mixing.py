@@ -84,12 +84,18 @@ def _build(context: RunContext, plan: MixturePlan, inputs: MixtureInputs, store:
 
 
 def _candidates(context: RunContext, state: Annotated, selection: Selection, store: TokenStore) -> pl.DataFrame:
-    named = {name for mixture in context.recipe.mixtures.values() for name in mixture.source_names()}
+    mixtures = context.recipe.mixtures.values()
+    named = {name for mixture in mixtures for name in mixture.source_names()}
     kept = kept_documents([source for source in state.sources if source.name in named], selection, state.edits_of)
     stored = store.documents().with_row_index("store_row")
-    return stored.join(kept.select("doc_id", "license"), on="doc_id", how="left", maintain_order="left").select(
+    candidates = stored.join(kept.select("doc_id", "license"), on="doc_id", how="left", maintain_order="left").select(
         "doc_id", "source", "license", "store_row", "num_tokens", "supervised_tokens", "num_bytes"
     )
+    ordering = sorted({mixture.difficulty for mixture in mixtures if mixture.difficulty is not None})
+    if not ordering:
+        return candidates
+    values = state.corpus(context).all_columns(["doc_id", *ordering]).drop("shard", "row")
+    return candidates.join(values, on="doc_id", how="left", maintain_order="left")
 
 
 def _models(context: RunContext, state: Annotated) -> dict[str, str]:

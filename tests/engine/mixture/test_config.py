@@ -21,6 +21,8 @@ from engine.mixture.config import Config, exact
         ({"sources": ["a"], "replay": {"share": -0.1, "sources": ["b"]}}, "greater than or equal to 0"),
         ({"sources": ["a"], "replay": {"share": 0.1, "sources": []}}, "at least 1"),
         ({"sources": ["a"], "curriculum": "by_lenght"}, "did you mean 'by_length'"),
+        ({"sources": ["a"], "curriculum": "easy_to_hard"}, "difficulty is not set"),
+        ({"sources": ["a"], "difficulty": "difficulty__value"}, "with easy_to_hard and hard_to_easy"),
         ({"sources": ["a"], "budget_tokens": 0}, "greater than or equal to 1"),
         ({"sources": ["a"], "max_repeats": 0}, "greater than or equal to 1"),
         ({"sources": ["a"], "row_tokens": 7}, "greater than or equal to 8"),

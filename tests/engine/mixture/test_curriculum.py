@@ -14,7 +14,9 @@ from engine.mixture.curriculum import CURRICULA, order
 
 def documents(lengths: list[int]) -> pl.DataFrame:
     ids = [digest_bytes(str(number).encode()) for number in range(len(lengths))]
-    return pl.DataFrame({"doc_id": ids, "num_tokens": lengths}, schema={"doc_id": pl.Binary, "num_tokens": pl.Int32})
+    schema = {"doc_id": pl.Binary, "num_tokens": pl.Int32, "difficulty": pl.Float64}
+    difficulty = [None if length == 1 else length % 4 / 2 for length in lengths]
+    return pl.DataFrame({"doc_id": ids, "num_tokens": lengths, "difficulty": difficulty}, schema=schema)
 
 
 @settings(deadline=None)
@@ -46,6 +48,14 @@ def test_shuffling_mixes_lengths_and_by_length_sorts_them() -> None:
     assert order(frame, "by_length", 3)["num_tokens"].is_sorted()
     thirds = order(frame, "shuffled", 3)["num_tokens"].to_numpy().reshape(4, 50).mean(axis=1)
     assert abs(thirds - 5.5).max() < 1.5
+
+
+def test_difficulty_leads_from_one_end_to_the_other_and_unknown_ones_are_last() -> None:
+    frame = documents([1, 2, 3, 4, 5] * 20)
+    up, down = (order(frame, name, 3)["difficulty"] for name in ("easy_to_hard", "hard_to_easy"))
+    assert up.to_list() == [0.0] * 20 + [0.5] * 20 + [1.0] * 20 + [1.5] * 20 + [None] * 20
+    assert down.to_list() == [1.5] * 20 + [1.0] * 20 + [0.5] * 20 + [0.0] * 20 + [None] * 20
+    assert not order(frame, "easy_to_hard", 1).equals(order(frame, "easy_to_hard", 2))
 
 
 def test_an_unknown_curriculum_is_an_error_that_guesses() -> None:
