@@ -187,17 +187,21 @@ def _domain_end(text: Bytes, flags: Bytes, start: Integer) -> Integer:
 def _colons(text: Bytes, flags: Bytes, at: Integer, found: Places, number: Integer) -> tuple[Integer, Integer]:
     """Look at the run of hexadecimal digits, colons and full stops around a colon; return (where to go on, number)."""
     start, end, colons = at, at, np.int64(0)
+    group, longest = np.int64(0), np.int64(0)
     while start > 0 and at - start < 5 and flags[text[start - 1]] & _HEX:
         start -= 1
     while end < len(text) and (flags[text[end]] & _HEX or text[end] == _COLON or text[end] == _DOT):
         colons += text[end] == _COLON
+        group = group + 1 if flags[text[end]] & _HEX else np.int64(0)
+        longest = max(longest, group)
         end += 1
     # What follows may be an e-mail address, a key or a number of its own.
     if (end < len(text) and flags[text[end]] & _WORD) or (start > 0 and flags[text[start - 1]] & _WORD):
         return at + 1, number
     while end > at + 1 and text[end - 1] == _DOT:
         end -= 1
-    if 2 <= colons <= 8 and end - start <= _MAX_IPV6:
+    # A longer group is a number that stands behind colons.
+    if 2 <= colons <= 8 and end - start <= _MAX_IPV6 and longest <= 4:
         return end, _emit(found, number, _IPV6, start, end)
     return at + 1, number
 

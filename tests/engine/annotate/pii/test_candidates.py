@@ -3,7 +3,7 @@
 import re
 
 import pyarrow as pa
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from engine.annotate.pii.candidates import Candidate, find_candidates, text_buffers
@@ -23,6 +23,7 @@ def candidates(*texts: str | None) -> list[tuple[int, int, int, int]]:
 
 @settings(max_examples=300, deadline=None)
 @given(TEXTS)
+@example("::133344444444")
 def test_keys_dotted_numbers_and_long_runs_are_those_of_plain_python(text: str) -> None:
     data = text.encode()
     found = {row[1:] for row in candidates(text)}
