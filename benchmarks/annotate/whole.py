@@ -48,7 +48,7 @@ def whole_rows(samples: Sequence[Sample], scratch: Path, quick: bool) -> tuple[s
     about = (
         "Eight annotators and exact_dup in one recipe, `provender run` from Parquet to columns, on all cores; the bar "
         "is 15 MB/s on two. Rates of stages are by the seconds workers spent in them; what stages share stands in "
-        "brackets. Two worker processes take about three seconds to start, most of the time of a small sample."
+        "brackets. The start of the worker processes is in it, and weighs most in a small sample."
     )
     return about, rows
 

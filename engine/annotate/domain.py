@@ -24,8 +24,9 @@ from engine.annotate._classifier.examples import choose, corpus_candidates, corp
 from engine.annotate._classifier.fit import Measured, Tested, train_classifier
 from engine.annotate._classifier.measure import confusion, worst
 from engine.annotate._classifier.options import TrainingOptions, options_of, settings, training_keys
-from engine.annotate._classifier.score import UNITS, as_score, open_classifier, score_documents
+from engine.annotate._classifier.score import as_score, open_classifier, score_documents
 from engine.annotate._classifier.texts import Preparation, shard_lines
+from engine.annotate._units import UNITS
 from engine.base.stage import Column, StageConfig
 
 if TYPE_CHECKING:

@@ -182,8 +182,6 @@ def without_markup(texts: pa.Array, chosen: NDArray[np.bool_] | None = None) -> 
         raise TypeError(f"texts: got {texts.type}. Needed: string or large_string. Fix: cast to one.")
     if chosen is not None and chosen.shape != (len(texts),):
         raise ValueError(f"chosen: got {chosen.shape[0]} values. Needed: one for each of {len(texts)} texts.")
-    if chosen is not None and chosen.shape != (len(texts),):
-        raise ValueError(f"chosen: got {chosen.shape[0]} values. Needed: one for each of {len(texts)} texts.")
     _, offset_buffer, data_buffer = texts.buffers()
     if len(texts) == 0 or data_buffer is None:
         return texts

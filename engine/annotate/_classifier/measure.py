@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from engine.annotate._classifier.score import UNITS
+from engine.annotate._units import UNITS
 
 CALIBRATION_BINS = 10
 WORST = 10

@@ -15,12 +15,11 @@ import polars as pl
 from numpy.typing import NDArray
 
 from engine.annotate._classifier.texts import Preparation, prepare
+from engine.annotate._units import UNITS, as_fraction
 from engine.base.atomic import read_json
 from engine.base.errors import InputError, problem
 from engine.text.fasttext_model import Model, load
 from engine.text.windows import text_windows
-
-UNITS = 10_000
 
 
 @dataclass(frozen=True)
@@ -99,9 +98,8 @@ def score_texts(classifier: Classifier, texts: pl.Series) -> NDArray[np.int64]:
 
 def as_score(units: NDArray[np.int64]) -> pl.Series:
     """Return ten-thousandths as Float64, null where negative."""
-    # Polars divides by a constant through its reciprocal, which can be one digit off; rounding mends that.
-    values = (pl.Series(units).cast(pl.Float64) / UNITS).round(4)
-    return pl.select(pl.when(pl.Series(units >= 0)).then(values)).to_series()
+    values = pl.Series(units)
+    return pl.select(pl.when(values >= 0).then(as_fraction(pl.lit(values)))).to_series()
 
 
 def rounded(numerator: NDArray[np.int64], denominator: NDArray[np.int64] | int) -> NDArray[np.int64]:

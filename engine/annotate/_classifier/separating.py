@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from engine.text.fasttext_model import LABEL
 from engine.text.kernels import Bytes, Integer, Places, kernel
+from engine.text.utf8 import text_buffers
 
 _BLANK, _WORD, _MARK, _NOT_ASCII = (np.uint8(kind) for kind in range(4))
 _SPACE, _UNDERSCORE = np.uint8(32), np.uint8(95)
@@ -23,10 +24,7 @@ def separate(texts: pl.Series) -> tuple[pl.Series, NDArray[np.bool_]]:
     """
     if not len(texts):
         return texts, np.zeros(0, dtype=np.bool_)
-    array = texts.to_arrow()
-    _, edge_buffer, data_buffer = array.buffers()
-    edges = np.frombuffer(edge_buffer, dtype=np.int64)[array.offset : array.offset + len(array) + 1]
-    data = np.frombuffer(data_buffer or b"", dtype=np.uint8)
+    data, edges = text_buffers(texts.to_arrow().cast(pa.large_string()))
     # The pages behind what is written are never touched.
     written = np.empty(_GROWTH * int(edges[-1] - edges[0]), dtype=np.uint8)
     written_edges, is_ascii = np.zeros(len(edges), dtype=np.int64), np.zeros(len(texts), dtype=np.bool_)

@@ -21,14 +21,15 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from engine.annotate._units import UNITS
 from engine.text.kernels import Bytes, Integer, Places, kernel
 from engine.text.unicode_tables import unicode_tables
+from engine.text.utf8 import character, text_buffers
 
 MIN_WORDS = 20
 """Fewer say nothing about sentences."""
 LATIN_OF_TEN = 9
 """Words of Latin letters in ten, at least."""
-UNITS = 10_000
 _LATIN, _VOWEL, _OTHER_LETTER, _APOSTROPHE, _STOP, _CLOSING, _SPACE = 1, 2, 4, 8, 16, 32, 64
 _LAST_LATIN = 0x24F
 _MORE_LATIN = range(0x1E00, 0x1F00)
@@ -42,12 +43,7 @@ def reading_grades(texts: pa.ChunkedArray) -> pl.Series:
     counts = np.zeros((len(texts), 4), dtype=np.int64)
     document = 0
     for chunk in texts.chunks:
-        # What lies under a null is undefined in Arrow; an empty text counts nothing.
-        filled = chunk.fill_null("")
-        _, edges, data = filled.buffers()
-        if data is not None:
-            ends = np.frombuffer(edges, dtype=np.int64)[filled.offset : filled.offset + len(filled) + 1]
-            _count(np.frombuffer(data, dtype=np.uint8), ends, _kinds(), counts[document:])
+        _count(*text_buffers(chunk), _kinds(), counts[document:])
         document += len(chunk)
     return _grades(*counts.T)
 
@@ -98,7 +94,7 @@ def _count_text(text: Bytes, kinds: Bytes, counts: Places) -> None:
     words_of_sentence, may_end, line_feeds = 0, False, 0
     while at <= len(text):
         is_end = at == len(text)
-        code_point, width = (10, 1) if is_end else _character(text, at)
+        code_point, width = (10, 1) if is_end else character(text, at)
         at += width
         kind = kinds[code_point]
         if kind & (_LATIN | _OTHER_LETTER):
@@ -151,16 +147,3 @@ def _is_silent(tail: Integer, groups: Integer) -> bool:
 @kernel
 def _is_vowel(letter: Integer) -> bool:
     return letter in (97, 101, 105, 111, 117, 121)
-
-
-@kernel
-def _character(text: Bytes, at: Integer) -> tuple[Integer, Integer]:
-    """Return (code point, bytes) of the character at `at`."""
-    lead = np.int64(text[at])
-    if lead < 0x80:
-        return lead, 1
-    width = 2 if lead < 0xE0 else 3 if lead < 0xF0 else 4
-    code_point = lead & (0x7F >> width)
-    for offset in range(1, width):
-        code_point = code_point << 6 | (np.int64(text[at + offset]) & 0x3F)
-    return code_point, width

@@ -24,13 +24,13 @@ from engine.annotate.heuristics.lines import (
     BEGIN,
     IS_TOO_LONG,
     LINE_SIZE,
-    character,
     look,
     settle_line,
 )
 from engine.text.batches import text_bounds
 from engine.text.instructions import LANES, leading_zeros, num_ones, trailing_zeros, within_64
 from engine.text.kernels import Bytes, Hashes, Integer, Places, absorb, finish, inlined, kernel
+from engine.text.utf8 import character
 
 _ZERO, _ONE, _ALL = (np.uint64(value) for value in (0, 1, (1 << 64) - 1))
 _HASH, _CURLY = ord("#"), ord("{")

@@ -21,6 +21,7 @@ from engine.annotate.heuristics.kinds import (
 )
 from engine.text.instructions import load_64, num_ones
 from engine.text.kernels import Bytes, Hashes, Integer, Places, absorb, finish, kernel
+from engine.text.utf8 import character
 
 BEGIN, RUNS, SENTENCES, IS_JAVASCRIPT, IS_POLICY, IS_TOO_LONG, HAS_LINE, LINE_SIZE = range(8)
 """What is known of an open line: where it begins, runs of the text before it, ends of sentences within it, whether it
@@ -166,16 +167,3 @@ def _hash_bytes(data: Bytes, begin: Integer, end: Integer) -> tuple[np.uint64, I
     inner += num_ones(rest & ~(rest << _ONE) & _HIGH_BITS)
     # The length tells apart what only differs in zeros at the end.
     return finish(absorb(absorb(state, rest), np.uint64(end - begin))), end - begin - np.int64(inner)
-
-
-@kernel
-def character(text: Bytes, at: Integer) -> tuple[Integer, Integer]:
-    """Return (code point, bytes) of the character at `at`."""
-    lead = np.int64(text[at])
-    if lead < 0x80:
-        return lead, 1
-    width = 2 if lead < 0xE0 else 3 if lead < 0xF0 else 4
-    code_point = lead & (0x7F >> width)
-    for offset in range(1, width):
-        code_point = code_point << 6 | (np.int64(text[at + offset]) & 0x3F)
-    return code_point, width

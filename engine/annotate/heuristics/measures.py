@@ -6,10 +6,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from engine.annotate._units import UNITS
 from engine.annotate.heuristics.counts import DUPLICATE_NGRAMS, STOP_WORDS, TOP_NGRAMS, Count
 from engine.base.stage import Column
-
-UNITS = 10_000
 
 
 @dataclass(frozen=True)

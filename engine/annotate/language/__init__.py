@@ -7,7 +7,7 @@ The document's language has the highest sum of scores; among equal ones the firs
 the best guess: a text in a language nobody knows gets a low score (half of such texts are below 0.3 with the embedded
 detector, 999 of 1,000 known ones are above 0.5). `und` says that the detector knows nothing of the text at all.
 
-About 15 MB/s a core of what is read of the texts, with the embedded detector; it and fastText hold the GIL.
+The embedded detector and fastText hold the GIL; figures: benchmarks/language.
 """
 
 from typing import TYPE_CHECKING, Literal
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 import polars as pl
 from pydantic import Field, model_validator
 
+from engine.annotate._units import UNITS, as_fraction
 from engine.annotate.language.detectors import Detector, detector, embedded_languages
 from engine.base.errors import unknown
 from engine.base.stage import Column, StageConfig
@@ -37,7 +38,6 @@ ADDS = {
     ),
     "language__second_share": Column(pl.Float64, "its share, as language__share"),
 }
-UNITS = 10_000
 PIECE_CHARS = 250
 """At most 1,000 bytes of UTF-8: what the embedded detector reads of a line."""
 PIECES_AT_ONCE = 1 << 14
@@ -76,13 +76,12 @@ def annotate(shard: "ShardView", config: Config) -> pl.DataFrame:
     pieces = _pieces(shard.windows)
     decided = _decide(pieces.select("row", "letters"), _answers(pieces["piece"], asked), asked.languages)
     rows = pl.DataFrame({"row": pl.int_range(len(shard.text), dtype=pl.UInt32, eager=True)})
-    # Polars divides by a constant through its reciprocal, which can be one digit off; rounding mends that.
     return rows.join(decided, on="row", how="left", maintain_order="left").select(
         language__top="top",
-        language__score=(pl.col("score") / UNITS).round(4),
-        language__share=(pl.col("share") / UNITS).round(4),
+        language__score=as_fraction(pl.col("score")),
+        language__share=as_fraction(pl.col("share")),
         language__second="second",
-        language__second_share=(pl.col("second_share") / UNITS).round(4),
+        language__second_share=as_fraction(pl.col("second_share")),
     )
 
 

@@ -22,6 +22,7 @@ import polars as pl
 import pyarrow as pa
 from pydantic import Field, field_validator, model_validator
 
+from engine.annotate._units import UNITS, as_fraction
 from engine.base.errors import RecipeError, problem
 from engine.base.stage import Column, StageConfig
 
@@ -38,7 +39,6 @@ ALL_KINDS: tuple[Kind, ...] = ("email", "phone", "ipv4", "ipv6", "credit_card", 
 REGIONS = ("US", "GB", "DE", "FR", "ES", "IT", "NL", "AU")
 REPLACED_SPAN = pl.Struct({"start": pl.UInt32, "end": pl.UInt32, "kind": pl.String, "replacement": pl.String})
 """A span of engine.text.spans.SPAN with its kind and what may stand in its place."""
-UNITS = 10_000
 MIN_KEY_BYTES = 16
 
 
@@ -191,7 +191,7 @@ def _counted(frame: pl.DataFrame, num_bytes: pl.Series, config: Config) -> pl.Da
     return frame.with_columns(
         spans.list.len().cast(pl.UInt32).alias("pii__num_spans"),
         *(count.alias(name) for name, count in counts.items()),
-        (units.cast(pl.Float64) / UNITS).round(4).alias("pii__share"),
+        as_fraction(units).alias("pii__share"),
     ).select(list(adds(config)))
 
 

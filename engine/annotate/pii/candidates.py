@@ -9,7 +9,6 @@ from enum import IntEnum
 from functools import lru_cache
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from engine.annotate.pii.keys import PREFIXES
@@ -58,17 +57,6 @@ def find_candidates(data: NDArray[np.uint8], edges: NDArray[np.int64]) -> NDArra
         found = np.empty((number, 4), dtype=np.int64)
         _find(data, edges, *_tables(), found)
     return found[:number]
-
-
-def text_buffers(chunk: pa.LargeStringArray) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Return (bytes of the texts, where in them each text begins and the last one ends); a null is an empty text."""
-    if chunk.null_count:
-        chunk = chunk.fill_null("")
-    _, edges, data = chunk.buffers()
-    if not len(chunk) or data is None:
-        return np.empty(0, dtype=np.uint8), np.zeros(len(chunk) + 1, dtype=np.int64)
-    every_edge = np.frombuffer(edges, dtype=np.int64)
-    return np.frombuffer(data, dtype=np.uint8), every_edge[chunk.offset : chunk.offset + len(chunk) + 1]
 
 
 @lru_cache(maxsize=1)

@@ -11,10 +11,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from engine.annotate.pii.addresses import email, ipv4, ipv6
-from engine.annotate.pii.candidates import Candidate, find_candidates, text_buffers
+from engine.annotate.pii.candidates import Candidate, find_candidates
 from engine.annotate.pii.keys import key_end
 from engine.annotate.pii.numbers import card_number, iban
 from engine.annotate.pii.phones import phone
+from engine.text.utf8 import text_buffers
 
 KINDS = ("key", "email", "iban", "credit_card", "ipv6", "ipv4", "phone")
 """In the order in which they win where spans overlap: what is checked most strictly, first."""

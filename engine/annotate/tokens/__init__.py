@@ -14,9 +14,8 @@ The general text is that of the sources named in `general`; without it the compa
 integers and are rounded down to 1e-4.
 
 Fertility, tokens per word, as the measure of how well a vocabulary suits a text: Acs, "Exploring BERT's Vocabulary"
-(2019); Rust et al., "How Good is Your Tokenizer?" (ACL 2021). In one second of a core the tokenizers of this project
-encode about 13 MB, unigram models 10 MB, byte-level BPE of Hugging Face 2 MB; both libraries release the GIL. Those of
-Hugging Face use threads of their own, and need about 125 bytes of memory for each byte of the longest document.
+(2019); Rust et al., "How Good is Your Tokenizer?" (ACL 2021). Both tokenizer libraries release the GIL. Those
+of Hugging Face use threads of their own, and need about 125 bytes of memory for each byte of the longest document.
 """
 
 from collections.abc import Iterator
@@ -27,7 +26,8 @@ import numpy as np
 import polars as pl
 from pydantic import Field
 
-from engine.annotate.tokens.fit import UNITS, General, fit_table, group_sums
+from engine.annotate._units import UNITS, as_fraction
+from engine.annotate.tokens.fit import General, fit_table, group_sums
 from engine.annotate.tokens.shattered import shattered_words
 from engine.base.atomic import write_json
 from engine.base.errors import RecipeError, unknown
@@ -141,5 +141,4 @@ def combine(corpus: "Corpus", config: Config, folder: Path) -> Iterator[tuple["S
 def _ratio(part: str, whole: str) -> pl.Expr:
     """Return part / whole in integers, rounded down to 1e-4; null where the whole is 0 or the part is null."""
     units = pl.col(part).cast(pl.Int64) * UNITS // pl.col(whole).cast(pl.Int64)
-    # Polars divides by a constant through its reciprocal, which can be one digit off; rounding mends that.
-    return pl.when(pl.col(whole) > 0).then((units.cast(pl.Float64) / UNITS).round(4))
+    return pl.when(pl.col(whole) > 0).then(as_fraction(units))

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 from pydantic import Field
 
+from engine.annotate._units import UNITS
 from engine.base.errors import RecipeError, problem
 from engine.base.stage import StrictModel
 
@@ -12,7 +13,6 @@ if TYPE_CHECKING:
     from engine.annotate.tokens import Config
     from engine.formats.annotation import Corpus
 
-UNITS = 10_000
 GROUP = ("source", "domain")
 SUMS = ("documents", "bytes", "words", "tokens")
 FIT_SCHEMA = {

@@ -28,6 +28,7 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
+from engine.annotate._units import UNITS
 from engine.base.errors import RecipeError, problem
 from engine.base.stage import Column, StageConfig
 
@@ -46,7 +47,6 @@ ADDS = {
     "toxicity__num_distinct": Column(pl.UInt32, "different entries that occur; null without text or list"),
     "toxicity__list": Column(pl.String, "language code of the list that was used; null where none was"),
 }
-UNITS = 10_000
 PER_WORDS = 1000
 NO_FALLBACK = "none"
 

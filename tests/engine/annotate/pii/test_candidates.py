@@ -6,9 +6,10 @@ import pyarrow as pa
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from engine.annotate.pii.candidates import Candidate, find_candidates, text_buffers
+from engine.annotate.pii.candidates import Candidate, find_candidates
 from engine.annotate.pii.keys import PREFIXES
 from engine.annotate.pii.phones import phone
+from engine.text.utf8 import text_buffers
 
 PIECES = (
     *("1", "22", "333", "4444", ".", "-", " ", "  ", "+", "(", ")", "/", ":", "::", "a", "ab", "@"),
