@@ -8,13 +8,16 @@ from engine.text.kernels import Bytes, Integer, kernel
 
 
 def text_buffers(chunk: pa.LargeStringArray) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Return (bytes of the texts, where in them each text begins and the last one ends); a null is an empty text."""
+    """Return (bytes of the texts, where in them each text begins and the last one ends); a null is an empty text.
+
+    Both can only be read: numba compiles a kernel once more for arrays that can be written.
+    """
     if chunk.null_count:
         # What lies under a null is undefined in Arrow.
         chunk = chunk.fill_null("")
     _, edges, data = chunk.buffers()
     if not len(chunk) or data is None:
-        return np.empty(0, dtype=np.uint8), np.zeros(len(chunk) + 1, dtype=np.int64)
+        return np.frombuffer(b"", dtype=np.uint8), np.frombuffer(bytes(8 * (len(chunk) + 1)), dtype=np.int64)
     every_edge = np.frombuffer(edges, dtype=np.int64)
     return np.frombuffer(data, dtype=np.uint8), every_edge[chunk.offset : chunk.offset + len(chunk) + 1]
 

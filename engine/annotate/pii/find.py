@@ -76,7 +76,7 @@ def _completed(text: bytes, spans: list[Found], kinds: Collection[str], regions:
         rest = bytearray(text)
         for span in spans:
             rest[span.start : span.end] = b"<".ljust(span.end - span.start - 1, b"~") + b">"
-        edges = np.array([0, len(rest)], dtype=np.int64)
+        edges = np.frombuffer(np.array([0, len(rest)], dtype=np.int64).tobytes(), dtype=np.int64)
         candidates = find_candidates(np.frombuffer(bytes(rest), dtype=np.uint8), edges)
         found = _checked(bytes(rest), _wanted(candidates, kinds), regions)
         taken = _Taken(spans)
