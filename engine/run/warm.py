@@ -32,7 +32,13 @@ def warm() -> float:
     started = time.monotonic()
     # Copies with one other word each, enough of them to be compared as a family, in ASCII and beyond.
     texts = [" ".join([*WORDS[:place], "Stra\u00dfe", *WORDS[place + 1 :]]) for place in range(40)]
-    texts += [" ".join(WORDS), "\u65e5\u672c\u8a9e " * 40, "\u65e5\u672c\u8a9e " * 40, QUESTION]
+    texts += [
+        " ".join(WORDS),
+        "\u65e5\u672c\u8a9e " * 40,
+        "\u65e5\u672c\u8a9e " * 40,
+        QUESTION,
+        "Write to ada@analytical.org.",
+    ]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         path, items = folder / "texts.parquet", folder / "items.parquet"
