@@ -1,7 +1,8 @@
 """The order in which documents stay where they compete: one policy for exact and for near-duplicates.
 
-Pinned sources first, then the source's priority, then the score column (higher first; null and NaN last), then length
-in characters (longer first), then doc_id. The last one makes the order total: no result depends on files or shards.
+Documents that are pinned (those of protected sources) first, then the source's priority, then the score column (higher
+first; null and NaN last), then length in characters (longer first), then doc_id. The last one makes the order total: no
+result depends on files or shards.
 """
 
 from collections.abc import Sequence
@@ -55,7 +56,7 @@ def _score(documents: pl.DataFrame, score: str) -> pl.Expr:
 
 def _policies(corpus: "Corpus") -> pl.DataFrame:
     rows = [
-        (source.name, bool(source.config.get("pinned", False)), int(source.config.get("priority", 0)))
+        (source.name, bool(source.config.get("protected", False)), int(source.config.get("priority", 0)))
         for source in corpus.sources
     ]
     return pl.DataFrame(rows, schema={"source": pl.String, "pinned": pl.Boolean, "priority": pl.Int64}, orient="row")

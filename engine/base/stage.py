@@ -121,8 +121,9 @@ class SourceConfig(PartConfig):
     language: str | None = Field(default=None, description="language of every document")
     domain: str | None = Field(default=None, description="domain of every document")
     priority: int = Field(default=0, description="higher wins where duplicates span sources")
-    pinned: bool = Field(
-        default=False, description="its documents always stay; only other sources' duplicates of them go"
+    protected: bool = Field(
+        default=False,
+        description="its documents always stay: they win over duplicates, and what rules say of them is only a tag",
     )
 
 

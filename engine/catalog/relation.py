@@ -21,6 +21,7 @@ _TYPES = {
     pl.Int32: "INTEGER",
     pl.Int64: "BIGINT",
     pl.Float64: "DOUBLE",
+    pl.List(pl.String): "VARCHAR[]",
 }
 
 

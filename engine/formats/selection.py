@@ -1,8 +1,10 @@
 """A selection: one decision per document, with its reason, and the ledger.
 
 selections/<digest>/
-    <source>/<shard key>.parquet      decision, reason (row-aligned with the documents)
+    <source>/<shard key>.parquet      decision, reason, tags (row-aligned with the documents)
     ledger.parquet
+    balance.parquet                   BALANCE_SCHEMA: what each rule of balance asked of a group, and what became of it
+    examples.parquet                  EXAMPLES_SCHEMA: a few documents for every source and reason
     selection.json                    rules in order, sources and annotations by digest
     receipt.json
 """
@@ -18,8 +20,32 @@ from engine.formats.annotation import read_part
 from engine.formats.documents import Shard
 from engine.formats.parquet import read_parquet
 
-SCHEMA = {"decision": pl.String, "reason": pl.String}
-KEPT, DROPPED, HELD_OUT = "kept", "dropped", "held_out"
+SCHEMA = {
+    "decision": pl.String,
+    "reason": pl.String,
+    "tags": pl.List(pl.String),  # reasons that would have dropped a document that stays; null where there are none
+}
+KEPT, DROPPED, HELD_OUT, OVER_BUDGET = "kept", "dropped", "held_out", "over_budget"
+BALANCE_SCHEMA = {
+    "rule": pl.String,
+    "unit": pl.String,  # documents, bytes, tokens
+    "group": pl.String,  # language__top = en, domain__top = medical
+    "is_quota": pl.Boolean,  # else a group under the rule's cap
+    "asked": pl.Int64,  # amount of the quota, or the cap, in the unit; null where neither holds
+    "available": pl.Int64,  # what came to the rule
+    "kept": pl.Int64,
+    "missing": pl.Int64,  # of a quota's amount, what could not be had; 0 for caps
+    "available_documents": pl.Int64,
+    "kept_documents": pl.Int64,
+}
+EXAMPLES_SCHEMA = {
+    "source": pl.String,
+    "decision": pl.String,
+    "reason": pl.String,
+    "doc_id": pl.Binary,
+    "num_chars": pl.Int64,
+    "excerpt": pl.String,
+}
 
 
 @dataclass(frozen=True)

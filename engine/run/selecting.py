@@ -71,7 +71,7 @@ def selection_rules(context: RunContext, state: Annotated) -> list[Rule]:
             name = reason if prefix == stage.config.stage else f"{prefix}_{reason}"
             group.append(Rule(reason=name, drop=condition.replace(f"{stage.config.stage}__", f"{prefix}__")))
     held_out = [Rule(reason="held_out")] if state.split is not None else []
-    filters = [Rule(reason=rule.reason, keep=rule.keep) for rule in context.recipe.filters]
+    filters = [Rule(reason=rule.reason, keep=rule.keep, action=rule.action) for rule in context.recipe.filters]
     return [*before, *held_out, *after, *filters]
 
 
@@ -113,7 +113,8 @@ def _decide(state: Annotated, rules: Sequence[Rule], shard: Shard, folder: Path)
     if state.split is not None:
         held_out = state.split.groups().select("doc_id", pl.col("set").alias(HELD_OUT_COLUMN))
         frame = frame.join(held_out, on="doc_id", how="left", maintain_order="left")
-    decisions = decide(frame, rules)
+    protected = {source.name for source in state.sources if source.config.get("protected", False)}
+    decisions = decide(frame, rules, shard.source in protected)
     write_part(folder, shard, decisions)
     largest = frame.select(pl.max_horizontal(pl.lit(0, pl.UInt32), *(pl.col(name).max() for name in clusters))).item()
     cut = _cut_bytes(state, shard, decisions)

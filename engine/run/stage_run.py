@@ -78,7 +78,7 @@ class Annotated:
     def documents_digest(self) -> str:
         """Digest of all documents and of what decides between equal ones, the same for any cut into shards."""
         return digest_json(
-            [[s.name, s.digest, s.config.get("priority", 0), s.config.get("pinned", False)] for s in self.sources]
+            [[s.name, s.digest, s.config.get("priority", 0), s.config.get("protected", False)] for s in self.sources]
         )
 
 

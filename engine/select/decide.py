@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 from engine.base.stage import StrictModel
 from engine.formats.ledger import SCHEMA as LEDGER
 from engine.formats.selection import DROPPED, HELD_OUT, KEPT, SCHEMA
-from engine.select.filters import condition_columns, parse_condition
+from engine.select.filters import DROP, TAG, Action, condition_columns, parse_condition
 
 NO_TEXT = "no_text"
 CORE_READS = ("read_problem", "text_digest")
@@ -29,6 +29,7 @@ class Rule(StrictModel):
     reason: str = Field(description="reason of the documents it takes; of the split's rule only its name")
     drop: str | None = Field(default=None, description="SQL condition; true drops")
     keep: str | None = Field(default=None, description="SQL condition; false and null drop")
+    action: Action = Field(default=DROP, description="drop, or tag: the document stays, with the reason as a tag")
 
     @model_validator(mode="after")
     def _says_one_thing(self) -> "Rule":
@@ -48,23 +49,33 @@ def rule_columns(rule: Rule) -> tuple[str, ...]:
     return condition_columns(condition) if condition is not None else ()
 
 
-def decide(documents: pl.DataFrame, rules: Sequence[Rule]) -> pl.DataFrame:
-    """Return `decision` and `reason` of each document (engine.formats.selection); the first rule that applies decides.
+def decide(documents: pl.DataFrame, rules: Sequence[Rule], is_protected: bool = False) -> pl.DataFrame:
+    """Return `decision`, `reason` and `tags` of each document (engine.formats.selection); the first rule decides.
 
     documents: `CORE_READS`, the columns of the rules, and `held_out` where one of them is the rule of the split.
+    is_protected: whether they are of a source that no rule drops from; every rule but the split's then only tags.
+
     reason: the rule's, of an unreadable row its own, of a held-out document the set; null where kept.
+    tags: the reasons of the rules that only tag and take a kept document; null where there are none.
     """
     unreadable, no_text = pl.col("read_problem").is_not_null(), pl.col("text_digest").is_null()
     decision: Any = pl.when(unreadable | no_text).then(pl.lit(DROPPED))
     reason: Any = pl.when(unreadable).then("read_problem").when(no_text).then(pl.lit(NO_TEXT))
+    tagging = []
     for rule in rules:
         takes = _takes(rule)
+        if not rule.is_split and (is_protected or rule.action == TAG):
+            tagging.append(pl.when(takes).then(pl.lit(rule.reason)))
+            continue
         decision = decision.when(takes).then(pl.lit(HELD_OUT if rule.is_split else DROPPED))
         reason = reason.when(takes).then(pl.col(HELD_OUT_COLUMN) if rule.is_split else pl.lit(rule.reason))
-    return documents.select(
+    decided = documents.select(
         decision.otherwise(pl.lit(KEPT)).alias("decision"),
         reason.otherwise(pl.lit(None, dtype=pl.String)).alias("reason"),
+        (pl.concat_list(tagging).list.drop_nulls() if tagging else pl.lit(None)).alias("tags"),
     ).cast(SCHEMA)  # type: ignore[arg-type]
+    has_tags = (pl.col("decision") == KEPT) & (pl.col("tags").list.len() > 0)
+    return decided.with_columns(tags=pl.when(has_tags).then("tags"))
 
 
 def ledger_rows(

@@ -6,7 +6,7 @@ speaks about one row: aggregates, windows and subqueries would depend on how the
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import polars as pl
 from pydantic import Discriminator, Field, Tag, field_validator
@@ -15,6 +15,9 @@ from engine.base.errors import RecipeError, closest, problem, unknown
 from engine.base.stage import StrictModel
 from engine.select.presets import HEURISTICS, PRESETS
 
+Action = Literal["drop", "tag"]
+DROP: Action = "drop"
+TAG: Action = "tag"
 _BEYOND_ONE_ROW = {"Agg": "an aggregate", "Over": "a window", "Len": "a count of rows", "SubPlan": "a subquery"}
 _VALUES = ("Column", "Literal")
 
@@ -24,6 +27,7 @@ class Filter(StrictModel):
 
     reason: str = Field(pattern=r"^[a-z][a-z0-9_]*$", description="drop reason of the documents it does not keep")
     keep: str = Field(description="SQL expression over columns; true keeps, false and null drop")
+    action: Action = Field(default=DROP, description="drop, or tag: the document stays, with the reason among its tags")
 
     @field_validator("keep")
     @classmethod
@@ -43,6 +47,7 @@ class Preset(StrictModel):
         description="prefix of the columns it reads, where heuristics stands in the recipe under another name",
     )
 
+    action: Action = Field(default=DROP, description="what its rules do: drop, or tag")
     where: str | None = Field(
         default=None,
         description="SQL condition; the rules judge only documents for which it is true, as language__top = 'en'",
@@ -69,7 +74,8 @@ class Preset(StrictModel):
         # Most published rules were made for English web pages; whoever is not meant passes, and so does a null.
         others = "" if self.where is None else f"NOT COALESCE(({self.where}), FALSE) OR "
         return tuple(
-            Filter(reason=rule.reason, keep=others + rule.keep.format(h=self.prefix)) for rule in PRESETS[self.preset]
+            Filter(reason=rule.reason, keep=others + rule.keep.format(h=self.prefix), action=self.action)
+            for rule in PRESETS[self.preset]
         )
 
 
@@ -79,6 +85,11 @@ def _form(item: Any) -> str:
 
 FilterItem = Annotated[Annotated[Filter, Tag("Filter")] | Annotated[Preset, Tag("Preset")], Discriminator(_form)]
 """What stands in a recipe's list of filters."""
+
+
+def tag_column(reason: str) -> str:
+    """Return the name under which balance and control tokens read whether a document has this reason as a tag."""
+    return f"tagged__{reason}"
 
 
 def expanded(items: Iterable[Filter | Preset]) -> tuple[Filter, ...]:

@@ -25,15 +25,13 @@ from engine.formats.parquet import read_parquet, write_parquet
 from engine.formats.split import HELDOUT_SCHEMA
 from engine.select.components import components
 from engine.select.filters import condition_columns, parse_condition
+from engine.select.grouping import grouping, stored_columns
 
 if TYPE_CHECKING:
     from engine.formats.annotation import Corpus
 
 VERSION = 1
 SIMILARITY_UNITS = 10_000
-URL_HOST = "url_host"
-"""A `group_by` column we derive: the host of the core column `url`, in lower case."""
-_HOST = r"^[A-Za-z][A-Za-z0-9+.-]*://(?:[^/?#@]*@)?([^/?#:]+)"
 _CORE = ("doc_id", "source", "text_digest", "num_bytes", "read_problem")
 _SURVIVAL = ("exact_dup__kept_id", "near_dup__kept_id")
 
@@ -68,9 +66,8 @@ class Config(StrictModel):
 
 def split_columns(config: Config) -> tuple[str, ...]:
     """Return the columns the split reads; those of exact_dup and near_dup are always among them."""
-    grouping = ["url" if name == URL_HOST else name for name in config.group_by]
     conditions = condition_columns(config.where) if config.where is not None else ()
-    return tuple(dict.fromkeys([*_CORE, *_SURVIVAL, *grouping, *conditions]))
+    return tuple(dict.fromkeys([*_CORE, *_SURVIVAL, *stored_columns(config.group_by), *conditions]))
 
 
 def make_split(corpus: "Corpus", config: Config, folder: Path) -> None:
@@ -94,8 +91,7 @@ def _groups(documents: pl.DataFrame, near_dup: Path, config: Config) -> NDArray[
     """Return the group of each document, as the row of its first member; documents are sorted by doc_id."""
     edges = [_similar(documents, near_dup, config), _equal(documents["text_digest"])]
     for name in config.group_by:
-        values = documents["url"].str.extract(_HOST).str.to_lowercase() if name == URL_HOST else documents[name]
-        edges.append(_equal(values))
+        edges.append(_equal(documents.select(grouping(name)).to_series()))
     return components(documents.height, edges)
 
 

@@ -29,6 +29,7 @@ from engine.formats.receipt import Receipt, write_receipt
 from engine.formats.run import FORGETTING_SCHEMA, METRICS_SCHEMA, PROBES_SCHEMA
 from engine.formats.schedule import SCHEMA as SCHEDULE_SCHEMA
 from engine.formats.schedule import ScheduleMeta
+from engine.formats.selection import SCHEMA as SELECTION_SCHEMA
 from engine.formats.split import HELDOUT_SCHEMA
 from engine.formats.state import AnnotationState, RecipeState, read_state, write_state
 from engine.formats.workspace import Workspace
@@ -417,7 +418,7 @@ def _selection(root: Path, sources: tuple[SourceDocuments, ...]) -> None:
         "decision": {n: d for n, (d, _) in DECISIONS.items()},
         "reason": {n: r for n, (_, r) in DECISIONS.items()},
     }
-    _aligned(selection, sources, decisions, {"decision": pl.String, "reason": pl.String})
+    _aligned(selection, sources, decisions | {"tags": {}}, SELECTION_SCHEMA)
     _ledger(selection / "ledger.parquet")
     write_json(selection / "selection.json", {"version": 1, "rules": RULES})
 

@@ -22,6 +22,7 @@ def test_removed_document_names_its_survivor_and_the_rule(small_workspace: Simpl
     assert result["decision"] == {
         "decision": "dropped",
         "reason": "near_duplicate",
+        "tags": None,
         "rule": "dropped where near_dup__kept_id IS NOT NULL",
     }
     (found,) = result["duplicates"]
@@ -49,7 +50,7 @@ def test_survivor_knows_who_was_removed_for_it(small_workspace: SimpleNamespace)
 
 def test_kept_document_shows_where_it_is_trained(small_workspace: SimpleNamespace) -> None:
     result = explain(small_workspace.id["b1"], small_workspace.root)
-    assert result["decision"] == {"decision": "kept", "reason": None, "rule": "no rule applied"}
+    assert result["decision"] == {"decision": "kept", "reason": None, "tags": None, "rule": "no rule applied"}
     old, new = result["mixtures"]
     assert (old["reference"], old["is_current"]) == ("demo@v1", False)
     assert (new["reference"], new["is_current"], new["is_replay"], new["repeats"]) == ("demo@v2", True, False, 2)

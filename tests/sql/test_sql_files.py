@@ -60,6 +60,8 @@ def type_of(column: str, values: list[Any]) -> str:
     if column in ID_COLUMNS:
         return "UUID"
     if nested := [value for value in values if isinstance(value, list) and value]:
+        if isinstance(nested[0][0], str):
+            return "VARCHAR[]"
         fields = ", ".join(f'"{name}" {TYPES[type(value)]}' for name, value in nested[0][0].items())
         return f"STRUCT({fields})[]"
     known = {TYPES[type(value)] for value in values if value is not None}

@@ -50,7 +50,7 @@ def recipe_of(files: Sequence[Input], columns: dict[str, str], config: Config) -
     sources = recipe_sources(SOURCE, [one for one in files if not one.is_old], mapped)
     old = recipe_sources("old", [one for one in files if one.is_old], {"text": mapped["text"]})
     near_dup = {"stage": "near_dup", "threshold": config.threshold, "ngram_words": config.ngram_words}
-    sources += [source | {"pinned": True} for source in old]
+    sources += [source | {"protected": True} for source in old]
     return {"name": "dedup", "sources": sources, "annotate": [{"stage": "exact_dup"}, near_dup]}
 
 

@@ -28,7 +28,7 @@ from engine.run.intake.shards import Draft, draft_shards
 from engine.run.intake.watch import Inputs, remember, require_unchanged, watched
 
 VERSION = 1
-_FOR_DECISIONS = {"path", "priority", "pinned", "prefix"}
+_FOR_DECISIONS = {"path", "priority", "protected", "prefix"}
 """Keys of a source that change no document."""
 
 

@@ -43,7 +43,7 @@ def test_higher_source_priority_stays(world: World) -> None:
 
 def test_pinned_documents_stay_whatever_the_priority_of_others(world: World) -> None:
     docs = {"web": {"a": "same"}, "old": {"b": "same", "c": "same"}}
-    done = world(docs, policies={"web": {"priority": 9}, "old": {"pinned": True}}).run(exact_dup, Config())
+    done = world(docs, policies={"web": {"priority": 9}, "old": {"protected": True}}).run(exact_dup, Config())
     assert done.by_name(KEPT) == {"a": "b", "b": None, "c": None}
     assert done.by_name(GROUP) == {"a": 3, "b": 3, "c": 3}
 

@@ -221,7 +221,8 @@ def _selection(place: Workspace, documents: dict) -> str:
         start = 0
         for shard in source.shards:
             rows = [fate(name, row) for row in range(start, start + shard.num_rows)]
-            write_part(folder, shard, pl.DataFrame(rows, schema=["decision", "reason"], orient="row"))
+            decided = pl.DataFrame(rows, schema=["decision", "reason"], orient="row")
+            write_part(folder, shard, decided.with_columns(tags=pl.lit(None, pl.List(pl.String))))
             start += shard.num_rows
     write_parquet(folder / "ledger.parquet", _ledger())
     write_json(folder / "selection.json", {"rules": [{"reason": r} for r in RULES]})

@@ -452,7 +452,7 @@ def test_a_change_within_the_same_moment_is_not_missed(tmp_path: Path) -> None:
     ("change", "is_current"),
     [
         ({"priority": 3}, True),
-        ({"pinned": True}, True),
+        ({"protected": True}, True),
         ({"path": "a.jsonl"}, True),
         ({"license": "MIT"}, False),
         ({"on_bad_row": "drop"}, False),

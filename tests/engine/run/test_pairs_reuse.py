@@ -92,7 +92,7 @@ def no_verification(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
         recipe(threshold=0.9),
         recipe(score="heuristics__digit_fraction"),
         recipe(policies={"two": {"priority": 1}}),
-        recipe(policies={"two": {"pinned": True}}, threshold=0.4),
+        recipe(policies={"two": {"protected": True}}, threshold=0.4),
     ],
     ids=["lower threshold", "higher threshold", "score", "priority", "pinned source"],
 )

@@ -49,13 +49,13 @@ def documents(*changes: dict[str, Any]) -> pl.DataFrame:
     ],
 )
 def test_first_rule_that_applies_is_the_reason(change: dict[str, Any], decision: str, reason: str | None) -> None:
-    assert decide(documents(change), RULES).rows() == [(decision, reason)]
+    assert decide(documents(change), RULES).rows() == [(decision, reason, None)]
 
 
 def test_without_rules_all_readable_texts_are_kept() -> None:
     decided = decide(documents({}, {"text_digest": None}), [])
-    assert decided.to_dict(as_series=False) == {"decision": ["kept", "dropped"], "reason": [None, "no_text"]}
-    assert decided.schema == {"decision": pl.String, "reason": pl.String}
+    assert decided.rows() == [("kept", None, None), ("dropped", "no_text", None)]
+    assert decided.schema == {"decision": pl.String, "reason": pl.String, "tags": pl.List(pl.String)}
 
 
 def test_columns_of_a_rule_are_those_of_its_condition() -> None:

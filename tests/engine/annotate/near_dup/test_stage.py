@@ -81,7 +81,7 @@ def test_priority_then_score_decide_before_length(world: World) -> None:
 
 def test_pinned_documents_stay_and_only_new_ones_go(world: World) -> None:
     docs = {"new": {"a": text(0, 20)}, "old": {"b": text(0, 19), "c": text(0, 18), "d": text(0, 18)}}
-    done = run(world(docs, policies={"old": {"pinned": True}}), config())
+    done = run(world(docs, policies={"old": {"protected": True}}), config())
     assert done.by_name(KEPT) == {"a": "b", "b": None, "c": None, "d": None}
 
 

@@ -1,0 +1,88 @@
+"""What a recipe says about balance and control tokens suits the columns that are there."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import polars as pl
+
+from engine.base.errors import RecipeError, problem, unknown
+from engine.recipe.frame import lenient
+from engine.recipe.stages import Stage
+from engine.select.balance import Rule, balance_columns
+from engine.select.control_tokens import Config as ControlTokensConfig
+from engine.select.control_tokens import Tag
+from engine.select.filters import Filter, check_filter
+from engine.select.grouping import grouping, stored_columns
+
+
+def check_balance(place: str, rules: Any, annotators: tuple[Stage, ...], written: Mapping[str, Any]) -> list[str]:
+    """Return the mistakes of the rules of balance; `written`: column -> Polars type."""
+    found = []
+    for position, item in enumerate(rules if isinstance(rules, list) else []):
+        rule = lenient(Rule, item)
+        if rule is None:
+            continue
+        where = f"{place}: balance[{position}] ({rule.reason})"
+        missing = [name for name in balance_columns(rule) if name not in written]
+        found += [unknown(where, "column", name, written) for name in missing]
+        if not missing:
+            found += _check_rule(where, rule, written)
+        if rule.unit == "tokens" and not any(stage.config.stage == "tokens" for stage in annotators):
+            fix = "add - {stage: tokens, tokenizer: PATH} to annotate:, or write unit: bytes"
+            found.append(problem(where, "it counts tokens, which no stage counts", "the stage tokens", fix))
+    return found
+
+
+def _check_rule(where: str, rule: Rule, written: Mapping[str, Any]) -> list[str]:
+    schema = pl.Schema(dict(written))
+    found = []
+    for name in rule.by:
+        stored = pl.LazyFrame(schema={column: schema[column] for column in stored_columns([name])})
+        dtype = stored.select(grouping(name)).collect_schema().dtypes()[0]
+        if not (dtype in (pl.String, pl.Boolean) or dtype.is_integer()):
+            found.append(problem(where, f"the column {name} is {dtype}", "text, whole numbers or truth to group by"))
+            continue
+        for quota in rule.quotas:
+            value = quota.group[name]
+            if not _fits(value, dtype):
+                found.append(
+                    problem(where, f"a quota for {name} = {value!r}, which is {dtype}", "a value of that type")
+                )
+    if rule.prefer is not None and not schema[rule.prefer].is_numeric():
+        found.append(problem(where, f"the column {rule.prefer} is {schema[rule.prefer]}", "a column of numbers"))
+    if rule.where is not None:
+        try:
+            check_filter(f"{where}.where", Filter(reason="where", keep=rule.where), written)
+        except RecipeError as error:
+            found.append(str(error))
+    return found
+
+
+def check_control_tokens(place: str, section: Any, written: Mapping[str, Any]) -> list[str]:
+    """Return the mistakes of the control tokens; `written`: column -> Polars type."""
+    config = lenient(ControlTokensConfig, section)
+    found = []
+    for tag in config.tags if config is not None else ():
+        where = f"{place}: control_tokens ({tag.tag})"
+        if tag.column not in written:
+            found.append(unknown(where, "column", tag.column, written))
+        else:
+            found += _check_tag(where, tag, pl.Schema({tag.column: written[tag.column]})[tag.column])
+    return found
+
+
+def _check_tag(where: str, tag: Tag, dtype: pl.DataType) -> list[str]:
+    if tag.ranges is not None:
+        if dtype.is_numeric():
+            return []
+        return [problem(where, f"the column {tag.column} is {dtype}", "a column of numbers for ranges", "use values:")]
+    if not (dtype in (pl.String, pl.Boolean) or dtype.is_integer()):
+        needed = "text, whole numbers or truth for values"
+        return [problem(where, f"the column {tag.column} is {dtype}", needed, "use ranges: for numbers")]
+    wrong = [value for values in tag.label_values.values() for value in values if not _fits(value, dtype)]
+    return [problem(where, f"a label for {value!r}, but {tag.column} is {dtype}", "values of it") for value in wrong]
+
+
+def _fits(value: str | bool | int, dtype: pl.DataType) -> bool:
+    kind = bool if dtype == pl.Boolean else int if dtype.is_integer() else str
+    return type(value) is kind

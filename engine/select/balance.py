@@ -1,0 +1,73 @@
+"""Balance: how much of a group of documents is kept, by any columns; the rest is left over, and counted.
+
+Rules work on the documents that every filter kept, in the order of the recipe, each on what the rules before it left. A
+document goes over budget for the first rule that has no room for it; nothing is ever repeated to fill a quota.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from engine.base.stage import StrictModel
+from engine.select.filters import condition_columns, parse_condition
+from engine.select.grouping import stored_columns
+
+Value = str | bool | int
+"""A value of a column that documents are grouped by."""
+
+
+class Quota(StrictModel):
+    """How much of one group is wanted."""
+
+    group: dict[str, Value] = Field(min_length=1, description="column -> value, for every column of `by`")
+    amount: int = Field(ge=1, description="how much of it is kept, in the rule's unit")
+
+
+class Rule(StrictModel):
+    """One rule: the groups, and how much of each is kept."""
+
+    reason: str = Field(pattern=r"^[a-z][a-z0-9_]*$", description="reason of the documents it leaves over")
+    by: tuple[str, ...] = Field(
+        min_length=1,
+        description="columns whose values make the groups, of text, whole numbers or truth; url_host works",
+    )
+    unit: Literal["documents", "bytes", "tokens"] = Field(
+        default="documents", description="what is counted; tokens are those of the recipe's first stage tokens"
+    )
+    cap: int | None = Field(default=None, ge=0, description="the most of every group that has no quota of its own")
+    quotas: tuple[Quota, ...] = Field(default=(), description="groups of which a certain amount is wanted")
+    prefer: str | None = Field(
+        default=None, description="column of numbers, higher first, by which documents are taken; null: drawn by `seed`"
+    )
+    where: str | None = Field(default=None, description="SQL condition; other documents take no part, and stay")
+    seed: int = Field(default=1, ge=0, lt=1 << 63, description="seed of the order in which documents are taken")
+
+    @field_validator("where")
+    @classmethod
+    def _parses(cls, where: str | None) -> str | None:
+        if where is not None:
+            parse_condition(where)
+        return where
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> "Rule":
+        if self.cap is None and not self.quotas:
+            raise ValueError("it names neither a cap nor quotas, so it would leave everything as it is")
+        groups = []
+        for quota in self.quotas:
+            if set(quota.group) != set(self.by):
+                raise ValueError(f"a quota names {', '.join(quota.group)}; the rule groups by {', '.join(self.by)}")
+            groups.append(tuple(quota.group[name] for name in self.by))
+        twice = next((group for group in groups if groups.count(group) > 1), None)
+        if twice is not None:
+            raise ValueError(f"two quotas for {', '.join(map(str, twice))}; one each")
+        return self
+
+
+Rules = Annotated[list[Rule], Field(default_factory=list)]
+
+
+def balance_columns(rule: Rule) -> tuple[str, ...]:
+    """Return the columns a rule reads, those of its unit left out."""
+    conditions = condition_columns(rule.where) if rule.where is not None else ()
+    return tuple(dict.fromkeys([*stored_columns(rule.by), *([rule.prefer] if rule.prefer else []), *conditions]))
