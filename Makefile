@@ -3,8 +3,10 @@
 # PYTHON       the interpreter that makes .venv                           (default python3)
 # TORCH_INDEX  where torch comes from: the --index-url that the PyTorch   (default: pip's own index)
 #              install page shows for your machine, CPU or CUDA
+# WORKERS      processes that run tests at once                           (default 2)
 PYTHON ?= python3
 TORCH_INDEX ?=
+WORKERS ?= 2
 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint .ci/constraints.txt
@@ -26,7 +28,8 @@ demo: setup
 	$(BIN)/provender demo
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not alone" --numprocesses $(WORKERS) --dist loadfile
+	$(BIN)/python -m pytest -m alone
 
 lint: setup
 	$(BIN)/ruff format --check .

@@ -23,6 +23,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-m", "engine.cli", *arguments], capture_output=True, text=True, check=False)
 
 
+@pytest.mark.alone
 def test_help_answers_within_300_ms() -> None:
     seconds = []
     for _ in range(5):

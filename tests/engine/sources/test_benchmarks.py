@@ -393,6 +393,7 @@ def test_unknown_answers_are_null(tmp_path: Path) -> None:
         ("a.csv", b"question,answer\r\nCapital of Peru?,Lima\r\n\r\nCapital of Chile?,Lima\r\n"),
         ("a.tsv.gz", gzip.compress(b"question\tanswer\nCapital of Peru?\tLima\nCapital of Chile?\tLima\n")),
     ],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_the_same_items_in_any_format_have_the_same_digest(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)

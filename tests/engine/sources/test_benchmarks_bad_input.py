@@ -167,6 +167,7 @@ def test_fields_of_another_kind_never_end_in_a_crash(tmp_path: Path, row: dict[s
     assert found.items.height in (1, 2)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("name", ["question", "query", "context"])
 def test_an_item_of_5_mb_is_read_in_two_seconds(tmp_path: Path, name: str) -> None:
     text = "Passage: " + "a word \n" * 640_000 + "\nQuestion: so?"

@@ -84,6 +84,7 @@ def test_gsm8k_names_the_number_its_solution_ends_with(items: dict[str, pl.DataF
         assert items[name]["other_answers"].list.len().unique().to_list() == [1]
 
 
+@pytest.mark.alone
 def test_all_files_are_read_in_three_seconds(shared_data: Path) -> None:
     seconds = []
     for _ in range(2):

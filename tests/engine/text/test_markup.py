@@ -379,6 +379,7 @@ def test_blocks_are_joined() -> None:
 @pytest.mark.parametrize(
     "piece", ["<!--", "<td ", "<a b=", "](", "](.(", "<!--<td >", "&amp;", "\\hspace{", "```a", "<b" + " " * 60]
 )
+@pytest.mark.alone
 def test_texts_made_to_be_slow_take_a_bounded_time(piece: str) -> None:
     array = pa.array([piece * (4_000_000 // len(piece))])
     without_markup(array[:1])

@@ -93,6 +93,7 @@ def test_spaces_and_letters_of_any_language_in_paths_are_fine(tmp_path: Path) ->
     assert removed(out) == {f"{path}#0": (f"{path}#1", "near_dup", 0.9333)}
 
 
+@pytest.mark.alone
 def test_one_megabyte_takes_less_than_three_seconds_once_kernels_are_compiled(tmp_path: Path) -> None:
     texts = [span(0, 150, f"d{number}x") for number in range(900)]
     path = write(tmp_path / "in.parquet", texts)

@@ -57,6 +57,7 @@ def template_texts(num_documents: int) -> list[str]:
     return [f"{shared} {span(0, 25, f'd{number}x')}" for number in range(num_documents)]
 
 
+@pytest.mark.alone
 def test_documents_of_one_template_all_stay_and_quickly(tmp_path: Path) -> None:
     texts = template_texts(3000)
     assert similarity(texts[0], texts[2999]) == Fraction(1, 2)
