@@ -20,7 +20,7 @@ from engine.formats.annotation import read_part
 from engine.formats.documents import Shard
 from engine.formats.parquet import read_parquet
 
-SCHEMA = {
+SCHEMA: dict[str, Any] = {
     "decision": pl.String,
     "reason": pl.String,
     "tags": pl.List(pl.String),  # reasons that would have dropped a document that stays; null where there are none
@@ -56,7 +56,7 @@ class Selection:
     digest: str
 
     def decisions(self, shard: Shard) -> pl.DataFrame:
-        """Return `decision` (kept, dropped, held_out) and `reason` (rule, or held-out set) of every document."""
+        """Return `decision` (KEPT and the others), `reason` (rule or held-out set) and `tags` of every document."""
         return read_part(self.folder, shard)
 
     def ledger(self) -> pl.DataFrame:

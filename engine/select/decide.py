@@ -1,18 +1,22 @@
 """Decisions: every document is kept, dropped or held out, for exactly one reason, the first rule that applies.
 
 Before all rules of a recipe: a row that could not be read is dropped for its own reason, one without text for
-`no_text`.
+`no_text`. Between reading and writing a decision is a code of two bytes: balance (engine.select.balance) works on the
+whole corpus, so the decisions of all documents are in memory at once.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import polars as pl
+import pyarrow as pa
+from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from engine.base.stage import StrictModel
-from engine.formats.ledger import SCHEMA as LEDGER
-from engine.formats.selection import DROPPED, HELD_OUT, KEPT, SCHEMA
+from engine.formats.selection import DROPPED, HELD_OUT, KEPT, OVER_BUDGET, SCHEMA
 from engine.select.filters import DROP, TAG, Action, condition_columns, parse_condition
 
 NO_TEXT = "no_text"
@@ -20,7 +24,8 @@ CORE_READS = ("read_problem", "text_digest")
 """What the first two rules read; the digest is null where a text is missing, empty or white space."""
 HELD_OUT_COLUMN = "held_out"
 """Column of the frame that names the held-out set of a document's group, else null."""
-STEP = "selection"
+Outcome = tuple[str, str | None]
+KEPT_CODE, UNREADABLE_CODE, NO_TEXT_CODE, FIRST_RULE_CODE = range(4)
 
 
 class Rule(StrictModel):
@@ -49,57 +54,138 @@ def rule_columns(rule: Rule) -> tuple[str, ...]:
     return condition_columns(condition) if condition is not None else ()
 
 
-def decide(documents: pl.DataFrame, rules: Sequence[Rule], is_protected: bool = False) -> pl.DataFrame:
-    """Return `decision`, `reason` and `tags` of each document (engine.formats.selection); the first rule decides.
+@dataclass(frozen=True)
+class Decided:
+    """The decisions of some documents in a few bytes each."""
+
+    outcomes: tuple[Outcome, ...]
+    """Decision and reason by code; code 0 is that of what is kept."""
+    codes: NDArray[np.uint16]
+    tag_reasons: tuple[str, ...] = ()
+    """Reasons that a document of these may have as a tag."""
+    tags: tuple[NDArray[np.uint8], ...] = ()
+    """For every eight of these reasons a bit each, of kept and other documents alike; empty where nobody has any."""
+
+    def frame(self) -> pl.DataFrame:
+        """Return decision, reason and tags (engine.formats.selection), one row per document."""
+        names = pl.DataFrame(self.outcomes, schema={"decision": pl.String, "reason": pl.String}, orient="row")
+        return names[self.codes].with_columns(self._tag_lists()).cast(pl.Schema(SCHEMA))
+
+    def table(self) -> pa.Table:
+        """Return what `frame` does, its texts as dictionaries, which are written without looking at every row."""
+        columns = []
+        for position in (0, 1):
+            values = [outcome[position] for outcome in self.outcomes]
+            known = [value for value in dict.fromkeys(values) if value is not None]
+            places = np.array([known.index(value) if value is not None else -1 for value in values], dtype=np.int16)
+            of_rows = places[self.codes]
+            indices = pa.array(of_rows, mask=of_rows < 0)
+            columns.append(pa.DictionaryArray.from_arrays(indices, pa.array(known, pa.large_string())))
+        return pa.table([*columns, self._tag_lists().to_arrow()], names=list(SCHEMA))
+
+    def is_tagged(self, reason: str) -> pl.Series:
+        """Return whether each document has a reason as a tag, whatever else became of it: Boolean."""
+        is_tagged = np.zeros(len(self.codes), dtype=np.bool_)
+        for position, name in enumerate(self.tag_reasons if self.tags else ()):
+            if name == reason:
+                is_tagged |= (self.tags[position // 8] & (1 << position % 8)) > 0
+        return pl.Series(is_tagged)
+
+    def going(self, code: int, goes: NDArray[np.bool_], tagged: NDArray[np.bool_], reason: str) -> "Decided":
+        """Return the decisions where some documents go for `code` and some others are tagged with a reason."""
+        codes = np.where(goes, np.uint16(code), self.codes)
+        if not tagged.any():
+            return replace(self, codes=codes)
+        position = self.tag_reasons.index(reason)
+        tags = list(self.tags or (np.zeros(len(codes), np.uint8) for _ in range(num_tag_bytes(self.tag_reasons))))
+        tags[position // 8] = tags[position // 8] | (tagged.astype(np.uint8) << np.uint8(position % 8))
+        return replace(self, codes=codes, tags=tuple(tags))
+
+    def _tag_lists(self) -> pl.Series:
+        none = pl.Series("tags", [None], dtype=SCHEMA["tags"])
+        if not self.tags:
+            return none.new_from_index(0, len(self.codes))
+        names = [f"tags_{position}" for position in range(len(self.tags))]
+        rows = pl.DataFrame(dict(zip(names, self.tags, strict=True))).with_columns(
+            pl.when(pl.Series(self.codes) == KEPT_CODE).then(pl.col(names)).otherwise(pl.lit(0, pl.UInt8))
+        )
+        sets = rows.unique().sort(names).with_row_index("set")
+        lists = [self._reasons_of(bits) for bits in sets.select(names).iter_rows()]
+        found = rows.join(sets, on=names, how="left", maintain_order="left")["set"]
+        return pl.Series("tags", lists, dtype=SCHEMA["tags"]).gather(found)
+
+    def _reasons_of(self, bits: tuple[int, ...]) -> list[str] | None:
+        has = (reason for place, reason in enumerate(self.tag_reasons) if bits[place // 8] >> place % 8 & 1)
+        return list(dict.fromkeys(has)) or None
+
+
+def num_tag_bytes(reasons: Sequence[str]) -> int:
+    """Return the bytes that hold a bit for each of these reasons."""
+    return (len(reasons) + 7) // 8
+
+
+def over_budget_code(rules: Sequence[Rule], position: int) -> int:
+    """Return the code of what the rule of balance at a position leaves over, behind these rules."""
+    return FIRST_RULE_CODE + len(rules) + position
+
+
+def decide(
+    documents: pl.DataFrame, rules: Sequence[Rule], is_protected: bool = False, balance: Sequence[str] = ()
+) -> Decided:
+    """Return what becomes of each document before balance; the first rule that applies decides.
 
     documents: `CORE_READS`, the columns of the rules, and `held_out` where one of them is the rule of the split.
     is_protected: whether they are of a source that no rule drops from; every rule but the split's then only tags.
+    balance: reasons of the rules of balance, for which codes (and tags of protected documents) are set aside.
 
     reason: the rule's, of an unreadable row its own, of a held-out document the set; null where kept.
-    tags: the reasons of the rules that only tag and take a kept document; null where there are none.
+    tags: the reasons of the rules that only tag and take a kept document.
     """
-    unreadable, no_text = pl.col("read_problem").is_not_null(), pl.col("text_digest").is_null()
-    decision: Any = pl.when(unreadable | no_text).then(pl.lit(DROPPED))
-    reason: Any = pl.when(unreadable).then("read_problem").when(no_text).then(pl.lit(NO_TEXT))
-    tagging = []
-    for rule in rules:
-        takes = _takes(rule)
-        if not rule.is_split and (is_protected or rule.action == TAG):
-            tagging.append(pl.when(takes).then(pl.lit(rule.reason)))
+    unreadable = pl.col("read_problem").is_not_null()
+    code: Any = pl.when(unreadable).then(_code(UNREADABLE_CODE))
+    code = code.when(pl.col("text_digest").is_null()).then(_code(NO_TEXT_CODE))
+    outcomes = [(KEPT, None), (DROPPED, None), (DROPPED, NO_TEXT)]
+    tagging, split_code = list[Rule](), None
+    for position, rule in enumerate(rules, FIRST_RULE_CODE):
+        outcomes.append((HELD_OUT if rule.is_split else DROPPED, rule.reason))
+        if rule.is_split:
+            split_code = position
+        elif is_protected or rule.action == TAG:
+            tagging.append(rule)
             continue
-        decision = decision.when(takes).then(pl.lit(HELD_OUT if rule.is_split else DROPPED))
-        reason = reason.when(takes).then(pl.col(HELD_OUT_COLUMN) if rule.is_split else pl.lit(rule.reason))
-    decided = documents.select(
-        decision.otherwise(pl.lit(KEPT)).alias("decision"),
-        reason.otherwise(pl.lit(None, dtype=pl.String)).alias("reason"),
-        (pl.concat_list(tagging).list.drop_nulls() if tagging else pl.lit(None)).alias("tags"),
-    ).cast(SCHEMA)  # type: ignore[arg-type]
-    has_tags = (pl.col("decision") == KEPT) & (pl.col("tags").list.len() > 0)
-    return decided.with_columns(tags=pl.when(has_tags).then("tags"))
-
-
-def ledger_rows(
-    decisions: pl.DataFrame, num_bytes: pl.Series, source: str, cut_bytes: pl.Series, cut_by: str
-) -> pl.DataFrame:
-    """Return the ledger of some documents of one source: what came in, and what became of it by decision and reason.
-
-    num_bytes, cut_bytes: integers, bytes of the text of each document and how many of them are cut out of a kept one.
-    cut_by: what stands as the reason of `cut`, which has bytes and no documents. Rows are sorted; tokens are null.
-    """
-    is_kept = pl.col("decision") == KEPT
-    documents = decisions.with_columns(bytes=num_bytes, cut=pl.when(is_kept).then(cut_bytes).otherwise(0))
-    counts = [pl.len().alias("documents"), pl.col("bytes").sum()]
-    came_in = documents.select(pl.lit("in").alias("outcome"), pl.lit(None, dtype=pl.String).alias("reason"), *counts)
-    left = [pl.len().alias("documents"), (pl.col("bytes") - pl.col("cut")).sum()]
-    outcomes = documents.group_by(pl.col("decision").alias("outcome"), "reason").agg(left)
-    cut = documents.select(pl.lit("cut").alias("outcome"), pl.lit(cut_by).alias("reason"), pl.col("cut").sum())
-    cut = cut.select("outcome", "reason", pl.lit(0).alias("documents"), pl.col("cut").alias("bytes"))
-    rows = pl.concat(
-        [came_in, outcomes.sort("outcome", "reason"), cut.filter(pl.col("bytes") > 0)], how="vertical_relaxed"
+        code = code.when(_takes(rule)).then(_code(position))
+    outcomes += [(OVER_BUDGET, reason) for reason in balance]
+    bits = [_takes(rule).cast(pl.UInt8) * (1 << place % 8) for place, rule in enumerate(tagging)]
+    sums = [pl.sum_horizontal(bits[start : start + 8]).cast(pl.UInt8) for start in range(0, len(bits), 8)]
+    found = documents.select(
+        code.otherwise(_code(KEPT_CODE)).cast(pl.UInt16).alias("code"),
+        *(one.alias(f"tags_{position}") for position, one in enumerate(sums)),
     )
-    return rows.select(
-        pl.lit(STEP).alias("step"), pl.lit(source).alias("source"), pl.all(), pl.lit(None).alias("tokens")
-    ).cast(LEDGER)  # type: ignore[arg-type]
+    codes = found["code"].to_numpy(writable=True)
+    _name(codes, outcomes, UNREADABLE_CODE, documents["read_problem"])
+    if split_code is not None:
+        _name(codes, outcomes, split_code, documents[HELD_OUT_COLUMN])
+    reasons = (*(rule.reason for rule in tagging), *(balance if is_protected else ()))
+    tags = [found[f"tags_{position}"].to_numpy() for position in range(len(sums))]
+    if not any(one.any() for one in tags):
+        return Decided(tuple(outcomes), codes, reasons)
+    more = num_tag_bytes(reasons) - len(tags)
+    tags += [np.zeros(len(codes), np.uint8) for _ in range(more)]
+    return Decided(tuple(outcomes), codes, reasons, tuple(tags))
+
+
+def _code(code: int) -> pl.Expr:
+    return pl.lit(code, dtype=pl.UInt16)
+
+
+def _name(codes: NDArray[np.uint16], outcomes: list[Outcome], code: int, reasons: pl.Series) -> None:
+    """Give the documents of a code one code for each of their own reasons."""
+    rows = np.flatnonzero(codes == code)
+    if rows.size:
+        own = reasons.gather(rows)
+        known = sorted(own.unique())
+        codes[rows] = own.replace_strict(known, range(len(outcomes), len(outcomes) + len(known))).to_numpy()
+        outcomes += [(outcomes[code][0], reason) for reason in known]
 
 
 def final_survivors(documents: pl.DataFrame) -> pl.Series:

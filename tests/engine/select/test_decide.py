@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from engine.formats.ledger import SCHEMA, unbalanced
-from engine.select.decide import Rule, decide, final_survivors, ledger_rows, rule_columns
+from engine.select.decide import Rule, decide, final_survivors, rule_columns
+from engine.select.ledger import Cut, ledger_rows
 
 RULES = [
     Rule(reason="near_duplicate", drop="n__kept_id IS NOT NULL"),
@@ -49,11 +50,11 @@ def documents(*changes: dict[str, Any]) -> pl.DataFrame:
     ],
 )
 def test_first_rule_that_applies_is_the_reason(change: dict[str, Any], decision: str, reason: str | None) -> None:
-    assert decide(documents(change), RULES).rows() == [(decision, reason, None)]
+    assert decide(documents(change), RULES).frame().rows() == [(decision, reason, None)]
 
 
 def test_without_rules_all_readable_texts_are_kept() -> None:
-    decided = decide(documents({}, {"text_digest": None}), [])
+    decided = decide(documents({}, {"text_digest": None}), []).frame()
     assert decided.rows() == [("kept", None, None), ("dropped", "no_text", None)]
     assert decided.schema == {"decision": pl.String, "reason": pl.String, "tags": pl.List(pl.String)}
 
@@ -69,7 +70,7 @@ def test_a_rule_cannot_keep_and_drop() -> None:
 
 def test_ledger_says_what_came_in_and_where_it_went() -> None:
     decided = decide(documents({}, {}, {"text_digest": None}, {"held_out": "general"}, {"h__num_words": 3}), RULES)
-    ledger = ledger_rows(decided, pl.Series([10, 20, 0, 40, 7]), "web", pl.Series([0, 0, 0, 5, 5]), "contamination")
+    ledger = ledger_rows(decided, pl.Series([10, 20, 0, 40, 7]), None, "web", Cut())
     assert dict(ledger.schema) == SCHEMA
     assert ledger.rows() == [
         ("selection", "web", "in", None, 5, 77, None),
@@ -82,19 +83,19 @@ def test_ledger_says_what_came_in_and_where_it_went() -> None:
 
 def test_bytes_cut_out_of_kept_documents_are_not_kept() -> None:
     decided = decide(documents({}, {}, {"held_out": "general"}), RULES)
-    ledger = ledger_rows(decided, pl.Series([10, 20, 40]), "web", pl.Series([0, 8, 5]), "contamination")
+    ledger = ledger_rows(decided, pl.Series([10, 20, 40]), pl.Series([3, None, 4]), "web", Cut("contamination", 8, -1))
     assert ledger.rows() == [
-        ("selection", "web", "in", None, 3, 70, None),
-        ("selection", "web", "held_out", "general", 1, 40, None),
-        ("selection", "web", "kept", None, 2, 22, None),
-        ("selection", "web", "cut", "contamination", 0, 8, None),
+        ("selection", "web", "in", None, 3, 70, 7),
+        ("selection", "web", "held_out", "general", 1, 40, 4),
+        ("selection", "web", "kept", None, 2, 22, 4),
+        ("selection", "web", "cut", "contamination", 0, 8, -1),
     ]
     assert unbalanced(ledger).height == 0
 
 
 def test_ledger_of_no_documents_is_zero_in() -> None:
     none = pl.Series([], dtype=pl.Int64)
-    assert ledger_rows(decide(documents(), RULES), none, "web", none, "").rows() == [
+    assert ledger_rows(decide(documents(), RULES), none, None, "web", Cut()).rows() == [
         ("selection", "web", "in", None, 0, 0, None)
     ]
 
@@ -128,11 +129,14 @@ ROWS = st.fixed_dictionaries(
 @given(rows=st.lists(ROWS, max_size=20), rules=st.lists(st.sampled_from(RULES), max_size=5, unique=True))
 def test_every_document_is_accounted_for_once(rows: list[dict[str, Any]], rules: list[Rule]) -> None:
     frame = pl.DataFrame(rows, schema={**DTYPES, "num_bytes": pl.Int64, "cut_bytes": pl.Int64}, orient="row")
-    decided = decide(frame, rules)
+    codes = decide(frame, rules)
+    decided = codes.frame()
     assert decided.height == frame.height
     assert decided["decision"].is_in(["kept", "dropped", "held_out"]).all()
     assert (decided["reason"].is_null() == (decided["decision"] == "kept")).all()
-    ledger = ledger_rows(decided, frame["num_bytes"], "web", frame["cut_bytes"], "c")
+    is_cut = bool((decided["decision"] == "kept").any())
+    cut = Cut("c", int(frame["cut_bytes"].filter(decided["decision"] == "kept").sum()), 3) if is_cut else Cut()
+    ledger = ledger_rows(codes, frame["num_bytes"], frame["num_bytes"] // 4, "web", cut)
     assert unbalanced(ledger).height == 0
     assert ledger.filter(pl.col("outcome") == "in").select("documents", "bytes").row(0) == (
         len(rows),

@@ -1,0 +1,232 @@
+"""Decides over a whole corpus in memory, without writing anything: rules shard by shard, then balance over all of them.
+
+Between the two a document is a code of two bytes (engine.select.decide), and everything is aligned by shard and row:
+nothing is joined by doc_id.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from engine.annotate.tokens import count_tokens
+from engine.base.paths import written_path
+from engine.formats.annotation import part_path, read_columns
+from engine.formats.documents import Shard, SourceDocuments
+from engine.formats.encoder import open_encoder
+from engine.formats.ledger import SCHEMA as LEDGER
+from engine.recipe import DataRecipe, Stage
+from engine.run.ledger import require_balance
+from engine.run.stage_run import Annotated
+from engine.run.steps import RunContext
+from engine.run.workers import work
+from engine.select.balance import balance_columns
+from engine.select.decide import CORE_READS, HELD_OUT_COLUMN, KEPT_CODE, Decided, Rule, decide, rule_columns
+from engine.select.ledger import Cut, ledger_rows
+from engine.text.edits import Edits
+
+CLUSTER_COLUMNS = {"near_dup": "cluster_documents", "exact_dup": "group_documents"}
+"""Stage -> its column of how many documents resemble each other."""
+DECIDING, SUMMING = "selection", "selection: ledger"
+TOKENS = "tokens"
+
+
+@dataclass
+class Decisions:
+    """What becomes of every document of a corpus."""
+
+    context: RunContext
+    state: Annotated
+    rules: list[Rule]
+    shards: list[Shard]
+    decided: list[Decided]
+    """One for each shard, in their order."""
+    largest_cluster: int
+    """Documents of the largest cluster of duplicates."""
+
+    def frames(self) -> Iterator[tuple[Shard, pl.DataFrame]]:
+        """Yield decision, reason and tags of every document (engine.formats.selection), one shard after the other."""
+        for shard, decided in zip(self.shards, self.decided, strict=True):
+            yield shard, decided.frame()
+
+    def ledger(self) -> pl.DataFrame:
+        """Return the ledger (engine.formats.ledger); raises AuditError where it does not balance."""
+        stage = tokens_stage(self.context.recipe)
+        sums = partial(_sums, self.context, self.state, stage)
+        parts = work(SUMMING, sums, list(zip(self.shards, self.decided, strict=True)), self.context.jobs)
+        outcomes = [rows.filter(pl.col("outcome") != "in") for rows in parts]
+        tokens: dict[str, int] = {}
+        for rows in parts:
+            source, num_tokens = rows.filter(pl.col("outcome") == "in").select("source", "tokens").row(0)
+            tokens[source] = tokens.get(source, 0) + (num_tokens or 0)
+        came_in = [_came_in(source, tokens.get(source.name, 0) if stage else None) for source in self.state.sources]
+        return require_balance([*outcomes, *came_in], "selection")
+
+
+def decisions_in_memory(context: RunContext, state: Annotated) -> Decisions:
+    """Return what the rules of `context.recipe` (filters, drops of stages, split, balance) say of every document.
+
+    state: what was annotated; its columns are read, of every shard once for the rules and once for what they sum up to.
+    Nothing is written, so `context` may hold a changed recipe (dataclasses.replace) to see what would become of all.
+    """
+    rules = selection_rules(context.recipe, state)
+    shards = [shard for source in state.sources for shard in source.shards]
+    held_out = _held_out(state)
+    parts = work(DECIDING, partial(_decide, state, rules, held_out), shards, context.jobs)
+    decided = [one for one, _ in parts]
+    return Decisions(context, state, rules, shards, decided, max((largest for _, largest in parts), default=0))
+
+
+def selection_rules(recipe: DataRecipe, state: Annotated) -> list[Rule]:
+    """Return the rules in their order; the first that applies is a document's reason."""
+    before: list[Rule] = []
+    after: list[Rule] = []
+    for stage in recipe.annotate:
+        prefix, module = stage.config.column_prefix, stage.module
+        drops = getattr(module, "DROPS", {})
+        group = after if "split" in getattr(module, "NEEDS", ()) else before
+        for reason, condition in drops.items():
+            name = reason if prefix == stage.config.stage else f"{prefix}_{reason}"
+            group.append(Rule(reason=name, drop=condition.replace(f"{stage.config.stage}__", f"{prefix}__")))
+    held_out = [Rule(reason="held_out")] if state.split is not None else []
+    filters = [Rule(reason=rule.reason, keep=rule.keep, action=rule.action) for rule in recipe.filters]
+    return [*before, *held_out, *after, *filters]
+
+
+def selection_reads(recipe: DataRecipe, state: Annotated) -> list[str]:
+    """Return the columns that the selection of a recipe depends on."""
+    stage = tokens_stage(recipe)
+    reads = {name for rule in selection_rules(recipe, state) for name in rule_columns(rule)}
+    reads |= {name for rule in recipe.balance for name in balance_columns(rule)} | set(state.edit_columns)
+    return sorted((reads | ({tokens_column(stage)} if stage is not None else set())) & state.columns())
+
+
+def tokens_stage(recipe: DataRecipe) -> Stage | None:
+    """Return the recipe's first stage `tokens`: what tokens of ledger and balance are counted with."""
+    return next((stage for stage in recipe.annotate if stage.config.stage == TOKENS), None)
+
+
+def tokens_column(stage: Stage) -> str:
+    """Return the name of its column of counts."""
+    return f"{stage.config.column_prefix}__count"
+
+
+def _decide(
+    state: Annotated, rules: Sequence[Rule], held_out: pl.DataFrame | None, shard: Shard
+) -> tuple[Decided, int]:
+    """Return the decisions of one shard, and the size of the largest cluster that is in it."""
+    reads = {*CORE_READS, *(name for rule in rules for name in rule_columns(rule))}
+    # Two bytes in three of what is read would be digests; mostly the file says that none is missing.
+    knows = shard.num_rows and not any("text_digest" in rule_columns(rule) for rule in rules)
+    has_all = bool(knows) and null_count(shard.ids_path, "text_digest") == 0
+    frame = read_columns(shard, sorted(reads - {"text_digest"} if has_all else reads), state.annotations)
+    if has_all:
+        frame = frame.with_columns(pl.lit(b"").alias("text_digest"))
+    if held_out is not None:
+        frame = frame.with_columns(_held_out_of(shard, held_out))
+    protected = {source.name for source in state.sources if source.config.get("protected", False)}
+    return decide(frame, rules, shard.source in protected), _largest_cluster(state, shard)
+
+
+def doc_id_words(shard: Shard) -> pl.DataFrame:
+    """Return the doc_ids as two big-endian numbers, which order them as their bytes do: high, low, UInt64."""
+    ids = shard.read_core(["doc_id"])["doc_id"]
+    words = ids.bin.reinterpret(dtype=pl.Array(pl.UInt64, 2), endianness="big").to_numpy()
+    return pl.DataFrame({"high": words[:, 0], "low": words[:, 1]})
+
+
+def _held_out(state: Annotated) -> pl.DataFrame | None:
+    """Return who is in a held-out group: doc_id, held_out (the set), and the first half of the id as a number."""
+    if state.split is None:
+        return None
+    high = pl.col("doc_id").bin.slice(0, 8).bin.reinterpret(dtype=pl.UInt64, endianness="big").alias("high")
+    return state.split.groups().select("doc_id", pl.col("set").alias(HELD_OUT_COLUMN), high)
+
+
+def _held_out_of(shard: Shard, held_out: pl.DataFrame) -> pl.Series:
+    """Return the held-out set of each document of a shard, null where there is none."""
+    none = pl.Series(HELD_OUT_COLUMN, [None], dtype=pl.String).new_from_index(0, shard.num_rows)
+    if not held_out.height or not shard.num_rows:
+        return none
+    # Half an id against a set of numbers rules out nearly all; only the others are joined by the whole id.
+    rows = doc_id_words(shard)["high"].is_in(held_out["high"].implode()).arg_true()
+    if not len(rows):
+        return none
+    ids = shard.read_core(["doc_id"])[rows].with_columns(row=rows)
+    found = ids.join(held_out, on="doc_id", how="inner", maintain_order="left")
+    return none.scatter(found["row"], found[HELD_OUT_COLUMN])
+
+
+def _largest_cluster(state: Annotated, shard: Shard) -> int:
+    largest = 0
+    for one in state.annotations:
+        if one.stage in CLUSTER_COLUMNS and shard.num_rows:
+            column = f"{one.prefix}__{CLUSTER_COLUMNS[one.stage]}"
+            found = largest_value(part_path(one.folder, shard), column)
+            if found is None:
+                found = read_columns(shard, [column], state.annotations)[column].max() or 0  # type: ignore[assignment]
+            largest = max(largest, int(found or 0))
+    return largest
+
+
+def _came_in(source: SourceDocuments, tokens: int | None) -> pl.DataFrame:
+    """What the intake counted: the other side of the balance, which no later step can change."""
+    num_bytes = sum(shard.num_bytes for shard in source.shards)
+    row = ("selection", source.name, "in", None, source.num_documents, num_bytes, tokens)
+    return pl.DataFrame([row], schema=LEDGER, orient="row")
+
+
+def _sums(context: RunContext, state: Annotated, stage: Stage | None, task: tuple[Shard, Decided]) -> pl.DataFrame:
+    """Return the ledger rows of one shard."""
+    shard, decided = task
+    columns = ["num_bytes", *([tokens_column(stage)] if stage is not None else [])]
+    sizes = read_columns(shard, columns, state.annotations)
+    tokens = sizes[columns[1]] if stage is not None else None
+    return ledger_rows(decided, sizes["num_bytes"], tokens, shard.source, _cut(context, state, stage, shard, decided))
+
+
+def _cut(context: RunContext, state: Annotated, stage: Stage | None, shard: Shard, decided: Decided) -> Cut:
+    """Return what is cut out of the kept documents of a shard, in bytes and in tokens of the stage."""
+    columns = [name for name, kind in state.edit_columns.items() if kind == "cut"]
+    if not columns:
+        return Cut()
+    edited = {
+        row: edits for row, edits in state.edits_of(shard).items() if decided.codes[row] == KEPT_CODE and edits.cuts
+    }
+    if not edited:
+        return Cut()
+    texts = shard.read_text().take(pa.array(edited)).to_pylist()
+    spans = read_columns(shard, columns, state.annotations)[list(edited)]
+    by = ", ".join(sorted(name.rpartition("__")[0] for name in columns if spans[name].list.len().sum()))
+    num_bytes = sum(edits.cut_bytes(text) for edits, text in zip(edited.values(), texts, strict=True))
+    return Cut(by, num_bytes, _cut_tokens(context.recipe, stage, edited, texts) if stage is not None else 0)
+
+
+def _cut_tokens(recipe: DataRecipe, stage: Stage, edited: Mapping[int, Edits], texts: Sequence[str]) -> int:
+    """Return the tokens of some texts, less those of the same texts without what is cut out of them."""
+    encode = open_encoder(Path(recipe.base.absolute() / written_path(stage.config.tokenizer)))
+    without = [Edits(cuts=edits.cuts).applied(text) for edits, text in zip(edited.values(), texts, strict=True)]
+    before, after = (count_tokens(encode, pl.Series(some, dtype=pl.String)).sum() for some in (texts, without))
+    return int(before) - int(after)
+
+
+def null_count(path: Path, column: str) -> int | None:
+    """Return how many values of a column of a Parquet file are null, as its footer says; None where it does not."""
+    found = [statistics.null_count for statistics in _statistics(path, column) if statistics is not None]
+    return sum(found) if len(found) == len(_statistics(path, column)) else None
+
+
+def largest_value(path: Path, column: str) -> int | None:
+    """Return the largest value of a column of numbers of a Parquet file, as its footer says; None where it does not."""
+    found = [one.max for one in _statistics(path, column) if one is not None and one.has_min_max]
+    return max(found) if found and len(found) == len(_statistics(path, column)) else None
+
+
+def _statistics(path: Path, column: str) -> list[pq.Statistics | None]:
+    meta = pq.read_metadata(path)
+    position = meta.schema.names.index(column)
+    return [meta.row_group(group).column(position).statistics for group in range(meta.num_row_groups)]
