@@ -11,7 +11,6 @@ from pathlib import Path
 
 import polars as pl
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from engine.annotate.tokens import count_tokens
 from engine.base.paths import written_path
@@ -20,6 +19,8 @@ from engine.formats.documents import Shard, SourceDocuments
 from engine.formats.encoder import open_encoder
 from engine.formats.ledger import SCHEMA as LEDGER
 from engine.recipe import DataRecipe, Stage
+from engine.run.balancing import Balance, Corpus, balance, is_protected
+from engine.run.cheap_reads import doc_id_words, largest_value, null_count
 from engine.run.ledger import require_balance
 from engine.run.stage_run import Annotated
 from engine.run.steps import RunContext
@@ -47,6 +48,8 @@ class Decisions:
     """One for each shard, in their order."""
     largest_cluster: int
     """Documents of the largest cluster of duplicates."""
+    balance: Balance
+    """What the rules of balance asked for and what became of it."""
 
     def frames(self) -> Iterator[tuple[Shard, pl.DataFrame]]:
         """Yield decision, reason and tags of every document (engine.formats.selection), one shard after the other."""
@@ -76,9 +79,13 @@ def decisions_in_memory(context: RunContext, state: Annotated) -> Decisions:
     rules = selection_rules(context.recipe, state)
     shards = [shard for source in state.sources for shard in source.shards]
     held_out = _held_out(state)
-    parts = work(DECIDING, partial(_decide, state, rules, held_out), shards, context.jobs)
+    reasons = [rule.reason for rule in context.recipe.balance]
+    parts = work(DECIDING, partial(_decide, state, rules, held_out, reasons), shards, context.jobs)
     decided = [one for one, _ in parts]
-    return Decisions(context, state, rules, shards, decided, max((largest for _, largest in parts), default=0))
+    stage = tokens_stage(context.recipe)
+    tokens = tokens_column(stage) if stage is not None else None
+    done = balance(Corpus(context, state, shards, tokens, len(rules)), decided)
+    return Decisions(context, state, rules, shards, decided, max((largest for _, largest in parts), default=0), done)
 
 
 def selection_rules(recipe: DataRecipe, state: Annotated) -> list[Rule]:
@@ -116,7 +123,7 @@ def tokens_column(stage: Stage) -> str:
 
 
 def _decide(
-    state: Annotated, rules: Sequence[Rule], held_out: pl.DataFrame | None, shard: Shard
+    state: Annotated, rules: Sequence[Rule], held_out: pl.DataFrame | None, balance: Sequence[str], shard: Shard
 ) -> tuple[Decided, int]:
     """Return the decisions of one shard, and the size of the largest cluster that is in it."""
     reads = {*CORE_READS, *(name for rule in rules for name in rule_columns(rule))}
@@ -128,15 +135,7 @@ def _decide(
         frame = frame.with_columns(pl.lit(b"").alias("text_digest"))
     if held_out is not None:
         frame = frame.with_columns(_held_out_of(shard, held_out))
-    protected = {source.name for source in state.sources if source.config.get("protected", False)}
-    return decide(frame, rules, shard.source in protected), _largest_cluster(state, shard)
-
-
-def doc_id_words(shard: Shard) -> pl.DataFrame:
-    """Return the doc_ids as two big-endian numbers, which order them as their bytes do: high, low, UInt64."""
-    ids = shard.read_core(["doc_id"])["doc_id"]
-    words = ids.bin.reinterpret(dtype=pl.Array(pl.UInt64, 2), endianness="big").to_numpy()
-    return pl.DataFrame({"high": words[:, 0], "low": words[:, 1]})
+    return decide(frame, rules, is_protected(state, shard), balance), _largest_cluster(state, shard)
 
 
 def _held_out(state: Annotated) -> pl.DataFrame | None:
@@ -153,7 +152,7 @@ def _held_out_of(shard: Shard, held_out: pl.DataFrame) -> pl.Series:
     if not held_out.height or not shard.num_rows:
         return none
     # Half an id against a set of numbers rules out nearly all; only the others are joined by the whole id.
-    rows = doc_id_words(shard)["high"].is_in(held_out["high"].implode()).arg_true()
+    rows = pl.Series(doc_id_words(shard)[:, 0]).is_in(held_out["high"].implode()).arg_true()
     if not len(rows):
         return none
     ids = shard.read_core(["doc_id"])[rows].with_columns(row=rows)
@@ -212,21 +211,3 @@ def _cut_tokens(recipe: DataRecipe, stage: Stage, edited: Mapping[int, Edits], t
     without = [Edits(cuts=edits.cuts).applied(text) for edits, text in zip(edited.values(), texts, strict=True)]
     before, after = (count_tokens(encode, pl.Series(some, dtype=pl.String)).sum() for some in (texts, without))
     return int(before) - int(after)
-
-
-def null_count(path: Path, column: str) -> int | None:
-    """Return how many values of a column of a Parquet file are null, as its footer says; None where it does not."""
-    found = [statistics.null_count for statistics in _statistics(path, column) if statistics is not None]
-    return sum(found) if len(found) == len(_statistics(path, column)) else None
-
-
-def largest_value(path: Path, column: str) -> int | None:
-    """Return the largest value of a column of numbers of a Parquet file, as its footer says; None where it does not."""
-    found = [one.max for one in _statistics(path, column) if one is not None and one.has_min_max]
-    return max(found) if found and len(found) == len(_statistics(path, column)) else None
-
-
-def _statistics(path: Path, column: str) -> list[pq.Statistics | None]:
-    meta = pq.read_metadata(path)
-    position = meta.schema.names.index(column)
-    return [meta.row_group(group).column(position).statistics for group in range(meta.num_row_groups)]

@@ -64,6 +64,7 @@ def _make(context: RunContext, state: Annotated, identity: dict[str, object], di
         write_parquet(temporary / "ledger.parquet", decisions.ledger())
         parts = list(zip(decisions.shards, decisions.decided, strict=True))
         work("selection: writing", partial(_write, temporary), parts, context.jobs)
+        write_parquet(temporary / "balance.parquet", decisions.balance.table)
         write_json(temporary / "selection.json", identity)
         receipt = Receipt(
             made_by=f"selection/{VERSION}",
@@ -71,7 +72,10 @@ def _make(context: RunContext, state: Annotated, identity: dict[str, object], di
             config=identity,
             rows=sum(shard.num_rows for shard in decisions.shards),
             seconds=watch.seconds,
-            details={"largest_cluster_documents": decisions.largest_cluster},
+            details={
+                "largest_cluster_documents": decisions.largest_cluster,
+                "balance": decisions.balance.details,
+            },
         )
         write_receipt(temporary, receipt)
 

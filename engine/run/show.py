@@ -15,7 +15,9 @@ def show_run(result: dict[str, Any]) -> str:
         return "\n".join([*parts, _plan_note(result)])
     parts += [_shares(wave) for wave in result["annotating"]]
     parts += _recalls(result["steps"])
-    parts.append(table(("source", "in", "kept", "held out", "dropped", "why"), _ledger_rows(result["ledger"])))
+    head = ("source", "in", "kept", "held out", "dropped", "over budget", "why")
+    parts.append(table(head, _ledger_rows(result["ledger"])))
+    parts += _unmet_quotas(result["steps"])
     for mixture in result["mixtures"]:
         parts.append(
             f"{mixture['reference']}: {mixture['documents']:,} documents, {mixture['tokens']:,} tokens, "
@@ -127,6 +129,17 @@ def _recalls(steps: Iterable[dict[str, Any]]) -> list[str]:
     return lines
 
 
+def _unmet_quotas(steps: Iterable[dict[str, Any]]) -> list[str]:
+    """Return a line for every quota that more was asked for than there was."""
+    return [
+        f"balance {rule['rule']}: {one['group']} has {one['available']:,} of {one['asked']:,} {rule['unit']} "
+        f"asked for, {one['missing']:,} missing"
+        for step in steps
+        for rule in step["details"].get("balance", ())
+        for one in rule["unmet"]
+    ]
+
+
 def _plan_note(result: dict[str, Any]) -> str:
     ahead = result["estimate"]
     gib = {key: ahead[key] / (1 << 30) for key in ("disk_bytes", "free_disk_bytes")}
@@ -146,17 +159,19 @@ def _step_note(step: dict[str, Any]) -> str:
 def _ledger_rows(ledger: Iterable[dict[str, Any]]) -> list[tuple[str, ...]]:
     sources: dict[str, dict[str, Any]] = {}
     for row in ledger:
-        source = sources.setdefault(row["source"], {"in": 0, "kept": 0, "held_out": 0, "dropped": 0, "why": []})
+        source = sources.setdefault(
+            row["source"], {"in": 0, "kept": 0, "held_out": 0, "dropped": 0, "over_budget": 0, "why": []}
+        )
         if row["outcome"] == "cut":
             source["why"].append((0, f"{row['bytes']:,} bytes cut by {row['reason']}"))
             continue
         source[row["outcome"]] += row["documents"]
-        if row["outcome"] == "dropped":
+        if row["outcome"] in ("dropped", "over_budget"):
             source["why"].append((row["documents"], row["reason"]))
     return [
         (
             name,
-            *(f"{source[key]:,}" for key in ("in", "kept", "held_out", "dropped")),
+            *(f"{source[key]:,}" for key in ("in", "kept", "held_out", "dropped", "over_budget")),
             ", ".join(
                 f"{reason} {count:,}" if count else reason for count, reason in sorted(source["why"], reverse=True)
             ),

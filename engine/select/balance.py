@@ -2,6 +2,19 @@
 
 Rules work on the documents that every filter kept, in the order of the recipe, each on what the rules before it left. A
 document goes over budget for the first rule that has no room for it; nothing is ever repeated to fill a quota.
+
+A group is all documents with equal values of the columns `by`. A document with a null in one of them, or for which
+`where` is not true, takes no part: it stays, and is counted. A group with a quota keeps documents up to its amount, any
+other up to the cap; without a cap all of it stays. Sizes are those of the text as it was read.
+
+Documents are taken one after the other: first those of protected sources, then by `prefer` (higher first; null and NaN
+last), then by a hash of the doc_id seeded with `seed` and the rule's reason, then by doc_id. One that does not fit into
+what is left of the room is passed over, smaller ones behind it may still fit; so no more is kept than was asked for,
+and of documents exactly that many where there are enough. Protected documents always stay and use up room, also where
+they are more than it holds: whoever of them does not fit, and all of them behind it, get the reason as a tag.
+
+What a quota asked for and did not find is reported, as `missing`; a quota for a value that no document of the corpus
+has, kept or not, is an error.
 """
 
 from typing import Annotated, Literal

@@ -96,7 +96,7 @@ class Decided:
         codes = np.where(goes, np.uint16(code), self.codes)
         if not tagged.any():
             return replace(self, codes=codes)
-        position = self.tag_reasons.index(reason)
+        position = len(self.tag_reasons) - 1 - self.tag_reasons[::-1].index(reason)
         tags = list(self.tags or (np.zeros(len(codes), np.uint8) for _ in range(num_tag_bytes(self.tag_reasons))))
         tags[position // 8] = tags[position // 8] | (tagged.astype(np.uint8) << np.uint8(position % 8))
         return replace(self, codes=codes, tags=tuple(tags))
@@ -124,9 +124,9 @@ def num_tag_bytes(reasons: Sequence[str]) -> int:
     return (len(reasons) + 7) // 8
 
 
-def over_budget_code(rules: Sequence[Rule], position: int) -> int:
-    """Return the code of what the rule of balance at a position leaves over, behind these rules."""
-    return FIRST_RULE_CODE + len(rules) + position
+def over_budget_code(num_rules: int, position: int) -> int:
+    """Return the code of what the rule of balance at a position leaves over, behind so many rules before balance."""
+    return FIRST_RULE_CODE + num_rules + position
 
 
 def decide(

@@ -1,0 +1,267 @@
+"""Carries out balance over the whole corpus, one rule after the other, each on what those before it left.
+
+1. Every kept document gets the code of its group; the groups are summed up (reads the columns of `by`)
+2. Documents of groups with less room than documents are taken in order (reads doc_ids and `prefer`)
+3. The others go over budget; of protected sources they only get the tag
+
+Memory: four bytes a document for the groups and one for the outcome, and at most ENTRIES documents to be ordered at
+once, or the largest group.
+"""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from engine.base.errors import RecipeError, unknown
+from engine.formats.annotation import read_columns
+from engine.formats.documents import Shard
+from engine.formats.selection import BALANCE_SCHEMA
+from engine.run.cheap_reads import doc_id_words
+from engine.run.stage_run import Annotated
+from engine.run.steps import RunContext
+from engine.run.workers import work
+from engine.select.balance import Rule
+from engine.select.balance_table import GroupSums, details_of, table_of
+from engine.select.decide import KEPT_CODE, Decided, over_budget_code
+from engine.select.filters import TAG, condition_columns, parse_condition, tag_column
+from engine.select.group_codes import ABSENT, Codes, GroupCodes
+from engine.select.grouping import grouping, stored_columns
+from engine.select.taking import COLUMNS, Numbers, enter, order_seed, preference_keys, take
+
+ENTRIES = 1 << 25
+"""Documents put in order at once, 40 bytes each."""
+_EACH_IS_ONE = np.empty(0, dtype=np.int64)
+_NO_PREFERENCE = np.empty(0, dtype=np.uint64)
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """What balance works on."""
+
+    context: RunContext
+    state: Annotated
+    shards: list[Shard]
+    tokens: str | None
+    """Column of the tokens of each document."""
+    num_rules: int
+    """Rules that decide before balance."""
+
+    def columns(self, shard: Shard, decided: Decided, names: Sequence[str]) -> pl.DataFrame:
+        """Return columns of a shard; `tagged__<reason>` among them says who has a tag."""
+        tags = {tag_column(rule.reason): rule.reason for rule in self.context.recipe.filters if rule.action == TAG}
+        stored = read_columns(shard, [name for name in names if name not in tags], self.state.annotations)
+        return stored.with_columns(decided.is_tagged(tags[name]).alias(name) for name in names if name in tags)
+
+    def size_column(self, rule: Rule) -> str | None:
+        """Return the column of what a rule counts, None where it counts documents."""
+        return {"documents": None, "bytes": "num_bytes", "tokens": self.tokens}[rule.unit]
+
+
+@dataclass
+class Balance:
+    """What the rules of balance asked for, and what became of it."""
+
+    table: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=BALANCE_SCHEMA))
+    details: list[dict[str, Any]] = field(default_factory=list)
+    """Totals of each rule, with the quotas that could not be met."""
+
+
+def is_protected(state: Annotated, shard: Shard) -> bool:
+    """Return whether a shard is of a source that no rule takes documents from."""
+    return any(source.name == shard.source and source.config.get("protected", False) for source in state.sources)
+
+
+def balance(corpus: Corpus, decided: list[Decided]) -> Balance:
+    """Let all rules of balance of the recipe work; `decided` (one for each shard) is brought up to date.
+
+    Raises RecipeError for a quota of a value that no document of the corpus has.
+    """
+    done = Balance()
+    for position, rule in enumerate(corpus.context.recipe.balance):
+        one = _Balancing(corpus, decided, rule, position)
+        one.group()
+        rooms = one.rooms()
+        one.take(rooms)
+        one.apply(rooms)
+        done.table = pl.concat([done.table, table_of(rule, one.groups, one.sums, rooms, one.quotas)])
+        done.details.append(details_of(rule, one.groups, one.sums, rooms, one.quotas) | one.counts)
+    return done
+
+
+class _Balancing:
+    """One rule on its way over the corpus."""
+
+    def __init__(self, corpus: Corpus, decided: list[Decided], rule: Rule, position: int) -> None:
+        self.corpus, self.decided, self.rule, self.position = corpus, decided, rule, position
+        self.groups = GroupCodes(rule.by)
+        self.quotas = [
+            (self.groups.code([quota.group[name] for name in rule.by]), quota.amount) for quota in rule.quotas
+        ]
+        self.sums = GroupSums()
+        self.counts = {"outside_documents": 0, "null_documents": 0, "tagged_documents": 0}
+        self._lock = Lock()
+        self._unseen = {name: {quota.group[name] for quota in rule.quotas} for name in rule.by}
+        self._firsts = np.cumsum([0, *(shard.num_rows for shard in corpus.shards)])
+        self._codes: list[Codes] = []
+        self._left = np.zeros(self._firsts[-1], dtype=np.uint8)
+
+    def group(self) -> None:
+        """Give every document that takes part the code of its group, and sum the groups up."""
+        self._codes = self._each_shard("groups", self._group)
+        self.sums.grow(1 + max([code for code, _ in self.quotas], default=0))
+        for name, values in self._unseen.items():
+            for value in sorted(values, key=str):
+                self._refuse(name, value)
+
+    def rooms(self) -> Numbers:
+        """Return the most that may be kept of each group: int64[groups], below 0 where everything may."""
+        rooms = np.full(self.sums.amounts.size, -1 if self.rule.cap is None else self.rule.cap, dtype=np.int64)
+        for code, amount in self.quotas:
+            rooms[code] = amount
+        return rooms
+
+    def take(self, rooms: Numbers) -> None:
+        """Take documents in order in every group that is larger than its room; note who is left over."""
+        sums = self.sums
+        exceeds = (rooms >= 0) & (sums.amounts > rooms)
+        # Where protected documents alone are too many, their order says who is tagged, and no other stays.
+        is_closed = exceeds & (sums.protected_amounts > rooms)
+        counts = np.where(is_closed, sums.protected_documents, sums.documents - sums.protected_documents)
+        sums.kept_amounts = np.where(exceeds, sums.protected_amounts, sums.amounts)
+        sums.kept_documents = np.where(exceeds, sums.protected_documents, sums.documents)
+        for closed in (False, True):
+            free = rooms if closed else rooms - sums.protected_amounts
+            for batch in _batches(np.flatnonzero(exceeds & (is_closed == closed)), counts):
+                self._take_batch(batch, counts[batch], free[batch], closed)
+
+    def apply(self, rooms: Numbers) -> None:
+        """Bring the decisions up to date; frees what the rule needed."""
+        is_closed = (rooms >= 0) & (self.sums.protected_amounts > rooms)
+        code = over_budget_code(self.corpus.num_rules, self.position)
+        for position, shard in enumerate(self.corpus.shards):
+            is_left = self._left[self._firsts[position] : self._firsts[position + 1]].astype(np.bool_)
+            nobody = np.zeros_like(is_left)
+            if is_protected(self.corpus.state, shard):
+                self.counts["tagged_documents"] += int(is_left.sum())
+                self.decided[position] = self.decided[position].going(code, nobody, is_left, self.rule.reason)
+                continue
+            if is_closed.any():
+                codes = self._codes[position]
+                is_left |= np.append(is_closed, False)[np.minimum(codes, is_closed.size)]
+            self.decided[position] = self.decided[position].going(code, is_left, nobody, self.rule.reason)
+        self._codes, self._left = [], np.empty(0, dtype=np.uint8)
+
+    def _group(self, position: int) -> Codes:
+        rule, shard, decided = self.rule, self.corpus.shards[position], self.decided[position]
+        size = self.corpus.size_column(rule)
+        reads = [*stored_columns(rule.by), *(condition_columns(rule.where) if rule.where is not None else ())]
+        frame = self.corpus.columns(shard, decided, list(dict.fromkeys([*reads, *([size] if size else [])])))
+        self._look_for_quotas(frame)
+        is_kept = decided.codes == KEPT_CODE
+        kept = frame.filter(pl.Series(is_kept))
+        takes_part = parse_condition(rule.where).fill_null(False) if rule.where is not None else pl.lit(True)
+        values = kept.select(*(grouping(name).alias(name) for name in rule.by), takes_part.alias(" takes part"))
+        has_group = values.select(pl.all_horizontal(pl.col(rule.by).is_not_null())).to_series()
+        inside = has_group & values[" takes part"]
+        rows = np.flatnonzero(is_kept)[inside.to_numpy()]
+        codes = np.full(shard.num_rows, ABSENT, dtype=np.uint32)
+        codes[rows] = self.groups.codes(values.select(rule.by).filter(inside))
+        with self._lock:
+            self.counts["outside_documents"] += kept.height - len(rows)
+            self.counts["null_documents"] += int((~has_group).sum())
+            sizes = _sizes(frame, size)
+            self.sums.add(codes, sizes, is_protected(self.corpus.state, shard))
+        return codes
+
+    def _look_for_quotas(self, frame: pl.DataFrame) -> None:
+        for name in [name for name, values in self._unseen.items() if values]:
+            values = frame.select(grouping(name)).to_series()
+            found = {value for value in list(self._unseen[name]) if (values == value).any()}
+            with self._lock:
+                self._unseen[name] -= found
+
+    def _refuse(self, name: str, value: str | bool | int) -> None:
+        """Raise RecipeError for a value of a quota that nobody has, with those that there are."""
+        known = set[str]()
+        for shard, decided in zip(self.corpus.shards, self.decided, strict=True):
+            values = self.corpus.columns(shard, decided, stored_columns([name])).select(grouping(name)).to_series()
+            known |= set(values.unique().drop_nulls().cast(pl.String))
+        place = f"{self.corpus.context.recipe.path.name}: balance[{self.position}] ({self.rule.reason}): quotas"
+        text = str(value).lower() if isinstance(value, bool) else str(value)
+        raise RecipeError(unknown(place, f"document with {name} =", text, known))
+
+    def _take_batch(self, batch: NDArray[np.int64], counts: Numbers, free: Numbers, of_protected: bool) -> None:
+        starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        cursors = np.full(self.sums.amounts.size, -1, dtype=np.int64)
+        cursors[batch] = starts[:-1]
+        is_in = np.append(cursors >= 0, False)
+        entries = np.empty((int(starts[-1]), COLUMNS), dtype=np.uint64)
+        seed = order_seed(self.rule.seed, self.rule.reason)
+
+        def fill(position: int) -> None:
+            shard, codes = self.corpus.shards[position], self._codes[position]
+            if is_protected(self.corpus.state, shard) != of_protected:
+                return
+            if not is_in[np.minimum(codes, cursors.size)].any():
+                return
+            prefer, sizes = self._order_of(shard, self.decided[position])
+            words = doc_id_words(shard)
+            with self._lock:
+                enter(codes, cursors, words, prefer, sizes, int(self._firsts[position]), seed, entries)
+
+        self._each_shard("order", fill)
+        taken = np.zeros((batch.size, 2), dtype=np.int64)
+
+        def take_some(part: NDArray[np.int64]) -> None:
+            if part.size:
+                first, end = part[0], part[-1] + 1
+                take(entries, starts[first : end + 1], free[first:end], of_protected, self._left, taken[first:end])
+
+        with ThreadPoolExecutor(self.corpus.context.jobs) as executor:
+            list(executor.map(take_some, _even_parts(starts, self.corpus.context.jobs)))
+        if not of_protected:
+            self.sums.kept_amounts[batch] += taken[:, 0]
+            self.sums.kept_documents[batch] += taken[:, 1]
+
+    def _order_of(self, shard: Shard, decided: Decided) -> tuple[NDArray[np.uint64], Numbers]:
+        size, prefer = self.corpus.size_column(self.rule), self.rule.prefer
+        frame = self.corpus.columns(
+            shard, decided, [name for name in dict.fromkeys([size, prefer]) if name is not None]
+        )
+        keys = preference_keys(frame[prefer]) if prefer is not None else _NO_PREFERENCE
+        return keys, _sizes(frame, size)
+
+    def _each_shard(self, what: str, function: Any) -> list[Any]:
+        name = f"balance {self.rule.reason}: {what}"
+        return work(name, function, range(len(self.corpus.shards)), self.corpus.context.jobs)
+
+
+def _sizes(frame: pl.DataFrame, column: str | None) -> Numbers:
+    if column is None:
+        return _EACH_IS_ONE
+    return frame[column].cast(pl.Int64).fill_null(0).to_numpy(writable=True)
+
+
+def _batches(groups: NDArray[np.int64], counts: Numbers) -> list[NDArray[np.int64]]:
+    """Return the groups in batches of at most ENTRIES documents; a larger one stands alone."""
+    batches, size = list[list[int]](), ENTRIES + 1
+    for group, count in zip(groups.tolist(), counts[groups].tolist(), strict=True):
+        if size + count > ENTRIES:
+            batches.append([])
+            size = 0
+        batches[-1].append(group)
+        size += count
+    return [np.array(batch, dtype=np.int64) for batch in batches]
+
+
+def _even_parts(starts: Numbers, parts: int) -> list[NDArray[np.int64]]:
+    """Return the numbers of the groups in runs with about as many documents each."""
+    num_groups = len(starts) - 1
+    share = np.minimum((starts[:-1] * parts) // max(int(starts[-1]), 1), parts - 1)
+    return [np.arange(num_groups)[share == part] for part in range(parts)]

@@ -1,0 +1,117 @@
+"""Decisions over a whole corpus against plain Python; nothing is lost, whatever the rules and however it is cut."""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from engine.formats.encoder import open_encoder
+from engine.formats.ledger import unbalanced
+from engine.run import balancing
+from engine.run.deciding import decisions_in_memory
+from engine.select.balance import Rule
+from engine.select.filters import Filter
+from tests.engine.run.decided_corpus import corpus, expected, expected_sums, letters, row, verdicts
+
+LANGUAGES = ("de", "en", "fr")
+FILTERS = {
+    "low_score": ("m__score >= 0.5", lambda one: one.get("score") is not None and not one["score"] < 0.5),
+    "no_language": ("m__language IS NOT NULL", lambda one: one.get("language") is not None),
+    "easy": ("m__grade > 1", lambda one: one.get("grade") is not None and one["grade"] > 1),
+}
+GROUPINGS = [
+    ("m__language",),
+    ("url_host",),
+    ("m__grade", "m__language"),
+    ("m__is_code", "m__language", "m__grade"),
+    ("tagged__easy", "m__language"),
+]
+ROWS = st.builds(
+    lambda name, text, source, cut, more: row(name, text, source, cut=cut if text and len(text) > 12 else [], **more),
+    st.integers(0, 10**6).map(str),
+    st.one_of(st.text("abcd h.", max_size=40), st.sampled_from([None, " ", "ab cd ef", "ab cd ef gh ab cd ef"])),
+    st.sampled_from(["web", "books", "golden"]),
+    st.sampled_from([[], [], [(2, 9)], [(0, 3), (5, 11)]]),
+    st.fixed_dictionaries(
+        {
+            "language": st.sampled_from([None, *LANGUAGES]),
+            "grade": st.sampled_from([None, 1, 2, 3]),
+            "is_code": st.sampled_from([None, True, False]),
+            "score": st.sampled_from([None, 0.0, -0.0, 0.25, 0.5, 0.75, 1.0, float("nan"), float("inf")]),
+            "url": st.sampled_from([None, "https://a.org/1", "http://B.org/2", "http://b.org"]),
+            "held_out": st.sampled_from([None] * 9 + ["general"]),
+            "is_copy": st.sampled_from([False] * 5 + [True]),
+            "read_problem": st.sampled_from([None] * 9 + ["bad_json", "bad_utf8"]),
+        }
+    ),
+)
+
+
+@st.composite
+def balance_rules(draw: st.DrawFn) -> list[Rule]:
+    rules = []
+    for position in range(draw(st.integers(1, 3))):
+        by = draw(st.sampled_from(GROUPINGS))
+        unit = draw(st.sampled_from(["documents", "bytes", "tokens"]))
+        scale = {"documents": 1, "bytes": 20, "tokens": 12}[unit]
+        cap = draw(st.one_of(st.none(), st.integers(0, 5)))
+        has_quota = cap is None or draw(st.booleans())
+        values = {"m__language": "en", "url_host": "b.org", "m__grade": 2, "m__is_code": True, "tagged__easy": True}
+        quotas = [{"group": {name: values[name] for name in by}, "amount": draw(st.integers(1, 6)) * scale}]
+        prefer, where = draw(st.sampled_from([None, "m__score"])), draw(st.sampled_from([None, None, "m__grade >= 2"]))
+        rules.append(
+            Rule(
+                reason=f"b{position}", by=by, unit=unit, cap=None if cap is None else cap * scale,
+                quotas=quotas if has_quota else [], prefer=prefer, where=where, seed=draw(st.integers(0, 3)),
+            )
+        )  # fmt: skip
+    return rules
+
+
+# Of every value that quotas ask for there is one somewhere, so that none is an error; what becomes of it is no matter.
+ALWAYS = row("always", "ab", "web", language="en", grade=2, is_code=True, score=1.0, url="http://b.org")
+TAGGED = row("tagged", "ab", "golden", language="en", grade=1, is_code=True, score=1.0, url="http://b.org")
+
+
+@given(
+    rows=st.lists(ROWS, min_size=4, max_size=30, unique_by=lambda one: one["name"]),
+    filters=st.lists(st.sampled_from(sorted(FILTERS)), max_size=2, unique=True),
+    actions=st.lists(st.sampled_from(["drop", "tag"]), min_size=2, max_size=2),
+    rules=balance_rules(),
+    width=st.integers(1, 40),
+    layout=st.tuples(st.booleans(), st.integers(1, 2), st.sampled_from([3, 1 << 20])),
+)
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+def test_decisions_and_ledger_are_those_of_plain_python(
+    rows: list[Any], filters: list[str], actions: list[str], rules: list[Rule], width: int, layout: Any
+) -> None:
+    rows = [*rows, ALWAYS, TAGGED]
+    chosen = [
+        Filter(reason=name, keep=FILTERS[name][0], action=action)
+        for name, action in zip(filters, actions, strict=False)
+        if name != "easy"
+    ]
+    chosen.append(Filter(reason="easy", keep=FILTERS["easy"][0], action="tag"))
+    passes = {name: test for name, (_, test) in FILTERS.items()}
+    backwards, jobs, entries = layout
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(balancing, "ENTRIES", entries)
+        made = corpus(Path(folder), rows, chosen, rules, lambda place: place * 7 % 11 // width, jobs, backwards)
+        decisions = decisions_in_memory(made.context, made.state)
+        encode = open_encoder(letters(Path(folder)))
+
+        def tokens(text: str) -> int:
+            return len(encode([text])[0])
+
+        found = verdicts(decisions.frames())
+        should = expected(rows, chosen, passes, rules, tokens)
+        assert found == should
+        ledger = decisions.ledger()
+        assert unbalanced(ledger).height == 0
+        sums = {(one[1], one[2], one[3]): one[4:] for one in ledger.rows()}
+        assert sums == expected_sums(rows, should, tokens)
+        assert decisions.balance.table.filter(pl.col("kept_documents") > pl.col("available_documents")).height == 0
