@@ -12,8 +12,10 @@ from a shard is row-aligned with it and named by the shard's key (digest of its 
 change keeps its annotations, whatever happens to its neighbours.
 """
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -47,28 +49,27 @@ class Shard:
     field: str = "text"
     """What whoever reads it takes for the text: text, all, prompt or response (engine.formats.messages)."""
 
-    def read_text(self) -> pa.ChunkedArray:
-        """Return the texts as Arrow large strings, null where a row has none.
+    def read_text(self, rows: Sequence[int] | None = None) -> pa.ChunkedArray:
+        """Return the texts, all or those of some rows, as Arrow large strings, null where a row has none.
 
         Raises InputError where the file was renamed, cut short or changed since it was read in.
         """
         if self.field in WHOLE:
-            return self._read(self.text_column).cast(pa.large_string())
+            return self._read(self.text_column, rows).cast(pa.large_string())
         if not self.has_messages:
-            return pa.chunked_array([pa.nulls(self.num_rows, pa.large_string())])
-        found = [texts_of(chunk, self.field) for chunk in self.read_messages().chunks]
+            return pa.chunked_array([pa.nulls(self.num_rows if rows is None else len(rows), pa.large_string())])
+        found = [texts_of(chunk, self.field) for chunk in self.read_messages(rows).chunks]
         return pa.chunked_array(found, pa.large_string())
 
-    def read_messages(self) -> pa.ChunkedArray:
+    def read_messages(self, rows: Sequence[int] | None = None) -> pa.ChunkedArray:
         """Return the messages of each row (MESSAGES), null where it could not be read; as `read_text` raises."""
-        return self._read(MESSAGES_COLUMN).cast(MESSAGES)
+        return self._read(MESSAGES_COLUMN, rows).cast(MESSAGES)
 
     def read_shown(self, rows: Sequence[int]) -> list[str | None]:
         """Return the texts of some rows as people read them, those of chats with roles; as `read_text` raises."""
-        chosen = pa.array(rows, pa.int64())
         if not self.has_messages:
-            return self.read_text().take(chosen).to_pylist()
-        return [None if chat is None else shown(chat) for chat in self.read_messages().take(chosen).to_pylist()]
+            return self.read_text(rows).to_pylist()
+        return [None if chat is None else shown(chat) for chat in self.read_messages(rows).to_pylist()]
 
     def spans_of_text(self, spans: pl.Series) -> pl.Series:
         """Return spans of the shard's field, a list of structs with start and end per row, as spans of the text."""
@@ -80,9 +81,16 @@ class Shard:
         ]
         return pl.Series(spans.name, rows, dtype=spans.dtype)
 
-    def _read(self, column: str) -> pa.ChunkedArray:
+    def _read(self, column: str, rows: Sequence[int] | None = None) -> pa.ChunkedArray:
+        """Return a column of the text file, of the whole shard or of some rows, from the row groups they lie in."""
         try:
-            table = pq.ParquetFile(self.text_path).read_row_groups(list(self.row_groups), columns=[column])
+            file = pq.ParquetFile(self.text_path)
+            there = [group for group in self.row_groups if group < file.num_row_groups]
+            sizes = [file.metadata.row_group(group).num_rows for group in there]
+            if sum(sizes) == self.num_rows:
+                needed, places = _row_groups(sizes, rows)
+                table = file.read_row_groups([there[number] for number in needed], columns=[column])
+                return table.column(0) if places is None else table.column(0).take(pa.array(places, pa.int64()))
         except (OSError, pa.ArrowException) as error:
             raise InputError(
                 problem(
@@ -92,16 +100,14 @@ class Shard:
                     "run the recipe again",
                 )
             ) from error
-        if table.num_rows != self.num_rows:
-            raise InputError(
-                problem(
-                    self.text_path,
-                    f"{table.num_rows} rows",
-                    f"{self.num_rows} rows as when it was read in",
-                    "run the recipe again",
-                )
+        raise InputError(
+            problem(
+                self.text_path,
+                f"{sum(sizes)} rows",
+                f"{self.num_rows} rows as when it was read in",
+                "run the recipe again",
             )
-        return table.column(0)
+        )
 
     def read_core(self, columns: Sequence[str] | None = None, texts: pa.ChunkedArray | None = None) -> pl.DataFrame:
         """Return the core columns, one row per document; digest and sizes are those of the shard's field.
@@ -179,6 +185,17 @@ def read_source(folder: Path) -> SourceDocuments:
 def _stored(text_path: Path, folder: Path) -> str:
     # Converted shards are stored relative, so that a workspace can be moved; the user's own files stay absolute.
     return text_path.name if text_path.parent == folder else str(text_path.resolve())
+
+
+def _row_groups(sizes: Sequence[int], rows: Sequence[int] | None) -> tuple[list[int], list[int] | None]:
+    """Return which groups of these many rows hold `rows`, and where each row stands in them; all, None for None."""
+    if rows is None:
+        return list(range(len(sizes))), None
+    starts = list(accumulate(sizes, initial=0))
+    group_of = [bisect_right(starts, row) - 1 for row in rows]
+    needed = sorted(set(group_of))
+    before = dict(zip(needed, accumulate((sizes[group] for group in needed), initial=0), strict=False))
+    return needed, [row - starts[group] + before[group] for row, group in zip(rows, group_of, strict=True)]
 
 
 def _first_line(error: BaseException) -> str:

@@ -44,8 +44,10 @@ EXAMPLES_SCHEMA = {
     "reason": pl.String,
     "doc_id": pl.Binary,
     "num_chars": pl.Int64,
-    "excerpt": pl.String,
+    "excerpt": pl.String,  # its beginning, or that of what is cut out of it; null where it has no text
 }
+CUT = "cut"
+"""Decision of an example of a kept document that a stage cuts something out of; the reason is the stage's prefix."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,18 @@ class Selection:
         """Return the selection's ledger (engine.formats.ledger)."""
         return read_parquet(self.folder / "ledger.parquet")
 
+    def balance(self) -> pl.DataFrame:
+        """Return what every rule of balance asked and got (BALANCE_SCHEMA); no row where there is no such rule."""
+        return _read_or_none(self.folder / "balance.parquet", BALANCE_SCHEMA)
+
+    def examples(self) -> pl.DataFrame:
+        """Return the documents saved as examples (EXAMPLES_SCHEMA), by source, decision and reason."""
+        return _read_or_none(self.folder / "examples.parquet", EXAMPLES_SCHEMA)
+
     def rules(self) -> dict[str, Any]:
         """Return what selection.json says: rules in their order, inputs by digest."""
         return read_json(self.folder / "selection.json")
+
+
+def _read_or_none(path: Path, schema: dict[str, Any]) -> pl.DataFrame:
+    return read_parquet(path) if path.is_file() else pl.DataFrame(schema=schema)

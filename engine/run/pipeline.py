@@ -71,7 +71,7 @@ def run(
         if not dry_run:
             # Before anything may stop the run, so that sql, sample and explain show what it stopped at.
             write_state(context.workspace, recipe_state(context, state, selection, tokenizer, store, built))
-        guard(context, state, selection)
+        guard(context, selection)
         if chosen:
             tokenizer = tokenizer_of(context, state, selection)
             store = token_store_of(context, state, selection, tokenizer)
@@ -95,7 +95,7 @@ def tokenizer_train(
         )
     state = annotate(context, take_in_sources(context))
     selection = select(context, state)
-    guard(context, state, selection)
+    guard(context, selection)
     tokenizer = tokenizer_of(context, state, selection)
     return {"folder": str(tokenizer.folder), **tokenizer.meta.model_dump()}
 

@@ -5,11 +5,8 @@ that do not need the split, it is held out, drops of stages that do (contaminate
 what all these kept, balance.
 """
 
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-
-import polars as pl
 
 from engine.base.atomic import atomic_folder, write_json
 from engine.base.hashing import digest_json
@@ -19,6 +16,7 @@ from engine.formats.parquet import write_parquet
 from engine.formats.receipt import Receipt, read_receipt, write_receipt
 from engine.formats.selection import Selection
 from engine.run.deciding import decisions_in_memory, selection_reads, selection_rules
+from engine.run.examples import guard_examples, write_examples
 from engine.run.guard import require_sane_removal
 from engine.run.stage_run import Annotated
 from engine.run.steps import RunContext, Stopwatch
@@ -26,7 +24,6 @@ from engine.run.workers import work
 from engine.select.decide import Decided
 
 VERSION = 3
-EXAMPLES = 3
 
 
 def select(context: RunContext, state: Annotated) -> Selection:
@@ -47,13 +44,13 @@ def select(context: RunContext, state: Annotated) -> Selection:
     return Selection(folder, digest)
 
 
-def guard(context: RunContext, state: Annotated, selection: Selection) -> None:
+def guard(context: RunContext, selection: Selection) -> None:
     """Raise AuditError, with examples, where more would go than the recipe allows."""
     receipt = read_receipt(selection.folder)
     assert receipt is not None
     largest = receipt.details["largest_cluster_documents"]
-    shards = [shard for source in state.sources for shard in source.shards]
-    require_sane_removal(selection.ledger(), largest, context.recipe.guard, lambda: _examples(selection, shards))
+    limits = context.recipe.guard
+    require_sane_removal(selection.ledger(), largest, limits, lambda: guard_examples(selection, limits))
 
 
 def _make(context: RunContext, state: Annotated, identity: dict[str, object], digest: str) -> None:
@@ -65,6 +62,8 @@ def _make(context: RunContext, state: Annotated, identity: dict[str, object], di
         parts = list(zip(decisions.shards, decisions.decided, strict=True))
         work("selection: writing", partial(_write, temporary), parts, context.jobs)
         write_parquet(temporary / "balance.parquet", decisions.balance.table)
+        cuts = [name for name, kind in state.edit_columns.items() if kind == "cut"]
+        write_examples(temporary, decisions.shards, state.annotations, cuts, context.jobs)
         write_json(temporary / "selection.json", identity)
         receipt = Receipt(
             made_by=f"selection/{VERSION}",
@@ -85,17 +84,3 @@ def _write(folder: Path, task: tuple[Shard, Decided]) -> None:
     if len(decided.codes) != shard.num_rows:
         raise ValueError(f"{len(decided.codes)} decisions for shard {shard.source}/{shard.name} of {shard.num_rows}")
     write_parquet(part_path(folder, shard), decided.table())
-
-
-def _examples(selection: Selection, shards: Sequence[Shard]) -> list[str]:
-    """A few dropped documents, one per reason: what somebody needs to judge whether the guard is right."""
-    lines: dict[str, str] = {}
-    for shard in shards:
-        decisions = selection.decisions(shard).with_row_index("row").filter(pl.col("decision") == "dropped")
-        for row in decisions.unique("reason", keep="first", maintain_order=True).iter_rows(named=True):
-            if row["reason"] not in lines and row["reason"] != "no_text" and len(lines) < EXAMPLES:
-                text = shard.read_text()[int(row["row"])].as_py() or ""
-                lines[row["reason"]] = (
-                    f"{row['reason']}, {shard.source} row {row['row']}: {' '.join(text[:400].split())[:120]!r}"
-                )
-    return list(lines.values())
