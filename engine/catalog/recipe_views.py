@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -21,6 +22,7 @@ from engine.formats.columns import CORE, STATED
 from engine.formats.documents import MESSAGES_COLUMN, SourceDocuments
 from engine.formats.ledger import SCHEMA as LEDGER_SCHEMA
 from engine.formats.manifest import open_mixture
+from engine.formats.selection import BALANCE_SCHEMA, EXAMPLES_SCHEMA
 from engine.formats.selection import SCHEMA as DECISION_SCHEMA
 from engine.formats.state import RecipeState
 from engine.formats.workspace import Workspace
@@ -64,6 +66,8 @@ _ARTIFACTS = {
     ),
 }
 """View -> file that stages of SCOPE "corpus" leave, and its columns; shown with the column prefix as `stage`."""
+_OF_SELECTION: dict[str, dict[str, Any]] = {"balance": BALANCE_SCHEMA, "examples": EXAMPLES_SCHEMA}
+"""View -> columns of the selection's file of that name."""
 _GROUPS = {"doc_id": "UUID", "group_id": "UUID", "set": "VARCHAR"}
 
 
@@ -90,8 +94,11 @@ def create_recipe_views(
         if selects := list(_instances(sources, annotations, stage, own)):
             create_view(connection, f"{STAGE_VIEW}{stage}", union(selects, {}))
     decisions = {} if selection is None else {selection.folder: tuple(DECISION_SCHEMA)}
-    aligned = [source.aligned(decisions) for source in sources if decisions]
-    create_view(connection, "decisions", union(aligned, _IDS | typed(DECISION_SCHEMA)))
+    aligned = [source.aligned(decisions, ("num_bytes",)) for source in sources if decisions]
+    create_view(connection, "decisions", union(aligned, _IDS | {"num_bytes": "BIGINT"} | typed(DECISION_SCHEMA)))
+    for view, schema in _OF_SELECTION.items():
+        path = None if selection is None else selection.folder / f"{view}.parquet"
+        create_view(connection, view, _file_or_nothing(path, typed(schema)))
     for view, (file, columns) in _ARTIFACTS.items():
         create_view(connection, view, _artifacts(workspace, state, file, columns))
     create_view(connection, "heldout_groups", _heldout(workspace, state))
@@ -169,9 +176,10 @@ class _SourceFiles:
         texts = self._texts("*", "union_by_name = true")
         return f"SELECT i.doc_id, t.* FROM {self._ids} AS i POSITIONAL JOIN {texts} AS t"
 
-    def aligned(self, folders: Mapping[Path, tuple[str, ...]]) -> str:
-        """Return the SELECT of doc_id, source and these columns of row-aligned folders."""
-        columns, joins = [f"i.doc_id, {self._name} AS source"], [f"{self._ids} AS i"]
+    def aligned(self, folders: Mapping[Path, tuple[str, ...]], core: Sequence[str] = ()) -> str:
+        """Return the SELECT of doc_id, source, these core columns and these columns of row-aligned folders."""
+        columns = [f"i.doc_id, {self._name} AS source", *(f"i.{name}" for name in core)]
+        joins = [f"{self._ids} AS i"]
         for number, (folder, names) in enumerate(folders.items()):
             paths = [_present(part_path(folder, shard)) for shard in self.documents_of.shards]
             chosen = ", ".join(identifier(name) for name in names)
@@ -212,6 +220,12 @@ def _artifacts(workspace: Workspace, state: RecipeState | None, file: str, colum
         if path.is_file() and set(columns) <= set(pq.read_schema(path).names):
             selects.append(f"SELECT {text_literal(prefix)} AS stage, {typed_columns} FROM {read_files([path])}")
     return union(selects, {"stage": "VARCHAR"} | columns)
+
+
+def _file_or_nothing(path: Path | None, columns: dict[str, str]) -> str:
+    if path is None or not path.is_file():
+        return nothing(columns)
+    return f"SELECT {', '.join(identifier(name) for name in columns)} FROM {read_files([path])}"
 
 
 def _heldout(workspace: Workspace, state: RecipeState | None) -> str:

@@ -10,6 +10,7 @@ from uuid import UUID
 import polars as pl
 
 from engine.base.errors import InputError
+from engine.explain.decided import rules_behind
 from engine.explain.find import Place, find_document, find_documents, plain, plain_row
 from engine.formats.annotation import Annotation, part_path
 from engine.formats.documents import SourceDocuments
@@ -33,8 +34,9 @@ def explain(doc_id: str, workspace: Path | str, recipe: str | None = None) -> di
 
     Returns:
         doc_id, recipe, source, place (file, row in it, shard), columns (core), text (excerpt), annotations by column
-        prefix, decision (with the rule that made it; null before a selection), duplicates, hits (contamination),
-        heldout, mixtures (with the schedule's steps), and not_in: current mixtures without it.
+        prefix, decision (with the rule that made it, those of its tags, and its group where balance left it over; null
+        before a selection), duplicates, hits (contamination), heldout, mixtures (with the schedule's steps), and
+        not_in: current mixtures without it.
 
     Raises:
         InputError: No document, or several, have this id; no recipe finished; files are gone.
@@ -106,13 +108,12 @@ class _Gathering:
         return plain_row(part_path(annotation.folder, self.place.shard), self.place.row, annotation.columns)
 
     def decision_of(self, place: Place) -> dict[str, Any] | None:
-        """Return decision, reason and the rule behind it, or None where nothing was selected yet."""
+        """Return decision, reason, tags, and the rules behind them, or None where nothing was selected yet."""
         selection = self.state.open_selection(self.workspace)
         if selection is None:
             return None
         found = plain_row(part_path(selection.folder, place.shard), place.row)
-        rules = [rule for rule in selection.rules().get("rules", []) if rule["reason"] == found["reason"]]
-        return found | {"rule": _rule_text(found, rules)}
+        return found | rules_behind(found, selection, place, self.annotations)
 
     def duplicates(self, annotation: Annotation) -> dict[str, Any] | None:
         """Return survivor, verified pairs and fellows of a stage that names a survivor; None where there are none."""
@@ -231,17 +232,3 @@ class _Gathering:
 
 def _source(doc_id: bytes, places: dict[bytes, Place]) -> str | None:
     return places[doc_id].shard.source if doc_id in places else None
-
-
-def _rule_text(found: dict[str, Any], rules: Sequence[dict[str, Any]]) -> str:
-    reason = found["reason"]
-    if found["decision"] == "kept":
-        return "no rule applied"
-    if found["decision"] == "held_out":
-        return f"it belongs to a group of the held-out set '{reason}'"
-    for rule in rules:
-        if rule.get("drop"):
-            return f"dropped where {rule['drop']}"
-        if rule.get("keep"):
-            return f"dropped unless {rule['keep']}"
-    return "it has no text" if reason == "no_text" else f"the row could not be read: {reason}"

@@ -50,7 +50,8 @@ def _decision(result: dict[str, Any]) -> list[str]:
     if decision is None:
         return ["none yet: the recipe stopped before the selection"]
     reason = f": {decision['reason']}" if decision["reason"] is not None else ""
-    return [f"{decision['decision']}{reason}", decision["rule"]]
+    tags = [f"tagged {tag}{f': it would go {why}' if why else ''}" for tag, why in decision["tagged"].items()]
+    return [f"{decision['decision']}{reason}", decision["rule"], *tags]
 
 
 def _duplicates(found: dict[str, Any]) -> list[str]:

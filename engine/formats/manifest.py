@@ -121,6 +121,8 @@ class Manifest(StrictModel):
     supervised_tokens: int
     n_eff_before: float = Field(description="effective number of sources exp(H) of the kept tokens, rounded to 1e-4")
     n_eff_after: float = Field(description="the same of the mixture's tokens")
+    n_eff_documents_before: float | None = Field(default=None, description="n_eff_before of the kept documents")
+    n_eff_documents_after: float | None = Field(default=None, description="n_eff_after of the distinct documents used")
     schedule: str = Field(description="digest of the schedule built with it")
     row_tokens: int
     rows_per_step: int

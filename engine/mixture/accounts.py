@@ -8,13 +8,36 @@ import polars as pl
 from engine.formats.ledger import SCHEMA as LEDGER_SCHEMA
 from engine.formats.manifest import MixtureSource
 
+UNITS = ("documents", "bytes", "tokens")
 
-def effective_sources(tokens: Iterable[int]) -> float:
-    """Return exp(H) of the shares of these counts, rounded to 1e-4: n for n equal sources, 0 for none."""
-    counts = sorted(count for count in tokens if count)
+
+def effective_sources(amounts: Iterable[int]) -> float:
+    """Return exp(H) of the shares of these counts, rounded to 1e-4: n for n equal sources, 0 for none.
+
+    H: Shannon entropy in nats (Hill 1973, diversity of order 1).
+    """
+    counts = sorted(count for count in amounts if count)
     total = sum(counts)
-    entropy = -sum(count * math.log(count / total) for count in counts) / total if counts else -math.inf
+    entropy = -math.fsum(count * math.log(count / total) for count in counts) / total if counts else -math.inf
     return round(math.exp(entropy), 4)
+
+
+def effective_before_and_after(ledger: pl.DataFrame) -> dict[str, dict[str, float]]:
+    """Return unit -> {before, after}: effective number of sources of what came in and of what was kept.
+
+    ledger: of one step (engine.formats.ledger). Tokens are left out where a source has none counted.
+    """
+    found = {}
+    for unit in UNITS:
+        rows = ledger.filter(pl.col("outcome").is_in(["in", "kept"]))
+        if rows.height and not rows[unit].null_count():
+            found[unit] = {
+                when: effective_sources(
+                    rows.filter(pl.col("outcome") == outcome).group_by("source").agg(pl.col(unit).sum())[unit]
+                )
+                for when, outcome in (("before", "in"), ("after", "kept"))
+            }
+    return found
 
 
 def source_rows(

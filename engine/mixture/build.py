@@ -45,6 +45,8 @@ class MixturePlan:
     """engine.formats.ledger, step `mixture:<name>`."""
     n_eff_before: float
     n_eff_after: float
+    n_eff_documents_before: float
+    n_eff_documents_after: float
 
     @cached_property
     def documents_digest(self) -> str:
@@ -74,8 +76,8 @@ def plan_mixture(name: str, config: Config, candidates: pl.DataFrame, input_dige
     if config.difficulty is not None:
         chosen = chosen.with_columns(pl.col(config.difficulty).alias(curriculum.DIFFICULTY))
     documents = curriculum.order(chosen, config.curriculum, config.seed).with_row_index("document")
-    before = {row.source: row.available_tokens for row in rows}
-    after = {source: sum(row.tokens for row in rows if row.source == source) for source in before}
+    before = {row.source: row for row in rows}.values()
+    after = [[row for row in rows if row.source == source.source] for source in before]
     schema = pl.Schema(DOCUMENTS_SCHEMA)
     return MixturePlan(
         name=name,
@@ -83,8 +85,10 @@ def plan_mixture(name: str, config: Config, candidates: pl.DataFrame, input_dige
         documents=documents.select(schema.names()).cast(schema),
         sources=rows,
         ledger=accounts.ledger(f"mixture:{name}", pool, chosen),
-        n_eff_before=accounts.effective_sources(before.values()),
-        n_eff_after=accounts.effective_sources(after.values()),
+        n_eff_before=accounts.effective_sources(row.available_tokens for row in before),
+        n_eff_after=accounts.effective_sources(sum(row.tokens for row in roles) for roles in after),
+        n_eff_documents_before=accounts.effective_sources(row.available_documents for row in before),
+        n_eff_documents_after=accounts.effective_sources(sum(row.documents for row in roles) for roles in after),
     )
 
 

@@ -25,6 +25,7 @@ from engine.formats.tokenizer import FILES as TOKENIZER_FILES
 from engine.formats.tokenizer import META as TOKENIZER_META
 from engine.formats.tokenizer import TokenizerMeta
 from engine.formats.workspace import Workspace
+from engine.mixture.accounts import effective_sources
 from engine.mixture.build import documents_digest
 from engine.mixture.write import content_digest
 
@@ -98,6 +99,9 @@ def _content(mixture: Mixture) -> list[str]:
         found += _differing(f"{mixture.reference}: source {key[0]}", said.get(key, {}), expected)
     whole = documents.select(sums).to_dicts()[0]
     whole = {name: whole[name] for name in ("documents", "tokens", "supervised_tokens")}
+    if manifest.n_eff_documents_after is not None:
+        # The digest leaves it out, because older versions do not say it.
+        whole["n_eff_documents_after"] = effective_sources(documents.group_by("source").len()["len"])
     return found + _differing(place, manifest.model_dump(), whole)
 
 

@@ -28,6 +28,7 @@ def mixture_show(reference: str, workspace: Path | str = DEFAULT_WORKSPACE) -> d
     for row in manifest["sources"]:
         row["short_of_budget_tokens"] = row["budget_tokens"] - row["supervised_tokens"]
         row["supervised_share"] = round(row["supervised_tokens"] / manifest["supervised_tokens"], 4)
+        row["repeated_tokens"] = row["tokens"] - row["unique_tokens"]
     receipt = read_receipt(place.schedule(mixture.manifest.schedule))
     packing = {} if receipt is None else {key: value for key, value in receipt.details.items() if key != "files"}
     return {"reference": mixture.reference, "folder": str(mixture.folder), **manifest, "packing": packing}

@@ -34,7 +34,9 @@ from engine.mixture.build import MixturePlan
 
 VERSION = 1
 FILES = ("manifest.json", "documents.parquet", "ledger.parquet")
-_NOT_CONTENT = {"name", "version", "digest", "recipe", "schedule", "num_steps"}
+_DERIVED = {"n_eff_documents_before", "n_eff_documents_after"}
+"""Follows from the documents of each source, and older versions do not say it."""
+_NOT_CONTENT = {"name", "version", "digest", "recipe", "schedule", "num_steps"} | _DERIVED
 
 
 class MixtureInputs(StrictModel):
@@ -102,6 +104,8 @@ def _manifest(plan: MixturePlan, inputs: MixtureInputs, schedule: ScheduleMeta) 
         supervised_tokens=sum(row.supervised_tokens for row in plan.sources),
         n_eff_before=plan.n_eff_before,
         n_eff_after=plan.n_eff_after,
+        n_eff_documents_before=plan.n_eff_documents_before,
+        n_eff_documents_after=plan.n_eff_documents_after,
         schedule=schedule.digest,
         row_tokens=config.row_tokens,
         rows_per_step=config.rows_per_step,

@@ -23,6 +23,7 @@ from engine.formats.state import AnnotationState, RecipeState, read_state, write
 from engine.formats.token_store import TokenStore
 from engine.formats.tokenizer import Tokenizer
 from engine.formats.workspace import DEFAULT_WORKSPACE, Workspace
+from engine.mixture.accounts import effective_before_and_after
 from engine.recipe import DataRecipe, load_recipe
 from engine.run import intake
 from engine.run.annotating import annotate
@@ -215,6 +216,7 @@ def _result(context: RunContext, selection: Selection, built: Sequence[Mixture])
         "steps": [step.model_dump() for step in context.steps],
         "annotating": [asdict(wave) for wave in context.annotating],
         "ledger": selection.ledger().to_dicts(),
+        "n_eff": effective_before_and_after(selection.ledger()),
         "mixtures": [
             {"reference": mixture.reference, "digest": mixture.manifest.digest, **_totals(mixture)} for mixture in built
         ],
@@ -226,6 +228,7 @@ def _totals(mixture: Mixture) -> dict[str, Any]:
     return {
         "documents": manifest.documents,
         "tokens": manifest.tokens,
+        "unique_tokens": sum(source.unique_tokens for source in manifest.sources),
         "supervised_tokens": manifest.supervised_tokens,
         "n_eff_before": manifest.n_eff_before,
         "n_eff_after": manifest.n_eff_after,

@@ -15,14 +15,12 @@ def show_run(result: dict[str, Any]) -> str:
         return "\n".join([*parts, _plan_note(result)])
     parts += [_shares(wave) for wave in result["annotating"]]
     parts += _recalls(result["steps"])
-    head = ("source", "in", "kept", "held out", "dropped", "over budget", "why")
-    parts.append(table(head, _ledger_rows(result["ledger"])))
+    parts.append(_ledger_table(result["ledger"]))
     parts += _unmet_quotas(result["steps"])
-    for mixture in result["mixtures"]:
-        parts.append(
-            f"{mixture['reference']}: {mixture['documents']:,} documents, {mixture['tokens']:,} tokens, "
-            f"{mixture['num_steps']:,} steps, N_eff {mixture['n_eff_before']:.2f} -> {mixture['n_eff_after']:.2f}"
-        )
+    if result["n_eff"]:
+        figures = (f"{unit} {n['before']:.2f} -> {n['after']:.2f}" for unit, n in result["n_eff"].items())
+        parts.append(f"N_eff of the sources, read -> kept: {', '.join(figures)}")
+    parts += [_mixture_line(mixture) for mixture in result["mixtures"]]
     return "\n".join(parts)
 
 
@@ -46,13 +44,14 @@ def show_mixture(result: dict[str, Any]) -> str:
             s["source"] + (" (replay)" if s["is_replay"] else ""),
             f"{s['documents']:,} of {s['available_documents']:,}",
             f"{s['tokens']:,}",
+            _repeated(s),
             f"{s['supervised_tokens']:,}",
             f"{s['max_repeats']}",
             ", ".join(f"{name} {count:,}" for name, count in list(s["licenses"].items())[:3]),
         )
         for s in result["sources"]
     ]
-    lines = [table(("source", "documents", "tokens", "supervised", "repeats", "licences"), rows)]
+    lines = [table(("source", "documents", "tokens", "repeated", "supervised", "most uses", "licences"), rows)]
     for key, value in result.items():
         if not isinstance(value, list | dict):
             lines.append(
@@ -156,12 +155,33 @@ def _step_note(step: dict[str, Any]) -> str:
     return step["why"]
 
 
-def _ledger_rows(ledger: Iterable[dict[str, Any]]) -> list[tuple[str, ...]]:
+def _mixture_line(mixture: Mapping[str, Any]) -> str:
+    repeated = f" ({_repeated(mixture)} of them repeated)" if mixture["tokens"] > mixture["unique_tokens"] else ""
+    return (
+        f"{mixture['reference']}: {mixture['documents']:,} documents, {mixture['tokens']:,} tokens{repeated}, "
+        f"{mixture['num_steps']:,} steps, N_eff {mixture['n_eff_before']:.2f} -> {mixture['n_eff_after']:.2f}"
+    )
+
+
+def _repeated(tokens: Mapping[str, Any]) -> str:
+    """Return which part of the tokens are second and later uses of a document."""
+    repeated = tokens["tokens"] - tokens["unique_tokens"]
+    return f"{repeated / tokens['tokens']:.1%}" if repeated else "none"
+
+
+def _ledger_table(ledger: Iterable[dict[str, Any]]) -> str:
+    """Return the ledger per source; what balance left over has a column where it left anything."""
+    rows = list(ledger)
+    outcomes = ["in", "kept", "held_out", "dropped"]
+    outcomes += ["over_budget"] if any(row["outcome"] == "over_budget" for row in rows) else []
+    headings = [name.replace("_", " ") for name in ("source", *outcomes)]
+    return table((*headings, "why"), _ledger_rows(rows, outcomes))
+
+
+def _ledger_rows(ledger: Iterable[dict[str, Any]], outcomes: Sequence[str]) -> list[tuple[str, ...]]:
     sources: dict[str, dict[str, Any]] = {}
     for row in ledger:
-        source = sources.setdefault(
-            row["source"], {"in": 0, "kept": 0, "held_out": 0, "dropped": 0, "over_budget": 0, "why": []}
-        )
+        source = sources.setdefault(row["source"], dict.fromkeys(outcomes, 0) | {"why": []})
         if row["outcome"] == "cut":
             source["why"].append((0, f"{row['bytes']:,} bytes cut by {row['reason']}"))
             continue
@@ -171,7 +191,7 @@ def _ledger_rows(ledger: Iterable[dict[str, Any]]) -> list[tuple[str, ...]]:
     return [
         (
             name,
-            *(f"{source[key]:,}" for key in ("in", "kept", "held_out", "dropped", "over_budget")),
+            *(f"{source[key]:,}" for key in outcomes),
             ", ".join(
                 f"{reason} {count:,}" if count else reason for count, reason in sorted(source["why"], reverse=True)
             ),

@@ -13,7 +13,7 @@ WITH ids AS (
     FROM ids
     WHERE EXISTS (FROM decisions)
     GROUP BY doc_id
-    HAVING num_documents <> 1 OR num_decisions <> 1 OR NOT bool_and(decision IN ('kept', 'dropped', 'held_out'))
+    HAVING num_documents <> 1 OR num_decisions <> 1 OR NOT bool_and(decision IN ('kept', 'dropped', 'held_out', 'over_budget'))
 ), spelt AS (
     SELECT doc_id, string_agg(decision, ', ' ORDER BY decision) AS decisions
     FROM ids

@@ -1,25 +1,35 @@
 -- Effective number of sources, exp of the entropy of their shares: of what was read, kept, and put into each current mixture.
--- reads:  documents(source, num_bytes), ledger(step, source, outcome, bytes),
---           mixture_sources(mixture, version, is_current, source, tokens)
+-- reads:  documents(source, num_bytes), ledger(step, source, outcome, documents, bytes, tokens),
+--           mixture_sources(mixture, version, is_current, source, documents, unique_tokens, tokens)
 -- yields: n_eff(level, unit, num_sources, n_eff)
--- grain:  one row per level (read, kept, name@v<version>)
+-- grain:  one row per level (read, kept, name@v<version>) and unit: documents, bytes, tokens; unique_tokens of a mixture
+--           count repeats once. Units that nobody counted are left out
 -- params: none
-WITH amounts AS (
-    SELECT 1 AS place, 'read' AS level, 'bytes' AS unit, source, sum(num_bytes) AS amount FROM documents GROUP BY source
-    UNION ALL
-    SELECT 2, 'kept', 'bytes', source, sum(bytes)
-    FROM ledger
-    WHERE step = 'selection' AND outcome = 'kept'
+WITH levels AS (
+    SELECT 1 AS place, 'read' AS level, source, count(*) AS documents, sum(num_bytes)::BIGINT AS bytes, NULL::BIGINT AS tokens,
+        NULL::BIGINT AS unique_tokens
+    FROM documents
     GROUP BY source
     UNION ALL
-    SELECT 3, mixture || '@v' || version, 'tokens', source, sum(tokens)
+    SELECT 1, 'read', source, NULL, NULL, tokens, NULL FROM ledger WHERE step = 'selection' AND outcome = 'in'
+    UNION ALL
+    SELECT 2, 'kept', source, documents, bytes, tokens, NULL FROM ledger WHERE step = 'selection' AND outcome = 'kept'
+    UNION ALL
+    SELECT 3, mixture || '@v' || version, source, documents, NULL, tokens, unique_tokens
     FROM mixture_sources
     WHERE is_current
-    GROUP BY mixture, version, source
+), amounts AS (
+    SELECT place, level, list_position(['documents', 'bytes', 'tokens', 'unique_tokens'], unit) AS unit_place, unit,
+        source, sum(amount) AS amount
+    FROM levels UNPIVOT (amount FOR unit IN (documents, bytes, tokens, unique_tokens))
+    GROUP BY place, level, unit, source
+    HAVING sum(amount) > 0
 ), shares AS (
-    SELECT place, level, unit, amount / sum(amount) OVER (PARTITION BY level) AS fraction FROM amounts WHERE amount > 0
+    SELECT *, amount / sum(amount) OVER (PARTITION BY level, unit) AS fraction FROM amounts
 )
-SELECT level, unit, count(*) AS num_sources, round(exp(-sum(fraction * ln(fraction))), 4) AS n_eff
+SELECT
+    -- Summed in one order, and so to the same bits.
+    level, unit, count(*) AS num_sources, round(exp(-sum(fraction * ln(fraction) ORDER BY amount, source)), 4) AS n_eff
 FROM shares
-GROUP BY place, level, unit
-ORDER BY place, level
+GROUP BY place, level, unit_place, unit
+ORDER BY place, level, unit_place

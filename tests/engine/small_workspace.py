@@ -29,6 +29,7 @@ from engine.formats.receipt import Receipt, write_receipt
 from engine.formats.run import FORGETTING_SCHEMA, METRICS_SCHEMA, PROBES_SCHEMA
 from engine.formats.schedule import SCHEMA as SCHEDULE_SCHEMA
 from engine.formats.schedule import ScheduleMeta
+from engine.formats.selection import BALANCE_SCHEMA, EXAMPLES_SCHEMA
 from engine.formats.selection import SCHEMA as SELECTION_SCHEMA
 from engine.formats.split import HELDOUT_SCHEMA
 from engine.formats.state import AnnotationState, RecipeState, read_state, write_state
@@ -64,6 +65,12 @@ RULES = [
     {"reason": "contaminated", "drop": "contamination__action = 'drop'"},
     {"reason": "too_short", "keep": "heuristics__num_words >= 2"},
 ]
+TAGS = {"b2": ["too_short", "odd"], "w1": ["odd"]}
+BALANCE = [
+    ("licenses", "documents", "license = CC0-1.0", True, 5, 2, 2, 3, 2, 2),
+    ("licenses", "documents", "license = null", False, 1, 1, 1, 0, 1, 1),
+]
+EXAMPLES = {"w2": 26, "w3": 0, "w5": 1, "b3": 5, "b4": 21}
 KEPT_TOKENS = {"b1": 9, "b2": 6, "w1": 7}
 
 
@@ -418,7 +425,13 @@ def _selection(root: Path, sources: tuple[SourceDocuments, ...]) -> None:
         "decision": {n: d for n, (d, _) in DECISIONS.items()},
         "reason": {n: r for n, (_, r) in DECISIONS.items()},
     }
-    _aligned(selection, sources, decisions | {"tags": {}}, SELECTION_SCHEMA)
+    _aligned(selection, sources, decisions | {"tags": TAGS}, SELECTION_SCHEMA)
+    write_parquet(selection / "balance.parquet", pl.DataFrame(BALANCE, schema=BALANCE_SCHEMA, orient="row"))
+    examples = [
+        ("web" if name in WEB else "books", *DECISIONS[name], doc_id(name), size, (WEB | BOOKS)[name])
+        for name, size in EXAMPLES.items()
+    ]
+    write_parquet(selection / "examples.parquet", pl.DataFrame(examples, schema=EXAMPLES_SCHEMA, orient="row"))
     _ledger(selection / "ledger.parquet")
     write_json(selection / "selection.json", {"version": 1, "rules": RULES})
 

@@ -4,13 +4,18 @@ import json
 import runpy
 from pathlib import Path
 from types import SimpleNamespace
+from uuid import UUID
 
 import polars as pl
 import pytest
 
+from engine.base.atomic import read_json, write_json
 from engine.base.errors import InputError
 from engine.explain import explain, show_explain
+from engine.explain.find import find_documents
+from engine.formats.annotation import part_path
 from engine.formats.parquet import write_parquet
+from engine.formats.selection import SCHEMA
 from engine.formats.state import RecipeState, write_state
 
 small_workspace = runpy.run_path(str(Path(__file__).parent / "small_workspace.py"))["small_workspace"]
@@ -24,6 +29,8 @@ def test_removed_document_names_its_survivor_and_the_rule(small_workspace: Simpl
         "reason": "near_duplicate",
         "tags": None,
         "rule": "dropped where near_dup__kept_id IS NOT NULL",
+        "tagged": {},
+        "balance": None,
     }
     (found,) = result["duplicates"]
     assert found["stage"] == "near_dup"
@@ -50,7 +57,7 @@ def test_survivor_knows_who_was_removed_for_it(small_workspace: SimpleNamespace)
 
 def test_kept_document_shows_where_it_is_trained(small_workspace: SimpleNamespace) -> None:
     result = explain(small_workspace.id["b1"], small_workspace.root)
-    assert result["decision"] == {"decision": "kept", "reason": None, "tags": None, "rule": "no rule applied"}
+    assert result["decision"]["rule"] == "no rule applied"
     old, new = result["mixtures"]
     assert (old["reference"], old["is_current"]) == ("demo@v1", False)
     assert (new["reference"], new["is_current"], new["is_replay"], new["repeats"]) == ("demo@v2", True, False, 2)
@@ -72,6 +79,67 @@ def test_document_of_no_mixture_says_so(small_workspace: SimpleNamespace) -> Non
     result = explain(small_workspace.id["b3"], small_workspace.root)
     assert (result["mixtures"], result["not_in"]) == ([], ["demo@v2"])
     assert result["decision"]["rule"] == "dropped unless heuristics__num_words >= 2"
+
+
+def test_tagged_document_names_the_rules_that_would_have_dropped_it(small_workspace: SimpleNamespace) -> None:
+    result = explain(small_workspace.id["b2"], small_workspace.root)
+    assert result["decision"] == {
+        "decision": "kept",
+        "reason": None,
+        "tags": ["too_short", "odd"],
+        "rule": "rules that apply only tag it",
+        "tagged": {"too_short": "unless heuristics__num_words >= 2", "odd": None},
+        "balance": None,
+    }
+    shown = show_explain(result, 100)
+    assert "tagged too_short: it would go unless heuristics__num_words >= 2" in shown
+    assert "tagged odd\n" in shown
+
+
+def leave_over(workspace: SimpleNamespace, name: str, by: list[str]) -> None:
+    """Let a rule of balance, `licenses`, leave a document over."""
+    doc_id = UUID(workspace.id[name]).bytes
+    place = find_documents(workspace.state.source_documents(workspace.workspace), [doc_id])[doc_id]
+    path = part_path(workspace.root / "selections/6666", place.shard)
+    here = pl.int_range(pl.len()) == place.row
+    frame = pl.read_parquet(path).with_columns(
+        decision=pl.when(here).then(pl.lit("over_budget")).otherwise("decision"),
+        reason=pl.when(here).then(pl.lit("licenses")).otherwise("reason"),
+        tags=None,
+    )
+    write_parquet(path, frame.cast(SCHEMA))
+    said = read_json(workspace.root / "selections/6666/selection.json")
+    write_json(
+        workspace.root / "selections/6666/selection.json", said | {"balance": [{"reason": "licenses", "by": by}]}
+    )
+
+
+def test_document_that_balance_left_over_shows_its_group(small_workspace: SimpleNamespace) -> None:
+    leave_over(small_workspace, "b2", ["license"])
+    leave_over(small_workspace, "w1", ["license"])
+    found = explain(small_workspace.id["b2"], small_workspace.root)["decision"]
+    assert found["balance"] == {
+        "rule": "licenses",
+        "unit": "documents",
+        "group": "license = CC0-1.0",
+        "is_quota": True,
+        "asked": 5,
+        "available": 2,
+        "kept": 2,
+        "missing": 3,
+        "available_documents": 2,
+        "kept_documents": 2,
+    }
+    shown = show_explain(explain(small_workspace.id["w1"], small_workspace.root), 200)
+    assert "over_budget: licenses" in shown
+    assert "balance left it over: 1 of 1 documents of license = null were kept (a cap of 1, rule licenses)" in shown
+
+
+def test_group_that_the_selection_does_not_say_is_null(small_workspace: SimpleNamespace) -> None:
+    leave_over(small_workspace, "b2", ["domain", "license"])
+    found = explain(small_workspace.id["b2"], small_workspace.root)["decision"]
+    assert (found["balance"]["rule"], found["balance"]["group"]) == ("licenses", None)
+    assert found["rule"] == "balance left it over: rule licenses had no room for it"
 
 
 def test_contaminated_document_shows_its_evidence(small_workspace: SimpleNamespace) -> None:

@@ -100,6 +100,33 @@ def test_file_of_another_stage_with_the_same_name_is_left_alone(small_workspace:
     assert len(rows(small_workspace, "FROM duplicate_pairs")) == 1
 
 
+def test_balance_and_examples_are_those_of_the_selection(small_workspace: SimpleNamespace) -> None:
+    assert rows(small_workspace, 'SELECT "group", asked, kept, missing FROM balance') == [
+        ["license = CC0-1.0", 5, 2, 3],
+        ["license = null", 1, 1, 0],
+    ]
+    assert rows(small_workspace, "SELECT source, reason, doc_id, excerpt FROM examples WHERE num_chars < 5") == [
+        ["web", "no_text", "w3", None],
+        ["web", "too_short", "w5", "x"],
+    ]
+
+
+def test_selection_without_balance_and_examples_has_empty_views(small_workspace: SimpleNamespace) -> None:
+    for name in ("balance", "examples"):
+        (small_workspace.root / f"selections/6666/{name}.parquet").unlink()
+        assert rows(small_workspace, f"FROM {name}") == []
+
+
+def test_tags_are_counted_with_the_size_of_their_documents(small_workspace: SimpleNamespace) -> None:
+    assert rows(small_workspace, "@tags") == [
+        ["odd", "(all)", 2, 41],
+        ["odd", "books", 1, 16],
+        ["odd", "web", 1, 25],
+        ["too_short", "(all)", 1, 16],
+        ["too_short", "books", 1, 16],
+    ]
+
+
 def test_all_mixture_versions_are_shown_and_the_current_one_is_marked(small_workspace: SimpleNamespace) -> None:
     query = "SELECT mixture, version, is_current, tokens FROM mixtures"
     assert rows(small_workspace, query) == [["demo", 1, False, 25], ["demo", 2, True, 31]]
