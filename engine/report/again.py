@@ -20,8 +20,12 @@ def _data(evidence: Evidence, numbers: Numbers) -> list[tuple[str, str]]:
     if numbers.funnel is not None:
         rows += [
             ("Funnel, per source and reason", "@funnel"),
+            ("Documents that stay with a tag", "@tags"),
+            ("Examples of each reason", "SELECT * FROM examples"),
             ("Whether the ledger adds up (no row: it does)", "@ledger_balances"),
         ]
+    if numbers.balance is not None:
+        rows.append(("Balance, per rule and group", "@balance"))
     rows += [
         ("Sources before and after", "@source_mix"),
         ("Effective number of sources", "@n_eff"),

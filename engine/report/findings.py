@@ -1,12 +1,14 @@
 """The findings: a few plain sentences, each made from the numbers of one section, bad news included."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import polars as pl
 
+from engine.report.balance import balance_findings
 from engine.report.forgetting import FEWEST_DOCUMENTS, Curve, paired_difference
 from engine.report.funnel import Funnel
 from engine.report.numbers import Numbers
+from engine.report.tags import tags_findings
 from engine.report.training import RunNumbers, base_of
 from engine.report.wording import amount, change, counted, decimal, interval, listed, share
 
@@ -19,6 +21,8 @@ def findings(numbers: Numbers) -> list[str]:
         *_waived(numbers),
         *_what_was_kept(numbers),
         *_largest_loss(numbers.funnel),
+        *balance_findings(numbers.balance),
+        *tags_findings(numbers.tags),
         *_diversity(numbers),
         *_held_out(numbers),
         *_benchmarks(numbers),
@@ -40,11 +44,13 @@ def _what_was_kept(numbers: Numbers) -> Iterator[str]:
         documents, num_bytes = (int(numbers.sources.rows.get_column(name).sum()) for name in ("documents", "bytes"))
         yield f"{counted(documents, 'document')} ({amount(num_bytes)}) were read; the recipe selects nothing yet."
         return
-    came, kept, held = (funnel.total(outcome) for outcome in ("in", "kept", "held_out"))
+    came, kept, held, left = (funnel.total(outcome) for outcome in ("in", "kept", "held_out", "over_budget"))
     size, kept_size = (amount(funnel.total(outcome, "bytes")) for outcome in ("in", "kept"))
+    over_budget = f", {left:,} left over by balance" if left else ""
     yield (
         f"Of {counted(came, 'document')} ({size}) in {counted(len(funnel.source_names), 'source')}, {kept:,} were kept "
-        f"({share(kept, came)}; {kept_size}), {came - kept - held:,} were dropped and {held:,} held out for measuring."
+        f"({share(kept, came)}; {kept_size}), {came - kept - held - left:,} were dropped{over_budget} and "
+        f"{held:,} held out for measuring."
     )
     if funnel.unbalanced.height:
         places = listed(sorted(set(funnel.unbalanced.get_column("source"))))
@@ -74,11 +80,17 @@ def _largest_loss(funnel: Funnel | None) -> Iterator[str]:
 
 
 def _diversity(numbers: Numbers) -> Iterator[str]:
-    before, after = numbers.sources.n_eff_before, numbers.sources.n_eff_after
-    sentence = f"The effective number of sources was {decimal(before)} by bytes as read"
-    sentence += f" and is {decimal(after)} after the selection" if numbers.funnel is not None else ""
-    named = [f"{decimal(m.manifest.n_eff_after)} in {m.reference}" for m in numbers.mixtures[:_MOST_NAMED]]
+    read, kept = numbers.diversity.read, numbers.diversity.kept
+    unit = "tokens" if "tokens" in read else "bytes"
+    sentence = f"The effective number of sources was {_by_unit(read, unit)} as read"
+    sentence += f" and is {_by_unit(kept, unit)} after the selection" if kept else ""
+    mixtures = numbers.diversity.mixtures[:_MOST_NAMED]
+    named = [f"{decimal(figures['tokens'])} in {reference}" for reference, figures in mixtures]
     yield sentence + (f"; by tokens it is {listed(named)}." if named else ".")
+
+
+def _by_unit(figures: Mapping[str, float], unit: str) -> str:
+    return f"{decimal(figures['documents'])} by documents and {decimal(figures.get(unit))} by {unit}"
 
 
 def _held_out(numbers: Numbers) -> Iterator[str]:

@@ -1,5 +1,6 @@
 """The funnel: what came in, was dropped for which reason, was held out, was kept. All from the ledger."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import polars as pl
@@ -12,7 +13,7 @@ from engine.report.table import Table, table
 from engine.report.wording import amount, count, share
 
 STEP = "selection"
-_TONES = {"in": "in", "dropped": "lost", "cut": "lost", "held_out": "held", "over_budget": "lost", "kept": "kept"}
+_TONES = {"in": "in", "dropped": "lost", "cut": "lost", "held_out": "held", "over_budget": "in", "kept": "kept"}
 
 
 @dataclass(frozen=True)
@@ -20,18 +21,24 @@ class Funnel:
     """The ledger of the selection; `reason` is filled in every row."""
 
     steps: pl.DataFrame
-    """outcome, reason, documents, bytes over all sources; in first, drops in the selection's order, kept last."""
+    """outcome, reason, documents, bytes, tokens over all sources; in first, then the selection's order, kept last."""
     by_source: pl.DataFrame
-    """source, outcome, reason, documents, bytes; sources in the recipe's order."""
+    """source, outcome, reason, documents, bytes, tokens; sources in the recipe's order."""
     unbalanced: pl.DataFrame
     """What engine.formats.ledger.unbalanced found; empty where the ledger is right."""
 
+    @property
+    def units(self) -> tuple[tuple[str, Callable[[int | None], str]], ...]:
+        """The units the ledger counts, and how they are written: documents and bytes; tokens where they are known."""
+        known = self.by_source.height and not self.by_source.get_column("tokens").null_count()
+        return (("documents", count), ("bytes", amount), *([("tokens", count)] if known else []))
+
     def total(self, outcome: str, unit: str = "documents") -> int:
-        """Return the documents or bytes of an outcome over all sources and reasons."""
+        """Return the documents, bytes or tokens of an outcome over all sources and reasons."""
         return int(self.steps.filter(pl.col("outcome") == outcome).get_column(unit).sum())
 
     def of_source(self, source: str, outcome: str, unit: str = "documents") -> int:
-        """Return the documents or bytes of an outcome of one source."""
+        """Return the documents, bytes or tokens of an outcome of one source."""
         rows = self.by_source.filter((pl.col("source") == source) & (pl.col("outcome") == outcome))
         return int(rows.get_column(unit).sum())
 
@@ -52,8 +59,10 @@ def funnel(evidence: Evidence) -> Funnel | None:
         return None
     ledger = evidence.selection.ledger().filter(pl.col("step") == STEP)
     rows = ledger.with_columns(pl.col("reason").fill_null(pl.col("outcome")))
-    rules = [rule["reason"] for rule in evidence.selection.rules()["rules"]]
-    units = [pl.col("documents").sum(), pl.col("bytes").sum()]
+    said = evidence.selection.rules()
+    rules = [rule["reason"] for rule in [*said["rules"], *said.get("balance", [])]]
+    known = pl.when(pl.col("tokens").is_not_null().all()).then(pl.col("tokens").sum())
+    units = [pl.col("documents", "bytes").sum(), known.alias("tokens")]
     steps = _in_order(rows.group_by("outcome", "reason").agg(units), rules, [])
     sources = {source.name: position for position, source in enumerate(evidence.sources)}
     by_source = rows.group_by("source", "outcome", "reason").agg(units)
@@ -62,9 +71,9 @@ def funnel(evidence: Evidence) -> Funnel | None:
 
 
 def funnel_charts(numbers: Funnel) -> list[Markup]:
-    """Return the funnel in documents and in bytes: each loss stands where it was taken from what was left."""
+    """Return the funnel in documents and in tokens, or else in bytes: each loss stands where it was taken from."""
     charts = []
-    for unit, words in (("documents", count), ("bytes", amount)):
+    for unit, words in (numbers.units[0], numbers.units[-1]):
         whole = left = numbers.total("in", unit)
         rows = []
         for outcome, reason, value in numbers.steps.select("outcome", "reason", unit).iter_rows():
@@ -78,11 +87,11 @@ def funnel_charts(numbers: Funnel) -> list[Markup]:
 
 
 def funnel_tables(numbers: Funnel) -> list[Table]:
-    """Return the funnel per source, once in documents and once in bytes; every row adds up to its first number."""
+    """Return the funnel per source, once in every unit; every row adds up to its first number."""
     columns = [row for row in numbers.steps.select("outcome", "reason").iter_rows() if row[0] != "in"]
     headings = ["source", "in", *(_label(*column) for column in columns), "kept of in"]
     tables = []
-    for unit, words in (("documents", count), ("bytes", amount)):
+    for unit, words in numbers.units:
         cells = {
             (s, o, r): v for s, o, r, v in numbers.by_source.select("source", "outcome", "reason", unit).iter_rows()
         }
@@ -109,4 +118,6 @@ def _in_order(rows: pl.DataFrame, rules: list[str], first: list[pl.Expr]) -> pl.
 def _label(outcome: str, reason: str) -> str:
     if outcome == "held_out":
         return "held out" if reason == "held_out" else f"held out: {reason}"
+    if outcome == "over_budget":
+        return "over budget" if reason == outcome else f"over budget: {reason}"
     return outcome.replace("_", " ") if reason == outcome else reason

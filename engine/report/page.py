@@ -13,6 +13,8 @@ import engine
 from engine.base.atomic import atomic_file
 from engine.base.hashing import short
 from engine.report.again import again
+from engine.report.balance import balance_table
+from engine.report.diversity import diversity_table
 from engine.report.duplicate_recall import recall_table
 from engine.report.duplicates import duplicates_charts
 from engine.report.evidence import Evidence, open_evidence
@@ -24,6 +26,7 @@ from engine.report.mixtures import mixture_sources_table, mixtures_chart, mixtur
 from engine.report.numbers import Numbers, gather
 from engine.report.quality import quality_chart, quality_sources_chart, quality_table
 from engine.report.sources import licenses_table, sources_chart, sources_table
+from engine.report.tags import tags_table
 from engine.report.tokenizer_fit import fit_tables
 from engine.report.training import loss_charts, run_settings, runs_table, source_loss_charts
 
@@ -88,6 +91,9 @@ def _data_sections(numbers: Numbers) -> dict[str, Any]:
     return {
         "funnel_charts": funnel_charts(numbers.funnel) if numbers.funnel else [],
         "funnel_tables": funnel_tables(numbers.funnel) if numbers.funnel else [],
+        "tags_table": tags_table(numbers.tags) if numbers.tags else None,
+        "balance_table": balance_table(numbers.balance) if numbers.balance else None,
+        "diversity_table": diversity_table(numbers.diversity),
         "sources_chart": sources_chart(numbers.sources),
         "sources_table": sources_table(numbers.sources),
         "licenses_table": licenses_table(numbers.sources),
@@ -118,6 +124,7 @@ def _contents(numbers: Numbers) -> list[tuple[str, str]]:
     """Return the sections the page has: (anchor, name)."""
     sections = [
         ("funnel", "Funnel", numbers.funnel),
+        ("balance", "Balance", numbers.balance),
         ("sources", "Sources", True),
         ("duplicates", "Duplicates", numbers.duplicates),
         ("quality", "Quality", numbers.quality),

@@ -1,7 +1,5 @@
 """Sources before and after the selection: documents, bytes, tokens, shares, licences, effective number of sources."""
 
-import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import polars as pl
@@ -11,7 +9,7 @@ from engine.formats.selection import KEPT
 from engine.report.charts import Bar, Segment, bars
 from engine.report.evidence import Evidence
 from engine.report.table import Table, table
-from engine.report.wording import MISSING, amount, count, decimal, share
+from engine.report.wording import MISSING, amount, count, share
 
 _MAX_BARS = 15
 
@@ -25,22 +23,8 @@ class Sources:
     licenses: pl.DataFrame
     """license, sources, documents, bytes, kept_documents, kept_bytes; the most bytes first."""
 
-    @property
-    def n_eff_before(self) -> float:
-        """Effective number of sources of all bytes."""
-        return effective_number(self.rows.get_column("bytes"))
-
-    @property
-    def n_eff_after(self) -> float:
-        """Effective number of sources of the kept bytes."""
-        return effective_number(self.rows.get_column("kept_bytes"))
-
-
-def effective_number(amounts: Iterable[int]) -> float:
-    """Return exp(H) of the shares, H the Shannon entropy in nats: 1 for one source, n for n equal ones, 0 for none."""
-    present = sorted(value for value in amounts if value > 0)
-    whole = sum(present)
-    return math.exp(-sum(v / whole * math.log(v / whole) for v in present)) if present else 0.0
+    protected: frozenset[str] = frozenset()
+    """Sources of which no rule drops a document."""
 
 
 def sources(evidence: Evidence) -> Sources:
@@ -66,6 +50,7 @@ def sources(evidence: Evidence) -> Sources:
             _tokens(evidence), on="source", how="left", maintain_order="left"
         ),
         licenses.sort(["bytes", "license"], descending=[True, False]),
+        frozenset(source.name for source in evidence.sources if source.config.get("protected", False)),
     )
 
 
@@ -104,7 +89,7 @@ def sources_table(numbers: Sources) -> Table:
     )
     for name, documents, size, kept_documents, kept_size, num_tokens in everything.iter_rows():
         row = [
-            name,
+            f"{name} (protected)" if name in numbers.protected else name,
             count(documents),
             amount(size),
             share(size, came),
@@ -118,9 +103,7 @@ def sources_table(numbers: Sources) -> Table:
         rows.append(row)
     headings = ["source", "documents", "bytes", "share", "kept documents", "kept bytes", "kept share"]
     headings += ["kept tokens", "token share"] if has_tokens else []
-    after, before = decimal(numbers.n_eff_after), decimal(numbers.n_eff_before)
-    caption = f"Effective number of sources by bytes: {before} before, {after} after the selection"
-    return table(headings, rows, caption=caption, total=True)
+    return table(headings, rows, caption="Sources as read and as kept", total=True)
 
 
 def licenses_table(numbers: Sources) -> Table:

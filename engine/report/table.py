@@ -1,6 +1,6 @@
 """A table of the page: headings, cells already worded, which columns are numbers."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 
@@ -15,13 +15,20 @@ class Table:
     caption: str = ""
     total: bool = False
     """Whether the last row is the sum of the others."""
+    marked: tuple[int, ...] = ()
+    """Numbers of the rows, from 0, that stand out."""
 
 
 def table(
-    headings: Sequence[str], rows: Sequence[Sequence[str]], num_labels: int = 1, caption: str = "", total: bool = False
+    headings: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    num_labels: int = 1,
+    caption: str = "",
+    total: bool = False,
+    marked: Iterable[int] = (),
 ) -> Table:
     """Return a table; raises ValueError (our bug) where a row has not one cell per heading."""
     for row in rows:
         if len(row) != len(headings):
             raise ValueError(f"{len(row)} cells under {len(headings)} headings: {row}")
-    return Table(tuple(headings), tuple(tuple(row) for row in rows), num_labels, caption, total)
+    return Table(tuple(headings), tuple(tuple(row) for row in rows), num_labels, caption, total, tuple(marked))

@@ -9,11 +9,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from engine.base.atomic import write_json
+from engine.base.atomic import read_json, write_json
 from engine.base.hashing import digest_bytes, digest_json, digest_parts
 from engine.formats import ledger as ledger_format
 from engine.formats.annotation import write_part
-from engine.formats.documents import Shard, SourceDocuments, write_source
+from engine.formats.documents import Shard, SourceDocuments, read_source, write_source
 from engine.formats.manifest import DOCUMENTS_SCHEMA as MIXTURE_DOCUMENTS
 from engine.formats.manifest import HeldOutSet, Manifest, MixtureSource
 from engine.formats.parquet import write_parquet
@@ -21,6 +21,8 @@ from engine.formats.receipt import Receipt, write_receipt
 from engine.formats.run import FORGETTING_SCHEMA, METRICS_SCHEMA, PROBES_SCHEMA
 from engine.formats.schedule import SCHEMA as SCHEDULE_SCHEMA
 from engine.formats.schedule import ScheduleMeta
+from engine.formats.selection import BALANCE_SCHEMA, EXAMPLES_SCHEMA
+from engine.formats.selection import SCHEMA as SELECTION_SCHEMA
 from engine.formats.state import AnnotationState, RecipeState, write_state
 from engine.formats.token_store import DOCUMENTS_SCHEMA as STORE_DOCUMENTS
 from engine.formats.token_store import StoreMeta
@@ -41,6 +43,14 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     build_workspace(root)
     write_run(root, "replay_0", "demo_replay_0", rise=0.001)
     write_run(root, "replay_10", "demo_replay_10", rise=0.0002)
+    return root
+
+
+@pytest.fixture(scope="session")
+def balanced(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same after balance: documents were left over, one quota is not met, `code` is protected; tests only read."""
+    root = Path(shutil.copytree(finished, tmp_path_factory.mktemp("balanced") / "workspace"))
+    balance_workspace(root)
     return root
 
 
@@ -247,6 +257,53 @@ def _ledger() -> pl.DataFrame:
     rows = pl.concat([part.select(columns) for part in parts])
     rows = rows.with_columns(pl.lit("selection").alias("step"), pl.lit(None, dtype=pl.Int64).alias("tokens"))
     return rows.select(list(ledger_format.SCHEMA))
+
+
+def rebalanced(source: str, row: int) -> tuple[str, str | None, list[str] | None]:
+    """Decision, reason and tags of a document after balance and protection."""
+    decision, reason = fate(source, row)
+    if source == "code" and decision == "dropped":
+        return "kept", None, [str(reason)]
+    if source == "stdlib_docs" and decision == "kept" and row % 2:
+        return "over_budget", "sources", None
+    return decision, reason, ["odd"] if decision == "kept" and row % 50 == 20 else None
+
+
+def balance_workspace(root: Path) -> None:
+    """Rewrite the selection of a workspace with `rebalanced`; a token is four bytes."""
+    place = Workspace(root)
+    folder = place.selection(digest_json("selection"))
+    rows = []
+    for name in SOURCES:
+        path = place.documents(name, digest_json(name)) / "source.json"
+        if name == "code":
+            write_json(path, read_json(path) | {"config": {"protected": True}})
+        start = 0
+        for shard in read_source(path.parent).shards:
+            decided = [rebalanced(name, row) for row in range(start, start + shard.num_rows)]
+            write_part(folder, shard, pl.DataFrame(decided, schema=SELECTION_SCHEMA, orient="row"))
+            sizes = shard.read_core(["num_bytes"])["num_bytes"].to_list()
+            for (decision, reason, _), size in zip(decided, sizes, strict=True):
+                rows += [("selection", name, o, r, 1, size, size // 4) for o, r in (("in", None), (decision, reason))]
+            start += shard.num_rows
+    keys = ["step", "source", "outcome", "reason"]
+    ledger = pl.DataFrame(rows, schema=ledger_format.SCHEMA, orient="row").group_by(keys).agg(pl.all().sum()).sort(keys)
+    write_parquet(folder / "ledger.parquet", ledger)
+    groups = [
+        ("sources", "documents", "source = stdlib_docs", True, 50, 100, 50, 0, 100, 50),
+        ("sources", "documents", "source = medquad", True, 100, 73, 73, 27, 73, 73),
+        ("sources", "documents", "source = licenses", False, 40, 9, 9, 0, 9, 9),
+    ]
+    write_parquet(folder / "balance.parquet", pl.DataFrame(groups, schema=BALANCE_SCHEMA, orient="row"))
+    examples = [
+        ("stdlib_docs", "over_budget", "sources", doc_id("stdlib_docs", 11), 60, text_of("stdlib_docs", 11)),
+        ("medquad", "dropped", "exact_duplicate", doc_id("medquad", 1), len(HOSTILE), HOSTILE),
+        ("medquad", "dropped", "no_text", doc_id("medquad", 2), 0, None),
+        ("code", "cut", "contamination", doc_id("code", 30), 900, "the passage"),
+    ]
+    write_parquet(folder / "examples.parquet", pl.DataFrame(examples, schema=EXAMPLES_SCHEMA, orient="row"))
+    rules = [{"reason": reason, "action": "drop"} for reason in RULES] + [{"reason": "odd", "action": "tag"}]
+    write_json(folder / "selection.json", {"rules": rules, "balance": [{"reason": "sources", "by": ["source"]}]})
 
 
 def _split(place: Workspace) -> str:

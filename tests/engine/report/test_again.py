@@ -7,6 +7,7 @@ import pytest
 
 from engine.catalog import sql
 from engine.report.again import again
+from engine.report.diversity import diversity
 from engine.report.evidence import open_evidence
 from engine.report.funnel import funnel
 from engine.report.numbers import gather
@@ -51,6 +52,8 @@ def test_funnel_of_the_page_is_that_of_the_named_query(finished: Path) -> None:
 def test_effective_numbers_of_the_page_are_those_of_the_named_query(finished: Path) -> None:
     answer = sql("@n_eff", workspace=finished)
     rows = [dict(zip(answer["columns"], row, strict=True)) for row in answer["rows"]]
-    found = sources(open_evidence(finished))
-    expected = {"read": found.n_eff_before, "kept": found.n_eff_after}
-    assert {r["level"]: r["n_eff"] for r in rows if r["unit"] == "bytes"} == pytest.approx(expected, abs=1e-4)
+    evidence = open_evidence(finished)
+    found = diversity(evidence, sources(evidence))
+    levels = {"read": found.read, "kept": found.kept}
+    asked = {(r["level"], r["unit"]): r["n_eff"] for r in rows if r["level"] in levels}
+    assert asked == {(level, unit): n for level, figures in levels.items() for unit, n in figures.items()}

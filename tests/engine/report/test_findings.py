@@ -43,7 +43,9 @@ def test_largest_loss_names_reason_source_and_hardest_hit_source(finished: Path)
 
 def test_effective_number_is_said_before_and_after(finished: Path) -> None:
     assert re.search(
-        r"was 3\.53 by bytes as read and is 3\.16 after.* 1\.00 in demo_replay_0@v1 and 1\.38", _said(finished)[2]
+        r"was 3\.60 by documents and 3\.53 by bytes as read and is 3\.24 by documents and 3\.16 by bytes after.* "
+        r"1\.00 in demo_replay_0@v1 and 1\.38",
+        _said(finished)[2],
     )
 
 
@@ -120,3 +122,14 @@ def test_run_without_general_text_is_said_to_show_nothing(workspace: Path, probe
     rows = read_parquet(path)
     write_parquet(path, rows if probed else rows.filter(~pl.col("is_general")))
     assert ("Nothing is known about forgetting in 'replay_0'" in _said(workspace)[-1]) is not probed
+
+
+def test_what_balance_left_over_is_neither_dropped_nor_hidden(balanced: Path) -> None:
+    said = _said(balanced)
+    assert "182 were kept" in said[0]
+    assert "48 were dropped, 50 left over by balance and 20 held out for measuring." in said[0]
+    assert said[2:5] == [
+        "1 of 2 quotas is not met, and nothing was repeated to fill them: source = medquad has 73 of 100 documents.",
+        "Balance left over 50 documents by 'sources'; they passed every filter and are in no mixture.",
+        "Kept only because their source is protected: 5 documents of 'code' (8.3 %); a rule would have dropped them.",
+    ]

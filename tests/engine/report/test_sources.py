@@ -1,14 +1,9 @@
 """Sources before and after: counts, shares, licences, effective number of sources."""
 
-import math
 from pathlib import Path
 
-import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
 from engine.report.evidence import open_evidence
-from engine.report.sources import effective_number, licenses_table, sources, sources_table
+from engine.report.sources import licenses_table, sources, sources_table
 
 
 def test_counts_are_those_of_documents_and_decisions(finished: Path) -> None:
@@ -37,16 +32,6 @@ def test_last_row_of_the_table_is_the_sum(finished: Path) -> None:
         assert numbers[-1] == sum(numbers[:-1])
 
 
-@pytest.mark.parametrize(
-    ("amounts", "expected"), [([], 0.0), ([0, 0], 0.0), ([7], 1.0), ([5, 5, 5], 3.0), ([9, 0], 1.0)]
-)
-def test_effective_number_of_simple_cases(amounts: list[int], expected: float) -> None:
-    assert effective_number(amounts) == pytest.approx(expected)
-
-
-@given(st.lists(st.integers(0, 10**9), min_size=1, max_size=8))
-def test_effective_number_is_that_of_the_definition_in_any_order(amounts: list[int]) -> None:
-    whole = sum(amounts)
-    entropy = -sum(a / whole * math.log(a / whole) for a in amounts if a)
-    assert effective_number(amounts) == pytest.approx(math.exp(entropy) if whole else 0.0)
-    assert effective_number(amounts) == effective_number(amounts[::-1])
+def test_protected_source_is_marked(balanced: Path) -> None:
+    names = [row[0] for row in sources_table(sources(open_evidence(balanced))).rows]
+    assert names == ["stdlib_docs", "medquad", "code (protected)", "licenses", "all"]

@@ -1,0 +1,63 @@
+"""The page says what every quota got, and marks those that are not met."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from engine.catalog import sql
+from engine.formats.selection import BALANCE_SCHEMA
+from engine.report.balance import Balance, balance, balance_findings, balance_table
+from engine.report.evidence import open_evidence
+
+
+@pytest.fixture(scope="module")
+def numbers(balanced: Path) -> Balance:
+    found = balance(open_evidence(balanced))
+    assert found is not None
+    return found
+
+
+def made(rows: Sequence[tuple[object, ...]]) -> Balance:
+    return Balance(pl.DataFrame(rows, schema=BALANCE_SCHEMA, orient="row"))
+
+
+def test_unmet_quota_comes_first_and_alone_is_marked(numbers: Balance) -> None:
+    table = balance_table(numbers)
+    assert table.marked == (0,)
+    assert table.rows == (
+        ("source = medquad", "sources", "documents", "quota 100", "73", "73", "0", "27 (27.0 %)"),
+        ("source = stdlib_docs", "sources", "documents", "quota 50", "100", "50", "50", "-"),
+        ("source = licenses", "sources", "documents", "cap 40", "9", "9", "0", "-"),
+    )
+
+
+def test_groups_stand_in_the_order_of_the_named_query(numbers: Balance, balanced: Path) -> None:
+    answer = sql("@balance", workspace=balanced)
+    assert [row[1] for row in answer["rows"]] == numbers.groups["group"].to_list()
+
+
+def test_recipe_without_balance_has_no_section(finished: Path) -> None:
+    assert balance(open_evidence(finished)) is None
+    assert list(balance_findings(None)) == []
+
+
+def test_quotas_that_are_met_are_said_to_be() -> None:
+    met = ("r", "documents", "a = 1", True, 5, 5, 5, 0, 5, 5)
+    assert list(balance_findings(made([met]))) == ["The quota is met."]
+    assert list(balance_findings(made([met, met]))) == ["All 2 quotas are met."]
+
+
+def test_many_groups_are_cut_but_no_unmet_quota_is() -> None:
+    unmet = [("r", "bytes", f"a = {n}", True, 2_000, 500, 500, 1_500, 1, 1) for n in range(45)]
+    capped = [("r", "bytes", f"b = {n}", False, 5, 9, 5, 0, 9, 5) for n in range(45)]
+    table = balance_table(made([*unmet, *capped]))
+    assert len(table.rows) == len(table.marked) == 45
+    assert "45 of 90" in table.caption
+    assert table.rows[0][3:] == ("quota 2.00 kB", "500 B", "500 B", "0 B", "1.50 kB (75.0 %)")
+    (quotas, left) = balance_findings(made([*unmet, *capped]))
+    assert quotas.startswith("45 of 45 quotas are not met")
+    assert "a = 0 has 500 B of 2.00 kB" in quotas
+    assert quotas.endswith("; 42 more in the table.")
+    assert left.startswith("Balance left over 180 documents by 'r';")
