@@ -1,7 +1,7 @@
 """A split: the held-out sets, with their texts, so that a probe needs nothing else.
 
 splits/<digest>/
-    heldout.parquet       doc_id, set, source, group_id, num_bytes, text; sorted by set, doc_id
+    heldout.parquet       doc_id, set, source, group_id, num_bytes, num_tokens, text; sorted by set, doc_id
     groups.parquet        doc_id, group_id (smallest doc_id of the component), set: every document of a held-out group
     receipt.json
 """
@@ -19,6 +19,7 @@ HELDOUT_SCHEMA = {
     "source": pl.String,
     "group_id": pl.Binary,
     "num_bytes": pl.Int64,
+    "num_tokens": pl.Int64,  # as the recipe's first stage tokens counts them; null where there is none
     "text": pl.String,
 }
 
@@ -32,7 +33,18 @@ class Split:
 
     def heldout(self) -> pl.DataFrame:
         """Return the held-out documents (HELDOUT_SCHEMA)."""
-        return read_parquet(self.folder / "heldout.parquet")
+        held_out = read_parquet(self.folder / "heldout.parquet")
+        # Splits of earlier versions counted no tokens.
+        return held_out.select(
+            pl.col(name) if name in held_out.columns else pl.lit(None, dtype=kind).alias(name)
+            for name, kind in HELDOUT_SCHEMA.items()
+        )
+
+    def sizes(self) -> pl.DataFrame:
+        """Return set, documents, bytes and tokens of every held-out set; tokens are null where nobody counted them."""
+        tokens = pl.when(pl.col("num_tokens").is_not_null().all()).then(pl.col("num_tokens").sum())
+        counts = [pl.len().cast(pl.Int64).alias("documents"), pl.col("num_bytes").sum().alias("bytes")]
+        return self.heldout().group_by("set").agg(*counts, tokens.alias("tokens")).sort("set")
 
     def groups(self) -> pl.DataFrame:
         """Return every document of a held-out group: doc_id, group_id, set."""

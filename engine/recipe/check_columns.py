@@ -8,9 +8,9 @@ from engine.base.errors import RecipeError, problem, unknown
 from engine.base.stage import prefixed, stage_adds, stage_names, stage_reads
 from engine.formats.columns import CORE
 from engine.mixture.config import Config as MixtureConfig
-from engine.recipe.check_selection import check_balance, check_control_tokens
+from engine.recipe.check_selection import check_balance, check_control_tokens, check_split_sizes
 from engine.recipe.frame import lenient
-from engine.recipe.stages import Stage
+from engine.recipe.stages import Stage, split_token_counts
 from engine.select.filters import TAG, Filter, Preset, check_filter, expanded, tag_column
 from engine.select.split import Config as SplitConfig
 from engine.select.split import split_columns
@@ -42,7 +42,8 @@ def check_columns(place: str, content: dict[str, Any], annotators: tuple[Stage, 
     del written["text"]  # stages read it, conditions cannot
     split = lenient(SplitConfig, content.get("split"))
     if split is not None:
-        reads = split_columns(split)
+        found += check_split_sizes(place, split, annotators)
+        reads = split_columns(split, split_token_counts(annotators, split))
         unwritten = [name for name in reads if name not in written]
         found += [_unwritten(f"{place}: split", name, written) for name in unwritten]
         if split.where is not None and set(reads) <= set(written):

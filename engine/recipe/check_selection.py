@@ -13,6 +13,7 @@ from engine.select.control_tokens import Config as ControlTokensConfig
 from engine.select.control_tokens import Tag
 from engine.select.filters import Filter, check_filter
 from engine.select.grouping import grouping, stored_columns
+from engine.select.split import Config as SplitConfig
 
 
 def check_balance(place: str, rules: Any, annotators: tuple[Stage, ...], written: Mapping[str, Any]) -> list[str]:
@@ -31,6 +32,16 @@ def check_balance(place: str, rules: Any, annotators: tuple[Stage, ...], written
             fix = "add - {stage: tokens, tokenizer: PATH} to annotate:, or write unit: bytes"
             found.append(problem(where, "it counts tokens, which no stage counts", "the stage tokens", fix))
     return found
+
+
+def check_split_sizes(place: str, config: SplitConfig, annotators: tuple[Stage, ...]) -> list[str]:
+    """Return the held-out sets that are sized in tokens which no stage counts."""
+    if any(stage.config.stage == "tokens" for stage in annotators):
+        return []
+    fix = "add - {stage: tokens, tokenizer: PATH} to annotate:, or write max_bytes"
+    sets = [name for name, wanted in config.heldout.items() if wanted.max_tokens is not None]
+    found = "max_tokens counts tokens, which no stage counts"
+    return [problem(f"{place}: split.heldout.{name}", found, "the stage tokens", fix) for name in sets]
 
 
 def _check_rule(where: str, rule: Rule, written: Mapping[str, Any]) -> list[str]:

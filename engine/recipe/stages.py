@@ -1,5 +1,6 @@
 """The sources and stages of a recipe: each item with the module it names and its checked configuration."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -8,7 +9,9 @@ from pydantic import ValidationError
 
 from engine.base.errors import RecipeError, problem
 from engine.base.recipe_errors import mistakes
-from engine.base.stage import ANNOTATOR_GROUP, PartConfig, StageConfig, find_stage, stage_names
+from engine.base.stage import ANNOTATOR_GROUP, PartConfig, StageConfig, find_stage, prefixed, stage_names, stage_reads
+from engine.formats.columns import CORE
+from engine.select.split import Config as SplitConfig
 
 
 @dataclass(frozen=True)
@@ -40,3 +43,16 @@ def read_stages(
             except ValidationError as error:
                 found += mistakes(where, error, module.Config)
     return tuple(stages)
+
+
+def split_token_counts(annotators: Iterable[Stage], config: SplitConfig) -> str | None:
+    """Return the column the split takes sizes in tokens from, that of the first stage `tokens`; None without one.
+
+    Where every set is sized in bytes, tokens are only told, and a stage that waits for other columns is not waited for.
+    """
+    first = next((stage for stage in annotators if stage.config.stage == "tokens"), None)
+    if first is None:
+        return None
+    is_asked = any(wanted.max_tokens is not None for wanted in config.heldout.values())
+    waits = set(stage_reads(first.module, first.config)) - {"text", *CORE}
+    return prefixed("tokens__count", first.config) if is_asked or not waits else None

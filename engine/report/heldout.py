@@ -20,7 +20,7 @@ class HeldOut:
     """The held-out sets of the split and the coverage sheets of the contamination stages."""
 
     sets: pl.DataFrame
-    """set, source, documents, groups, bytes."""
+    """set, source, documents, groups, bytes, tokens (null where nobody counted them)."""
     grouped: dict[str, int]
     """Set -> documents of its groups that represent nobody: kept out of training, not measured."""
     searched: pl.DataFrame
@@ -52,6 +52,7 @@ def heldout(evidence: Evidence) -> HeldOut | None:
             pl.len().cast(pl.Int64).alias("documents"),
             pl.col("group_id").n_unique().cast(pl.Int64).alias("groups"),
             pl.col("num_bytes").sum().alias("bytes"),
+            pl.when(pl.col("num_tokens").is_not_null().all()).then(pl.col("num_tokens").sum()).alias("tokens"),
         )
         others = evidence.split.groups().join(documents, on="doc_id", how="anti")
         grouped = dict(others.group_by("set").agg(pl.len()).sort("set").iter_rows())
@@ -69,10 +70,12 @@ def heldout_tables(numbers: HeldOut) -> list[Table]:
     """Return the held-out sets, who was searched for them, and every coverage sheet."""
     tables = []
     if numbers.sets.height:
-        rows = [[s, source, count(d), count(g), amount(b)] for s, source, d, g, b in numbers.sets.iter_rows()]
-        tables.append(
-            table(["set", "source", "documents", "groups", "bytes"], rows, 2, "Held-out sets, never trained on")
-        )
+        headings = ["set", "source", "documents", "groups", "bytes", "tokens"]
+        rows = [
+            [s, source, count(d), count(g), amount(b), MISSING if t is None else count(t)]
+            for s, source, d, g, b, t in numbers.sets.iter_rows()
+        ]
+        tables.append(table(headings, rows, 2, "Held-out sets, never trained on"))
     for prefix, whole in numbers.coverage.items():
         sheet = whole.drop(_PARTS, strict=False) if RECALL in whole.columns else whole
         headings = [name.replace("_", " ") for name in sheet.columns]
@@ -96,5 +99,5 @@ def _cell(name: str, value: object) -> str:
 
 
 _NO_SETS = pl.DataFrame(
-    schema={"set": pl.String, "source": pl.String, "documents": pl.Int64, "groups": pl.Int64, "bytes": pl.Int64}
+    schema={"set": pl.String, "source": pl.String} | dict.fromkeys(("documents", "groups", "bytes", "tokens"), pl.Int64)
 )

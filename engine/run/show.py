@@ -15,6 +15,7 @@ def show_run(result: dict[str, Any]) -> str:
         return "\n".join([*parts, _plan_note(result)])
     parts += [_shares(wave) for wave in result["annotating"]]
     parts += _recalls(result["steps"])
+    parts += _held_out(result["steps"])
     parts.append(_ledger_table(result["ledger"]))
     parts += _unmet_quotas(result["steps"])
     if result["n_eff"]:
@@ -136,6 +137,15 @@ def _unmet_quotas(steps: Iterable[dict[str, Any]]) -> list[str]:
         for step in steps
         for rule in step["details"].get("balance", ())
         for one in rule["unmet"]
+    ]
+
+
+def _held_out(steps: Iterable[dict[str, Any]]) -> list[str]:
+    return [
+        f"held out for {one['set']}: {one['documents']:,} documents, {one['bytes']:,} bytes"
+        + (f", {one['tokens']:,} tokens" if one["tokens"] is not None else "")
+        for step in steps
+        for one in step["details"].get("sets", ())
     ]
 
 

@@ -6,6 +6,7 @@ from engine.base.atomic import atomic_folder
 from engine.base.hashing import digest_file, digest_json, digest_parts
 from engine.formats.receipt import Receipt, write_receipt
 from engine.formats.split import Split
+from engine.recipe.stages import split_token_counts
 from engine.run.steps import RunContext, Stopwatch
 from engine.select import split as split_step
 
@@ -21,7 +22,7 @@ def split_is_ready(context: RunContext, state: "Annotated") -> bool:
     config = context.recipe.split
     return (
         config is not None
-        and set(split_step.split_columns(config)) - {"text"} <= state.columns()
+        and set(_reads(context)) - {"text"} <= state.columns()
         and (
             "near_dup" in state.artifacts
             or not any(s.config.column_prefix == "near_dup" for s in context.recipe.annotate)
@@ -37,7 +38,7 @@ def make_split(context: RunContext, state: "Annotated") -> None:
         "version": split_step.VERSION,
         "config": config.model_dump(mode="json"),
         "documents": state.documents_digest(),
-        "inputs": state.input_digests(split_step.split_columns(config)),
+        "inputs": state.input_digests(_reads(context)),
     }
     digest = digest_json(identity)
     folder = context.workspace.split(digest)
@@ -45,14 +46,16 @@ def make_split(context: RunContext, state: "Annotated") -> None:
     def make() -> None:
         watch = Stopwatch()
         with atomic_folder(folder) as temporary:
-            split_step.make_split(state.corpus(context), config, temporary)
-            rows = Split(temporary, digest).heldout().height
+            counts = split_token_counts(context.recipe.annotate, config)
+            split_step.make_split(state.corpus(context), config, temporary, counts)
+            sizes = Split(temporary, digest).sizes()
             receipt = Receipt(
                 made_by=f"split/{split_step.VERSION}",
                 digest=digest,
                 config=config.model_dump(mode="json"),
-                rows=rows,
+                rows=int(sizes["documents"].sum()),
                 seconds=watch.seconds,
+                details={"sets": sizes.to_dicts()},
             )
             write_receipt(temporary, receipt)
 
@@ -61,8 +64,14 @@ def make_split(context: RunContext, state: "Annotated") -> None:
     # What follows depends on what is held out, not on how it came to be; what searches for it, on its texts alone, so
     # that another relative of a held-out document leaves the search of all others as it is.
     state.digests[HELD_OUT] = _texts_digest(state.split)
-    state.digests[SPLIT] = digest_json([digest_file(folder / name) for name in ("heldout.parquet", "groups.parquet")])
+    state.digests[SPLIT] = digest_json([state.digests[HELD_OUT], digest_file(folder / "groups.parquet")])
     state.artifacts[SPLIT] = folder
+
+
+def _reads(context: RunContext) -> tuple[str, ...]:
+    config = context.recipe.split
+    assert config is not None
+    return split_step.split_columns(config, split_token_counts(context.recipe.annotate, config))
 
 
 def _texts_digest(split: Split) -> str:

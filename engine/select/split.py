@@ -5,9 +5,13 @@ texts, and equal values of the `group_by` columns (host, book, thread). A group 
 documents that stand for it in a set are measured: of the set's sources, surviving deduplication, satisfying `where`.
 
 For each set, by name: its groups are taken in an order drawn with `seed` from their smallest doc_id, each that still
-fits into `max_bytes`. Nothing depends on files, shards or the order of documents.
+fits into what the set may hold. Nothing depends on files, shards or the order of documents.
+
+A set may ask for at most half (`max_share`) of what can stand in it once the sets before it are drawn. So a split that
+is larger than the corpus, or nearly so, is an error, and not a corpus that is held out as a whole.
 """
 
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,7 +19,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from engine.base.atomic import read_json
 from engine.base.errors import RecipeError, problem
@@ -30,7 +34,7 @@ from engine.select.grouping import grouping, stored_columns
 if TYPE_CHECKING:
     from engine.formats.annotation import Corpus
 
-VERSION = 1
+VERSION = 2
 SIMILARITY_UNITS = 10_000
 _CORE = ("doc_id", "source", "text_digest", "num_bytes", "read_problem")
 _SURVIVAL = ("exact_dup__kept_id", "near_dup__kept_id")
@@ -42,7 +46,31 @@ class HeldOutSet(StrictModel):
     """One held-out set."""
 
     sources: tuple[str, ...] = Field(min_length=1, description="sources whose documents may stand in it")
-    max_bytes: int = Field(ge=1, description="bytes of text it may hold")
+    max_bytes: int | None = Field(default=None, ge=1, description="bytes of text it may hold; or max_tokens")
+    max_tokens: int | None = Field(
+        default=None, ge=1, description="tokens it may hold, as the recipe's first stage tokens counts them"
+    )
+    max_share: float = Field(
+        default=0.5, gt=0, le=1, description="share of what can stand in it that it may ask for; 1: as much as you like"
+    )
+
+    @model_validator(mode="after")
+    def _has_one_size(self) -> "HeldOutSet":
+        if (self.max_bytes is None) == (self.max_tokens is None):
+            raise ValueError("a set has max_bytes or max_tokens, exactly one of them")
+        return self
+
+    @property
+    def unit(self) -> str:
+        """What its size is counted in: bytes or tokens."""
+        return "bytes" if self.max_tokens is None else "tokens"
+
+    @property
+    def size(self) -> int:
+        """How much it may hold, in `unit`."""
+        size = self.max_bytes if self.max_tokens is None else self.max_tokens
+        assert size is not None
+        return size
 
 
 class Config(StrictModel):
@@ -64,27 +92,36 @@ class Config(StrictModel):
         return where
 
 
-def split_columns(config: Config) -> tuple[str, ...]:
-    """Return the columns the split reads; those of exact_dup and near_dup are always among them."""
+def split_columns(config: Config, token_counts: str | None = None) -> tuple[str, ...]:
+    """Return the columns the split reads; those of exact_dup and near_dup are always among them.
+
+    token_counts: the column of tokens per document, where the recipe has one.
+    """
     conditions = condition_columns(config.where) if config.where is not None else ()
-    return tuple(dict.fromkeys([*_CORE, *_SURVIVAL, *stored_columns(config.group_by), *conditions]))
+    counts = [token_counts] if token_counts is not None else []
+    return tuple(dict.fromkeys([*_CORE, *_SURVIVAL, *stored_columns(config.group_by), *conditions, *counts]))
 
 
-def make_split(corpus: "Corpus", config: Config, folder: Path) -> None:
+def make_split(corpus: "Corpus", config: Config, folder: Path, token_counts: str | None = None) -> None:
     """Write heldout.parquet and groups.parquet (engine.formats.split) to `folder`.
 
-    Raises RecipeError where a set stays empty, or pairs were not verified down to `min_similarity`.
+    token_counts: the column of tokens per document; sets sized in tokens need it, else num_tokens may stay null.
+    Raises RecipeError where a set stays empty or asks for too much, or pairs were not verified to `min_similarity`.
     """
-    documents = corpus.all_columns(split_columns(config)).sort("doc_id")
-    grouped = documents.with_columns(group=pl.Series(_groups(documents, corpus.artifacts["near_dup"], config)))
-    chosen = _choose(grouped, config)
-    group_id = pl.col("group").replace_strict(_ids(grouped, chosen), return_dtype=pl.Binary).alias("group_id")
-    members = grouped.join(chosen.select("group", "set"), on="group", how="inner").sort("doc_id")
-    write_parquet(folder / "groups.parquet", members.select("doc_id", group_id, "set"))
+    documents = corpus.all_columns(split_columns(config, token_counts)).sort("doc_id")
+    counts = pl.lit(None) if token_counts is None else pl.col(token_counts)
+    documents = documents.with_columns(
+        counts.cast(pl.Int64).alias("num_tokens"),
+        pl.Series("group", _groups(documents, corpus.artifacts["near_dup"], config)),
+    )
+    chosen = _choose(documents, config)
+    members = documents.join(chosen, on="group", how="inner", maintain_order="left")
+    members = members.with_columns(group_id=documents["doc_id"].gather(members["group"]))
+    write_parquet(folder / "groups.parquet", members.select("doc_id", "group_id", "set"))
     measured = _able(members, config).join(_sources(config), on=["set", "source"], how="semi", maintain_order="left")
     measured = measured.unique("text_digest", keep="first", maintain_order=True)
     texts = _texts(corpus, measured).sort("set", "doc_id")
-    write_parquet(folder / "heldout.parquet", texts.with_columns(group_id).select(list(HELDOUT_SCHEMA)))
+    write_parquet(folder / "heldout.parquet", texts.select(list(HELDOUT_SCHEMA)))
 
 
 def _groups(documents: pl.DataFrame, near_dup: Path, config: Config) -> NDArray[np.int64]:
@@ -123,43 +160,59 @@ def _able(documents: pl.DataFrame, config: Config) -> pl.DataFrame:
 
 def _choose(documents: pl.DataFrame, config: Config) -> pl.DataFrame:
     """Return the groups that are held out: group, set."""
-    able = _able(documents, config)
-    first_ids = documents["doc_id"]
-    taken: dict[int, str] = {}
+    able = _able(documents, config).select("group", "source", "text_digest", "num_bytes", "num_tokens")
+    chosen = pl.DataFrame(schema={"group": pl.Int64, "set": pl.String})
     for name, wanted in sorted(config.heldout.items()):
-        sizes = (
-            able.filter(pl.col("source").is_in(list(wanted.sources)), ~pl.col("group").is_in(list(taken)))
-            .unique("text_digest")
-            .group_by("group")
-            .agg(pl.col("num_bytes").sum())
-        )
-        drawn = sorted((seeded_order(config.seed, first_ids[group]), group, size) for group, size in sizes.iter_rows())
-        left = wanted.max_bytes
-        for _, group, size in drawn:
-            if size <= left:
-                taken[group] = name
-                left -= size
-        if left == wanted.max_bytes:
-            raise RecipeError(_empty(name, wanted, sizes))
-    return pl.DataFrame(
-        {"group": list(taken), "set": list(taken.values())}, schema={"group": pl.Int64, "set": pl.String}
-    )
+        free = able.filter(pl.col("source").is_in(list(wanted.sources))).join(chosen, on="group", how="anti")
+        size = pl.col(f"num_{wanted.unit}").fill_null(0).sum().alias("size")
+        groups = free.unique("text_digest", keep="first").group_by("group").agg(size, pl.len().alias("documents"))
+        _require_room(name, wanted, groups)
+        taken = _taken(groups, documents["doc_id"], wanted.size, config.seed)
+        chosen = pl.concat([chosen, taken.select("group", pl.lit(name).alias("set"))])
+    return chosen
 
 
-def _empty(name: str, wanted: HeldOutSet, sizes: pl.DataFrame) -> str:
-    place = f"split.heldout.{name}"
-    if not sizes.height:
+def _taken(groups: pl.DataFrame, doc_ids: pl.Series, most: int, seed: int) -> pl.DataFrame:
+    """Return those of the groups, in seeded order, that still fit into `most`."""
+    order = [seeded_order(seed, doc_id) for doc_id in doc_ids.gather(groups["group"])]
+    drawn = groups.with_columns(pl.Series("order", order, dtype=pl.UInt64)).sort("order", "group")
+    fits, left, smallest = [], most, _integer(groups["size"].min())
+    for row, size in enumerate(drawn["size"]):
+        if size <= left:
+            fits.append(row)
+            left -= size
+            if left < smallest:
+                break
+    return drawn[fits]
+
+
+def _require_room(name: str, wanted: HeldOutSet, groups: pl.DataFrame) -> None:
+    place, key = f"split.heldout.{name}", f"max_{wanted.unit}"
+    if not groups.height:
         found = f"no document of {', '.join(wanted.sources)} can stand in it"
         needed = "one that survives deduplication, satisfies split.where and is in no group of another set"
-        return problem(place, found, needed, "name other sources, or loosen split.where")
-    smallest = int(sizes["num_bytes"].to_numpy().min())
-    found = f"the set stays empty: the smallest of {sizes.height:,} groups has {smallest:,} bytes"
-    needed = f"a group of at most max_bytes, {wanted.max_bytes:,}"
-    return problem(place, found, needed, "raise max_bytes, or group_by less")
+        raise RecipeError(problem(place, found, needed, "name other sources, or loosen split.where"))
+    there, documents = (_integer(groups[column].sum()) for column in ("size", "documents"))
+    limit = int(there * Fraction(str(wanted.max_share)))
+    if wanted.max_share < 1 and wanted.size > limit:
+        left = max(0, there - wanted.size)
+        rest = f"{left:,} {wanted.unit}" if left else "nothing"
+        found = (
+            f"it asks for {wanted.size:,} {wanted.unit} where {there:,} can stand in it ({documents:,} documents in "
+            f"{groups.height:,} groups), so {rest} of them would be left to train on"
+        )
+        fix = f"lower {key}, name more sources, or write max_share: 1 to hold out as much as that"
+        raise RecipeError(problem(place, found, f"at most {wanted.max_share:.0%} of them, {key}: {limit}", fix))
+    smallest = _integer(groups["size"].min())
+    if smallest > wanted.size:
+        found = f"the set stays empty: the smallest of {groups.height:,} groups has {smallest:,} {wanted.unit}"
+        needed = f"a group of at most {key}, {wanted.size:,}"
+        raise RecipeError(problem(place, found, needed, f"raise {key}, or group_by less"))
 
 
-def _ids(documents: pl.DataFrame, chosen: pl.DataFrame) -> dict[int, bytes]:
-    return {group: documents["doc_id"][group] for group in chosen["group"].to_list()}
+def _integer(value: object) -> int:
+    assert isinstance(value, int)
+    return value
 
 
 def _sources(config: Config) -> pl.DataFrame:

@@ -444,6 +444,7 @@ def _split(root: Path) -> None:
         "source": ["web"],
         "group_id": [doc_id("w4")],
         "num_bytes": [13],
+        "num_tokens": [None],
         "text": ["held out page"],
     }
     write_parquet(split / "heldout.parquet", pl.DataFrame(held, schema=HELDOUT_SCHEMA))

@@ -77,6 +77,16 @@ def test_near_dup_verifies_down_to_what_the_split_needs() -> None:
     assert check_recipe(without, Path("web.yaml")).annotate[1].config.floor is None
 
 
+def test_a_held_out_set_in_tokens_needs_the_stage_that_counts_them() -> None:
+    def in_tokens(content: dict[str, Any]) -> None:
+        content["split"]["heldout"]["general"] = {"sources": ["good"], "max_tokens": 1000}
+
+    assert mistakes(in_tokens) == [
+        "web.yaml: split.heldout.general: max_tokens counts tokens, which no stage counts. Needed: the stage tokens. "
+        "Fix: add - {stage: tokens, tokenizer: PATH} to annotate:, or write max_bytes."
+    ]
+
+
 def test_split_draws_with_the_recipe_seed_unless_it_has_its_own() -> None:
     assert check_recipe(content(), Path("web.yaml")).split.seed == 7  # type: ignore[union-attr]
     own = content()
