@@ -38,7 +38,10 @@ COMMANDS = (
         "engine.run.pipeline:run",
         (
             _RECIPE,
-            argument("--dry-run", help="print what would be done, and stop", action="store_true"),
+            argument(
+                "--dry-run", help="print what would be done and what changed rules would keep", action="store_true"
+            ),
+            argument("--border", help="with --dry-run: documents at the threshold of every rule", action="store_true"),
             argument(
                 "--mixtures", help="build only these mixtures (default: all of the recipe)", nargs="+", metavar="NAME"
             ),

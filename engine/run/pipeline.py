@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from engine.base.errors import RecipeError, problem, unknown
+from engine.base.errors import AuditError, RecipeError, problem, unknown
 from engine.formats.documents import SourceDocuments
 from engine.formats.manifest import Mixture
 from engine.formats.receipt import read_receipt
@@ -35,7 +35,11 @@ from engine.run.selecting import guard, select
 from engine.run.stage_run import Annotated
 from engine.run.steps import FRESH, MADE, STALE, TOKEN_STORE, PlanEndsError, RunContext
 from engine.run.tokens import token_store_of, tokenizer_of
+from engine.run.what_if import is_last_selection, what_if
 from engine.run.workers import number_of_jobs
+
+GUARD = "the removal guard"
+"""Where a plan ends whose selection is there and would be stopped."""
 
 
 def run(
@@ -45,16 +49,19 @@ def run(
     mixtures: Sequence[str] | None = None,
     jobs: int | None = None,
     memory: str | None = None,
+    border: bool = False,
 ) -> dict[str, Any]:
     """Run all data stages of a recipe and return what was done: steps, ledger, mixtures.
 
     Args:
         recipe: YAML file or a checked recipe.
         workspace: Folder of all artifacts; made where it does not exist.
-        dry_run: Only say what is stale; nothing is written.
+        dry_run: Only say what is stale, and where that begins with the selection what the rules would keep
+            (engine.run.what_if); nothing is written, and the removal guard only tells.
         mixtures: Build only these mixtures of the recipe.
         jobs: Workers; changes no byte.
         memory: Ceiling such as "4GB"; changes no byte.
+        border: With dry_run, documents at the threshold of every rule, not only of those that changed.
 
     Raises:
         RecipeError, InputError: what the user has to mend, before or while sources are read.
@@ -62,6 +69,10 @@ def run(
     """
     context = _context(recipe, workspace, dry_run, jobs, memory)
     chosen = _chosen_mixtures(context.recipe, mixtures)
+    if border and not dry_run:
+        raise RecipeError(problem("--border", "a run shows no borders", "--dry-run beside it"))
+    state: Annotated | None = None
+    selection: Selection | None = None
     try:
         sources = take_in_sources(context)
         state = annotate(context, sources)
@@ -72,15 +83,15 @@ def run(
         if not dry_run:
             # Before anything may stop the run, so that sql, sample and explain show what it stopped at.
             write_state(context.workspace, recipe_state(context, state, selection, tokenizer, store, built))
-        guard(context, selection)
+        _guard(context, selection)
         if chosen:
             tokenizer = tokenizer_of(context, state, selection)
             store = token_store_of(context, state, selection, tokenizer)
             built = build_mixtures(context, state, selection, tokenizer, store, chosen)
     except PlanEndsError as end:
-        return _plan(context, chosen, str(end))
+        return _plan(context, chosen, str(end), _what_if(context, state, selection, border or str(end) == GUARD))
     if dry_run:
-        return _plan(context, chosen, None)
+        return _plan(context, chosen, None, _what_if(context, state, selection, border))
     write_state(context.workspace, recipe_state(context, state, selection, tokenizer, store, built))
     return _result(context, selection, built)
 
@@ -125,6 +136,26 @@ def take_in_sources(context: RunContext) -> tuple[SourceDocuments, ...]:
     if stale is not None:
         raise PlanEndsError(stale)
     return tuple(taken)
+
+
+def _guard(context: RunContext, selection: Selection) -> None:
+    """Stop the run where too much would go; of a plan that is the end too, but no failure."""
+    try:
+        guard(context, selection)
+    except AuditError as stopped:
+        if context.dry_run:
+            raise PlanEndsError(GUARD) from stopped
+        raise
+
+
+def _what_if(
+    context: RunContext, state: Annotated | None, selection: Selection | None, border: bool
+) -> dict[str, Any] | None:
+    """Return what the rules would keep, where the columns are there and it is not what the last run kept anyway."""
+    if state is None:
+        return None
+    is_known = selection is not None and is_last_selection(context, selection)
+    return None if is_known and not border else what_if(context, state, border)
 
 
 def recipe_state(
@@ -185,7 +216,9 @@ def _chosen_mixtures(recipe: DataRecipe, names: Sequence[str] | None) -> list[st
     return list(recipe.mixtures) if names is None else list(names)
 
 
-def _plan(context: RunContext, mixtures: Sequence[str], stopped_at: str | None) -> dict[str, Any]:
+def _plan(
+    context: RunContext, mixtures: Sequence[str], stopped_at: str | None, found: dict[str, Any] | None
+) -> dict[str, Any]:
     known = {step.name for step in context.steps}
     steps = [step.model_dump() for step in context.steps]
     if stopped_at is not None:
@@ -205,6 +238,7 @@ def _plan(context: RunContext, mixtures: Sequence[str], stopped_at: str | None) 
         "memory_bytes": context.memory_bytes,
         "steps": steps,
         "estimate": estimate(context, steps),
+        "what_if": found,
     }
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from io import StringIO
 from typing import Any
 
-from engine.base.terminal import one_line
+from engine.base.terminal import one_line, terminal_width, wrapped
 
 
 def show_run(result: dict[str, Any]) -> str:
@@ -12,7 +12,7 @@ def show_run(result: dict[str, Any]) -> str:
     steps = [(step["name"], step["state"], _step_note(step)) for step in result["steps"]]
     parts = [table(("step", "state", ""), steps)]
     if result["dry_run"]:
-        return "\n".join([*parts, _plan_note(result)])
+        return "\n".join([*parts, *_what_if(result), _plan_note(result)])
     parts += [_shares(wave) for wave in result["annotating"]]
     parts += _recalls(result["steps"])
     parts += _held_out(result["steps"])
@@ -149,14 +149,21 @@ def _held_out(steps: Iterable[dict[str, Any]]) -> list[str]:
     ]
 
 
+def _what_if(result: dict[str, Any]) -> list[str]:
+    from engine.run.what_if.show import show_what_if
+
+    return [show_what_if(result["what_if"], table)] if result.get("what_if") else []
+
+
 def _plan_note(result: dict[str, Any]) -> str:
     ahead = result["estimate"]
     gib = {key: ahead[key] / (1 << 30) for key in ("disk_bytes", "free_disk_bytes")}
-    return (
+    note = (
         f"plan only, nothing was written. Stale steps: about {ahead['seconds']:,.0f} s of work, "
         f"{gib['disk_bytes']:.2f} GiB of disk ({gib['free_disk_bytes']:,.0f} free); "
         f"{result['jobs']} workers, memory ceiling {result['memory_bytes'] / (1 << 30):.1f} GiB"
     )
+    return wrapped(note, terminal_width())
 
 
 def _step_note(step: dict[str, Any]) -> str:

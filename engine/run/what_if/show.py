@@ -1,0 +1,105 @@
+"""What `provender run --dry-run` says about changed rules, in a terminal; narrow ones too."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from engine.base.terminal import one_line, terminal_width, wrapped
+from engine.run.what_if.changes import ADDED, REMOVED
+
+_EXCERPT_CHARS = 100
+
+
+def show_what_if(found: Mapping[str, Any], table: Any, width: int | None = None) -> str:
+    """Return the changed rules, what would be kept, the reasons, what the guard would say, and the examples.
+
+    table: engine.run.show.table; width: columns of the terminal (default: this one's).
+    """
+    width = width or terminal_width()
+    compared = found["compared_with"]
+    parts = ["what the rules would keep, as nothing was selected before:"]
+    if compared is not None:
+        parts = [wrapped(f"what the rules would keep, against the selection of {compared['finished']}:", width)]
+        parts += _rules(found, width)
+    parts.append(table(*_sources(found)))
+    reasons = _reasons(found["reasons"], compared is not None)
+    if reasons:
+        head = ("reason", "before", "now") if compared is not None else ("reason", "documents")
+        parts.append(table(head, reasons))
+    parts += [wrapped(f"the removal guard would stop this run: {message}", width) for message in found["guard"]]
+    for border in found["borders"]:
+        rule = f"{border['column']} {border['sign']} {border['threshold']}"
+        parts.append(wrapped(f"border of {border['reason']}: {rule}", width))
+        parts += _documents(border, ("passes", "fails"), width)
+    for changed in found["changed_documents"]:
+        if changed["newly_kept"] or changed["newly_lost"]:
+            parts.append(wrapped(f"changed by {changed['reason']}:", width))
+            parts += _documents(changed, ("newly_kept", "newly_lost"), width)
+    return "\n".join(parts)
+
+
+def _rules(found: Mapping[str, Any], width: int) -> list[str]:
+    lines = []
+    for rule in found["rules"]:
+        lines.append(wrapped(f"rule {rule['reason']}: {rule['change']}", width))
+        if rule["change"] != ADDED:
+            lines.append(wrapped(f"before: {_said(rule['before'])}", width, 2))
+        if rule["change"] != REMOVED:
+            lines.append(wrapped(f"now: {_said(rule['now'])}", width, 2))
+    if found["order_changed"]:
+        lines.append(wrapped("the rules stand in another order; the first that applies is the reason", width))
+    return lines or [wrapped("no rule changed; columns, sources or the split did", width)]
+
+
+def _said(rule: Mapping[str, Any]) -> str:
+    said = [f"{key} {value}" for key, value in rule.items() if key != "action"]
+    return ", ".join([*said, *(["only tags"] if rule.get("action") == "tag" else [])]) or "members of held-out groups"
+
+
+def _sources(found: Mapping[str, Any]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    rows = [*found["sources"], {"source": "(all)", **found["total"]}] if found["total"] else []
+    unit = "tokens" if rows and rows[0]["kept_now"]["tokens"] is not None else "bytes"
+    if found["compared_with"] is None:
+        head: tuple[str, ...] = ("source", "in", "kept", f"kept {unit}")
+        return head, [(r["source"], _n(r["documents"]), *_counts(r["kept_now"], unit)) for r in rows]
+    head = ("source", "kept before", "kept now", "newly kept", "newly lost", f"{unit} before", f"{unit} now")
+    return head, [
+        (
+            row["source"],
+            *(_n(row[part]["documents"]) for part in ("kept_before", "kept_now", "newly_kept", "newly_lost")),
+            *(_n(row[part][unit]) for part in ("kept_before", "kept_now")),
+        )
+        for row in rows
+    ]
+
+
+def _counts(part: Mapping[str, Any], unit: str) -> tuple[str, str]:
+    return _n(part["documents"]), _n(part[unit])
+
+
+def _reasons(rows: Iterable[Mapping[str, Any]], has_earlier: bool) -> list[tuple[str, ...]]:
+    """Return the counts over all sources, the most frequent reason first."""
+    sums: dict[str, list[int]] = {}
+    for row in rows:
+        name = row["reason"] if row["outcome"] == "dropped" else f"{row['reason']} ({row['outcome'].replace('_', ' ')})"
+        before, now = sums.setdefault(name, [0, 0])
+        sums[name] = [before + (row["documents_before"] or 0), now + row["documents_now"]]
+    ordered = sorted(sums.items(), key=lambda item: (-max(item[1]), item[0]))
+    return [(name, _n(before), _n(now)) if has_earlier else (name, _n(now)) for name, (before, now) in ordered]
+
+
+def _documents(sides: Mapping[str, Any], names: tuple[str, str], width: int) -> list[str]:
+    lines = []
+    for side in names:
+        for document in sides[side]:
+            value = "" if document["value"] is None else f" {document['value']:,}"
+            lines.append(
+                wrapped(f"{side.replace('_', ' ')}{value}  {document['source']}  {document['doc_id']}", width, 2)
+            )
+            lines.append(
+                wrapped(one_line(document["excerpt"], _EXCERPT_CHARS, document["num_chars"]) or "(no text)", width, 4)
+            )
+    return lines
+
+
+def _n(count: int) -> str:
+    return f"{count:,}"
