@@ -3,6 +3,11 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# Properties are about results; how long one takes depends on what else runs on the machine.
+settings.register_profile("provender", deadline=None)
+settings.load_profile("provender")
 
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 
