@@ -130,10 +130,9 @@ def _shard(folder: Path, columns: Path, source: str, key: str, rows: Sequence[Ro
     core |= {name: [None] * len(rows) for name in CORE if name not in core}
     place = folder / source
     place.mkdir(parents=True, exist_ok=True)
-    pl.DataFrame(core, schema={name: column.dtype for name, column in CORE.items()}).write_parquet(
-        place / f"{key}.ids.parquet"
-    )
-    pl.DataFrame({"text": texts}, schema={"text": pl.String}).write_parquet(place / f"{key}.parquet")
+    ids = place / f"{key}.ids.parquet"
+    schema = {name: column.dtype for name, column in CORE.items()} | {"text": pl.String}
+    pl.DataFrame(core | {"text": texts}, schema=schema).write_parquet(ids)
     path = part_path(columns, Shard(source, key, key, 0, 0, place, place, "text", (0,)))
     path.parent.mkdir(parents=True, exist_ok=True)
     values = {
@@ -144,10 +143,7 @@ def _shard(folder: Path, columns: Path, source: str, key: str, rows: Sequence[Ro
     }
     values |= {name: [one.get(name.removeprefix("m__")) for one in rows] for name in COLUMNS if name not in values}
     pl.DataFrame(values, schema=COLUMNS).write_parquet(path)
-    num_bytes = sum(core["num_bytes"])
-    return Shard(
-        source, key, key, len(rows), num_bytes, place / f"{key}.ids.parquet", place / f"{key}.parquet", "text", (0,)
-    )
+    return Shard(source, key, key, len(rows), sum(core["num_bytes"]), ids, ids, "text", (0,))
 
 
 def verdicts(frames: Any) -> dict[bytes, Verdict]:
