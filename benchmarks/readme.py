@@ -15,6 +15,7 @@ BEGIN_PII, END_PII = "<!-- benchmark: pii -->", "<!-- end of pii -->"
 PII = ("pii_shared", "pii_built", "pii_texts", "pii_speed")
 BEGIN_ANNOTATE, END_ANNOTATE = "<!-- benchmark: annotate -->", "<!-- end of annotate -->"
 ANNOTATE = ("annotate_whole", "annotate_heuristics", "quality")
+BEGIN_SELECT, END_SELECT = "<!-- benchmark: select -->", "<!-- end of select -->"
 CONTAMINATION = ("contamination", "contamination_negatives", "contamination_speed")
 Results = dict[str, dict[str, Any]]
 JUDGED = (
@@ -31,6 +32,7 @@ def write_readme() -> None:
     _write(BEGIN_ANNOTATE, END_ANNOTATE, ANNOTATE, _annotate)
     _write(BEGIN_LANGUAGE, END_LANGUAGE, LANGUAGE, _language)
     _write(BEGIN_PII, END_PII, PII, _pii)
+    _write(BEGIN_SELECT, END_SELECT, ("select",), _select)
 
 
 def _write(begin: str, end: str, names: Sequence[str], lines_of: Callable[[Results], list[str]]) -> None:
@@ -131,6 +133,16 @@ def _pii(results: Results) -> list[str]:
         lines.append(f"| {name} | {' | '.join(cells)} | {per_megabyte[name]:.2f} |")
     rate = {row["name"]: row["value"] for row in speed["rows"]}
     return [*lines, "", f"Speed: {rate['spans']:,.0f} MB/s on one core ({speed['about'].rstrip('.')})."]
+
+
+def _select(results: Results) -> list[str]:
+    result = results["select"]
+    lines = [result["about"], "", "| | seconds | million rows/s |", "|---" * 3 + "|"]
+    for row in result["rows"]:
+        lines.append(f"| {row['name']} | {row['details']['seconds']:,.1f} | {row['value']:,.1f} |")
+    whole = result["rows"][0]["details"]
+    used = f"{whole['processor seconds']:,.0f} seconds of the processor"
+    return [*lines, "", f"{result['machine']['cores']} cores, {used}, peak memory {whole['peak MB']:,} MB."]
 
 
 def _recall_cells(name: str, result: dict[str, Any]) -> str:

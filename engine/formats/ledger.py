@@ -1,7 +1,9 @@
 """The ledger: for every step and source, in = kept + dropped by reason + cut + held out + over budget.
 
-Documents and bytes, and tokens where a tokenizer is named; integers only. Bytes are those of the text as it was read:
-what is cut out of a kept document counts as cut, what is replaced in it as kept, whatever stands there instead.
+Documents and bytes, and tokens where they are counted (by the recipe's first stage `tokens`); integers only. Bytes and
+tokens are those of the text as it was read: what is cut out of a kept document counts as cut, what is replaced in it as
+kept, whatever stands there instead. Tokens that are cut are those of the text less those of the text without the cuts,
+which can be below 0: where a cut parts a word, more tokens can be left than there were.
 """
 
 import polars as pl
@@ -10,10 +12,10 @@ SCHEMA = {
     "step": pl.String,  # selection, or mixture:<name>
     "source": pl.String,
     "outcome": pl.String,  # in, kept, dropped, held_out, cut, over_budget
-    "reason": pl.String,  # drop reason or held-out set, else null
+    "reason": pl.String,  # drop reason, held-out set, rule of balance or what cuts, else null
     "documents": pl.Int64,
     "bytes": pl.Int64,
-    "tokens": pl.Int64,  # null where no tokenizer is named yet
+    "tokens": pl.Int64,  # null where nobody counted them
 }
 OUTCOMES = ("in", "kept", "dropped", "held_out", "cut", "over_budget")
 

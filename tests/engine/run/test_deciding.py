@@ -85,7 +85,7 @@ TAGGED = row("tagged", "ab", "golden", language="en", grade=1, is_code=True, sco
     width=st.sampled_from([4, 6, 40]),
     layout=st.tuples(st.booleans(), st.integers(1, 2), st.sampled_from([3, 1 << 20])),
 )
-@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 def test_decisions_and_ledger_are_those_of_plain_python(
     rows: list[Any], filters: list[str], actions: list[str], rules: list[Rule], width: int, layout: Any
 ) -> None:

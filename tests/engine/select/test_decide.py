@@ -2,14 +2,15 @@
 
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from engine.formats.ledger import SCHEMA, unbalanced
-from engine.select.decide import Rule, decide, final_survivors, rule_columns
+from engine.select.decide import Rule, decide, final_survivors, over_budget_code, rule_columns
 from engine.select.ledger import Cut, ledger_rows
 
 RULES = [
@@ -127,6 +128,7 @@ ROWS = st.fixed_dictionaries(
 
 
 @given(rows=st.lists(ROWS, max_size=20), rules=st.lists(st.sampled_from(RULES), max_size=5, unique=True))
+@settings(max_examples=50, deadline=None)
 def test_every_document_is_accounted_for_once(rows: list[dict[str, Any]], rules: list[Rule]) -> None:
     frame = pl.DataFrame(rows, schema={**DTYPES, "num_bytes": pl.Int64, "cut_bytes": pl.Int64}, orient="row")
     codes = decide(frame, rules)
@@ -142,3 +144,50 @@ def test_every_document_is_accounted_for_once(rows: list[dict[str, Any]], rules:
         len(rows),
         sum(r["num_bytes"] for r in rows),
     )
+
+
+TAGGING = [Rule(reason=f"above_{bound}", keep=f"h__num_words <= {bound}", action="tag") for bound in range(11)]
+
+
+def test_tags_are_the_reasons_of_all_rules_that_only_tag_in_their_order() -> None:
+    decided = decide(documents({"h__num_words": 3}, {"h__num_words": 10}, {"h__num_words": 0}), TAGGING)
+    assert decided.frame()["tags"].to_list() == [
+        ["above_0", "above_1", "above_2"],
+        [f"above_{bound}" for bound in range(10)],
+        None,
+    ]
+    assert decided.is_tagged("above_9").to_list() == [False, True, False]
+
+
+def test_only_kept_documents_have_tags() -> None:
+    decided = decide(documents({"q__score": 0.1}, {}), [TAGGING[0], RULES[4]]).frame()
+    assert decided.rows() == [("dropped", "low_quality", None), ("kept", None, ["above_0"])]
+
+
+def test_every_rule_only_tags_documents_of_a_protected_source_but_for_the_split() -> None:
+    changes = [{"n__kept_id": b"y", "c__fraction": 1.0}, {"held_out": "general"}, {"text_digest": None}]
+    assert decide(documents(*changes), RULES, is_protected=True).frame().rows() == [
+        ("kept", None, ["near_duplicate", "contaminated"]),
+        ("held_out", "general", None),
+        ("dropped", "no_text", None),
+    ]
+
+
+def test_documents_that_go_or_are_tagged_later_keep_all_else() -> None:
+    before = decide(documents({}, {}, {"held_out": "general"}), RULES, is_protected=True, balance=["cap", "quota"])
+    nobody, second = np.array([False] * 3), np.array([False, True, False])
+    after = before.going(over_budget_code(len(RULES), 1), second, nobody, "quota")
+    assert after.frame().rows() == [("kept", None, None), ("over_budget", "quota", None), ("held_out", "general", None)]
+    tagged = before.going(over_budget_code(len(RULES), 0), nobody, second, "cap")
+    assert tagged.frame()["tags"].to_list() == [None, ["cap"], None]
+
+
+@given(
+    changes=st.lists(
+        st.sampled_from([{}, {"h__num_words": 4}, {"held_out": "code"}, {"text_digest": None}]), max_size=9
+    )
+)
+@settings(max_examples=50, deadline=None)
+def test_table_that_is_written_says_what_the_frame_says(changes: list[dict[str, Any]]) -> None:
+    decided = decide(documents(*changes), [RULES[1], *TAGGING])
+    assert pl.DataFrame(decided.table()).cast(decided.frame().schema).equals(decided.frame())
