@@ -6,6 +6,7 @@ from typing import Any
 
 import polars as pl
 
+from engine.formats.selection import OVER_BUDGET
 from engine.report.evidence import Evidence
 from engine.report.table import Table, table
 from engine.report.wording import MISSING, amount, count, counted, listed, share
@@ -16,36 +17,36 @@ _MOST_NAMED = 3
 
 @dataclass(frozen=True)
 class Balance:
-    """What balance.parquet says (engine.formats.selection.BALANCE_SCHEMA)."""
+    """What balance.parquet (engine.formats.selection.BALANCE_SCHEMA) and the ledger say."""
 
     groups: pl.DataFrame
     """Unmet quotas first, the one that lacks most before all; then those of which most documents were left over."""
+    left_over: dict[str, int]
+    """Rule -> documents it left over, of the rules that left any; the most first."""
 
     @property
     def unmet(self) -> pl.DataFrame:
         """The quotas that lack something."""
         return self.groups.filter(pl.col("missing") > 0)
 
-    @property
-    def left_over(self) -> dict[str, int]:
-        """Rule -> documents it left over, of the rules that left any."""
-        lost = pl.col("available_documents") - pl.col("kept_documents")
-        rules = self.groups.group_by("rule").agg(lost.sum().alias("lost")).filter(pl.col("lost") > 0)
-        return dict(rules.sort(["lost", "rule"], descending=[True, False]).iter_rows())
-
 
 def balance(evidence: Evidence) -> Balance | None:
-    """Return the groups balance looked at, or None where the recipe has no such rule."""
-    groups = evidence.selection.balance() if evidence.selection is not None else pl.DataFrame()
-    if groups.is_empty():
+    """Return the groups with a quota or a loss, or None where the recipe has no rule of balance."""
+    if evidence.selection is None or not evidence.selection.rules().get("balance"):
         return None
+    groups, ledger = evidence.selection.balance(), evidence.selection.ledger()
+    # Of groups under a cap the file lists the largest losses; the ledger counts all.
+    rules = ledger.filter(pl.col("outcome") == OVER_BUDGET).group_by("reason").agg(pl.col("documents").sum())
+    left_over = dict(rules.sort(["documents", "reason"], descending=[True, False]).iter_rows())
     lacks = (pl.col("missing") / pl.col("asked")).fill_null(0.0)
     lost = pl.col("available_documents") - pl.col("kept_documents")
-    return Balance(groups.sort([-lacks, -lost, pl.col("rule"), pl.col("group")]))
+    return Balance(groups.sort([-lacks, -lost, pl.col("rule"), pl.col("group")]), left_over)
 
 
-def balance_table(numbers: Balance) -> Table:
-    """Return one row per rule and group; unmet quotas are marked."""
+def balance_table(numbers: Balance) -> Table | None:
+    """Return one row per rule and group, unmet quotas marked; None where no group has a quota or lost anything."""
+    if numbers.groups.is_empty():
+        return None
     shown = numbers.groups.head(max(_MOST_GROUPS, numbers.unmet.height))
     rows = []
     for row in shown.iter_rows(named=True):

@@ -1,5 +1,6 @@
 """The page says what every quota got, and marks those that are not met."""
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -7,7 +8,9 @@ import polars as pl
 import pytest
 
 from engine.catalog import sql
+from engine.formats.parquet import write_parquet
 from engine.formats.selection import BALANCE_SCHEMA
+from engine.report import report
 from engine.report.balance import Balance, balance, balance_findings, balance_table
 from engine.report.evidence import open_evidence
 
@@ -19,12 +22,14 @@ def numbers(balanced: Path) -> Balance:
     return found
 
 
-def made(rows: Sequence[tuple[object, ...]]) -> Balance:
-    return Balance(pl.DataFrame(rows, schema=BALANCE_SCHEMA, orient="row"))
+def made(rows: Sequence[tuple[object, ...]], left_over: int = 0) -> Balance:
+    groups = pl.DataFrame(rows, schema=BALANCE_SCHEMA, orient="row")
+    return Balance(groups, {"r": left_over} if left_over else {})
 
 
 def test_unmet_quota_comes_first_and_alone_is_marked(numbers: Balance) -> None:
     table = balance_table(numbers)
+    assert table is not None
     assert table.marked == (0,)
     assert table.rows == (
         ("source = medquad", "sources", "documents", "quota 100", "73", "73", "0", "27 (27.0 %)"),
@@ -53,11 +58,22 @@ def test_many_groups_are_cut_but_no_unmet_quota_is() -> None:
     unmet = [("r", "bytes", f"a = {n}", True, 2_000, 500, 500, 1_500, 1, 1) for n in range(45)]
     capped = [("r", "bytes", f"b = {n}", False, 5, 9, 5, 0, 9, 5) for n in range(45)]
     table = balance_table(made([*unmet, *capped]))
+    assert table is not None
     assert len(table.rows) == len(table.marked) == 45
     assert "45 of 90" in table.caption
     assert table.rows[0][3:] == ("quota 2.00 kB", "500 B", "500 B", "0 B", "1.50 kB (75.0 %)")
-    (quotas, left) = balance_findings(made([*unmet, *capped]))
+    (quotas, left) = balance_findings(made([*unmet, *capped], 180))
     assert quotas.startswith("45 of 45 quotas are not met")
     assert "a = 0 has 500 B of 2.00 kB" in quotas
     assert quotas.endswith("; 42 more in the table.")
     assert left.startswith("Balance left over 180 documents by 'r';")
+
+
+def test_rule_that_had_room_for_all_has_no_table(balanced: Path, tmp_path: Path) -> None:
+    root = Path(shutil.copytree(balanced, tmp_path / "workspace"))
+    path = next(root.glob("selections/*/balance.parquet"))
+    write_parquet(path, pl.DataFrame(schema=BALANCE_SCHEMA))
+    found = balance(open_evidence(root))
+    assert found is not None
+    assert balance_table(found) is None
+    assert "No group was too large" in Path(report(root)["path"]).read_text(encoding="utf-8")
