@@ -20,13 +20,13 @@ def rules_behind(
     nulls where the selection does not say it.
     """
     said = selection.rules()
-    rules = said.get("rules", [])
+    rules, balance = said.get("rules", []), said.get("balance", [])
     group = None
     if found["decision"] == OVER_BUDGET:
-        group = _group(found["reason"], said.get("balance", []), selection, place, annotations)
+        group = _group(found["reason"], balance, selection, place, annotations)
     return {
         "rule": _rule_text(found, rules, group),
-        "tagged": {tag: _condition(tag, rules) for tag in found.get("tags") or ()},
+        "tagged": {tag: _condition(tag, [*rules, *balance]) for tag in found.get("tags") or ()},
         "balance": group,
     }
 
@@ -51,6 +51,8 @@ def _condition(reason: str, rules: Iterable[dict[str, Any]]) -> str | None:
             return f"where {rule['drop']}"
         if rule["reason"] == reason and rule.get("keep"):
             return f"unless {rule['keep']}"
+        if rule["reason"] == reason and rule.get("by"):
+            return "because balance had no room for it"
     return None
 
 

@@ -96,6 +96,13 @@ def test_tagged_document_names_the_rules_that_would_have_dropped_it(small_worksp
     assert "tagged odd\n" in shown
 
 
+def test_document_that_balance_would_have_left_over_says_so(small_workspace: SimpleNamespace) -> None:
+    path = small_workspace.root / "selections/6666/selection.json"
+    write_json(path, read_json(path) | {"balance": [{"reason": "odd", "by": ["license"]}]})
+    shown = show_explain(explain(small_workspace.id["b2"], small_workspace.root), 100)
+    assert "tagged odd: it would go because balance had no room for it" in shown
+
+
 def leave_over(workspace: SimpleNamespace, name: str, by: list[str]) -> None:
     """Let a rule of balance, `licenses`, leave a document over."""
     doc_id = UUID(workspace.id[name]).bytes
