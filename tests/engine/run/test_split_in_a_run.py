@@ -5,12 +5,16 @@ Six pairs of Jaccard similarity 0.6, and six long documents that hold most of a 
 
 import json
 import random
+import runpy
 from functools import cache
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
+import polars as pl
 import pytest
 
+from engine.base.errors import RecipeError
 from engine.catalog import sql
 from engine.run.pipeline import run
 from engine.run.show import show_run
@@ -129,3 +133,53 @@ def test_the_run_says_how_large_each_held_out_set_is(finished: Path) -> None:
     (step,) = [step for step in result["steps"] if step["name"] == "split"]
     assert step["details"]["sets"] == [{"set": "general", "documents": len(held_out), "bytes": size, "tokens": None}]
     assert f"held out for general: {len(held_out)} documents, {size:,} bytes\n" in show_run(result)
+
+
+def letters(text: str) -> int:
+    return len(text.replace(" ", ""))
+
+
+def test_a_set_in_tokens_holds_what_the_stage_tokens_counts_and_says_both_sizes(tmp_path: Path) -> None:
+    # Every letter and digit is a token.
+    made = runpy.run_path(str(Path(__file__).parents[1] / "annotate" / "tokens" / "tokenizers_made.py"))
+    made["character_file"](tmp_path / "tokenizer.json")
+    docs = {f"d{n:02}": " ".join(words(n, 20 + n)) for n in range(40)}
+    (tmp_path / "web.jsonl").write_text("".join(json.dumps({"uid": u, "text": t}) + "\n" for u, t in docs.items()))
+    recipe: dict[str, Any] = {
+        "name": "counted",
+        "sources": [{"stage": "jsonl", "name": "web", "path": "web.jsonl", "columns": {"id": "uid"}}],
+        "annotate": [
+            {"stage": "exact_dup"},
+            {"stage": "near_dup", "threshold": 0.8},
+            {"stage": "tokens", "as": "letters", "tokenizer": "tokenizer.json"},
+        ],
+        "split": {"heldout": {"general": {"sources": ["web"], "max_tokens": 1000}}},
+    }
+    (tmp_path / "recipe.yaml").write_text(json.dumps(recipe))
+    result = run(tmp_path / "recipe.yaml", tmp_path / "ws")
+    (path,) = (tmp_path / "ws" / "splits").glob("*/heldout.parquet")
+    held_out = pl.read_parquet(path)
+    assert held_out["num_tokens"].to_list() == [letters(text) for text in held_out["text"]]
+    total = held_out["num_tokens"].sum()
+    assert 800 < total <= 1000
+    assert f"{held_out['num_bytes'].sum():,} bytes, {total:,} tokens\n" in show_run(result)
+    # What filters would keep is told in tokens too.
+    recipe["filters"] = [{"reason": "short", "keep": "letters__count >= 150"}]
+    (tmp_path / "recipe.yaml").write_text(json.dumps(recipe))
+    found = run(tmp_path / "recipe.yaml", tmp_path / "ws", dry_run=True)["what_if"]
+    left = [letters(text) for text in docs.values() if text not in set(held_out["text"])]
+    assert found["total"]["kept_before"]["tokens"] == sum(left)
+    assert found["total"]["kept_now"]["tokens"] == sum(size for size in left if size >= 150)
+
+
+def test_a_split_larger_than_the_corpus_stops_the_run_before_anything_is_selected(finished: Path) -> None:
+    recipe = json.loads((finished / "recipe.yaml").read_text())
+    recipe["split"]["heldout"]["general"]["max_bytes"] = 10**9
+    (finished / "larger.yaml").write_text(json.dumps(recipe))
+    whole = sum(map(len, corpus().values()))
+    with pytest.raises(RecipeError) as caught:
+        run(finished / "larger.yaml", finished / "ws")
+    assert str(caught.value).startswith(
+        f"split.heldout.general: it asks for 1,000,000,000 bytes where {whole:,} can stand in it (84 documents in 78 "
+        "groups), so nothing of them would be left to train on. Needed: at most 50% of them"
+    )

@@ -88,21 +88,25 @@ def content_of(folder: Path) -> dict[str, tuple[bytes, int]]:
     return {str(path.relative_to(folder)): (path.read_bytes(), path.stat().st_mtime_ns) for path in paths}
 
 
+TEN_OF_EACH = [{"reason": "enough", "by": ["source"], "cap": 10}]
+
+
 @pytest.mark.parametrize(
-    "filters",
+    "content",
     [
-        with_least(30),
-        with_least(8),
-        with_least(20)[::-1],
-        [*with_least(20), {"reason": "long", "keep": "heuristics__num_chars < 200", "action": "tag"}],
-        [{"preset": "gopher_quality", "where": "source = 'web'"}],
-        [],
+        recipe(with_least(30)),
+        recipe(with_least(8)),
+        recipe(with_least(20)[::-1]),
+        recipe([*with_least(20), {"reason": "long", "keep": "heuristics__num_chars < 200", "action": "tag"}]),
+        recipe([{"preset": "gopher_quality", "where": "source = 'web'"}]),
+        recipe([]),
+        recipe(with_least(15), balance=TEN_OF_EACH),
     ],
-    ids=["stricter", "looser", "reordered", "another column", "preset", "none"],
+    ids=["stricter", "looser", "reordered", "another column", "preset", "none", "balance"],
 )
-def test_the_plan_says_what_a_run_then_does(folder: Path, filters: list[dict[str, Any]]) -> None:
+def test_the_plan_says_what_a_run_then_does(folder: Path, content: dict[str, Any]) -> None:
     before = {row["doc_id"]: row for row in table(folder)}
-    found = asked(folder, recipe(filters))
+    found = asked(folder, content)
     run(folder / "recipe.yaml", folder / "ws", mixtures=[])
     ledger = sql("SELECT * FROM ledger WHERE step = 'selection'", folder / "ws")
     done = [dict(zip(ledger["columns"], row, strict=True)) for row in ledger["rows"]]
@@ -226,6 +230,23 @@ def test_of_rules_of_another_form_documents_whose_decision_changed_are_shown(fin
     assert [one["doc_id"] for one in changed["length"]["newly_lost"]] == lost[:3]
     assert [one["doc_id"] for one in changed["too_short"]["newly_kept"]] == won[:3]
     assert {one["reason"] for one in changed["length"]["newly_lost"]} == {"length"}
+
+
+def test_balance_is_a_rule_among_the_others(finished: Path) -> None:
+    found = asked(finished, recipe(balance=TEN_OF_EACH))
+    kept = [row for row in table(finished) if row["decision"] == "kept"]
+    assert [(rule["reason"], rule["change"], rule["now"]["cap"]) for rule in found["rules"]] == [
+        ("enough", "added", 10)
+    ]
+    left_over = {row["source"]: row["documents_now"] for row in found["reasons"] if row["outcome"] == "over_budget"}
+    assert left_over == {name: sum(row["source"] == name for row in kept) - 10 for name in ("web", "books")}
+    (changed,) = found["changed_documents"]
+    assert {(one["decision"], one["reason"]) for one in changed["newly_lost"]} == {("over_budget", "enough")}
+    # A document that balance leaves over has passed every filter, and can be at a border.
+    borders = asked(finished, recipe(balance=TEN_OF_EACH), border=True)["borders"]
+    assert shown(borders[0]["passes"]) == nearest(
+        [row for row in table(finished) if (row["words"] or 0) >= 20 and row["reason"] != "exact_duplicate"], "words", 1
+    )
 
 
 def test_the_guard_is_told_of_and_the_plan_goes_on(finished: Path) -> None:
