@@ -59,12 +59,13 @@ def what_if(context: RunContext, state: Annotated, every_border: bool = False) -
     earlier = _earlier(context)
     decisions = decisions_in_memory(context, state)
     ledger = decisions.ledger()
-    changes = rule_changes(earlier.selection.rules() if earlier else None, decisions.rules, context.recipe.balance)
+    rules = (earlier.selection.rules() if earlier else None, decisions.rules, context.recipe.balance)
+    changes = rule_changes(*rules)
     sources = _sources(context, state, decisions, earlier)
     return {
         "compared_with": {"selection": earlier.selection.digest, "finished": earlier.finished} if earlier else None,
         "rules": [change.shown() for change in changes],
-        "order_changed": order_changed(earlier.selection.rules() if earlier else None, decisions.rules),
+        "order_changed": order_changed(*rules),
         "sources": sources,
         "total": _total(sources),
         "reasons": _reasons(earlier.selection.ledger() if earlier else None, ledger),

@@ -45,21 +45,24 @@ def rule_changes(
     if earlier is None:
         return []
     filters = _compared(_rules(earlier), _keyed(rules), has_position=True)
-    before = _keyed([BalanceRule.model_validate(rule) for rule in earlier.get("balance", [])])
-    found = [*filters, *_compared(before, _keyed(balance), has_position=False)]
+    found = [*filters, *_compared(_balance(earlier), _keyed(balance), has_position=False)]
     return sorted(found, key=lambda change: change.change == REMOVED)
 
 
-def order_changed(earlier: Mapping[str, Any] | None, rules: Sequence[Rule]) -> bool:
+def order_changed(earlier: Mapping[str, Any] | None, rules: Sequence[Rule], balance: Sequence[BalanceRule]) -> bool:
     """Return whether rules that stand in both stand in another order; the first that applies is the reason."""
     if earlier is None:
         return False
-    before, now = _rules(earlier), _keyed(rules)
-    return [key for key in before if key in now] != [key for key in now if key in before]
+    pairs = ((list(_rules(earlier)), list(_keyed(rules))), (list(_balance(earlier)), list(_keyed(balance))))
+    return any([key for key in before if key in now] != [key for key in now if key in before] for before, now in pairs)
 
 
 def _rules(earlier: Mapping[str, Any]) -> dict[_Key, Rule]:
     return _keyed([Rule.model_validate(rule) for rule in earlier["rules"]])
+
+
+def _balance(earlier: Mapping[str, Any]) -> dict[_Key, BalanceRule]:
+    return _keyed([BalanceRule.model_validate(rule) for rule in earlier.get("balance", [])])
 
 
 def _keyed(rules: Iterable[_Rule]) -> dict[_Key, _Rule]:

@@ -13,6 +13,9 @@ from engine.base.errors import RecipeError
 from engine.catalog import sql
 from engine.run.pipeline import run
 from engine.run.show import show_run
+from engine.run.what_if.changes import order_changed, rule_changes
+from engine.select.balance import Rule as BalanceRule
+from engine.select.decide import Rule
 
 FILTERS = [
     {"reason": "too_short", "keep": "heuristics__num_words >= 20"},
@@ -317,3 +320,46 @@ def test_terminal_text_fits_sixty_columns_and_names_rules_counts_and_documents(
     document = result["what_if"]["borders"][0]["passes"][0]
     assert f"  passes {document['value']}  {document['source']}" in " ".join(lines)
     assert document["doc_id"] in " ".join(lines)
+
+
+def test_files_shards_and_workers_change_nothing(finished: Path, tmp_path: Path) -> None:
+    for source in ("web", "books"):
+        lines = (finished / f"{source}.jsonl").read_text().splitlines(keepends=True)
+        random.Random(3).shuffle(lines)
+        for number in range(4):
+            (tmp_path / f"{source}_{number}.jsonl").write_text("".join(lines[number::4]))
+    in_pieces = recipe()
+    for source in in_pieces["sources"]:
+        source["path"] = f"{source['name']}_*.jsonl"
+    run(write_recipe(tmp_path, in_pieces), tmp_path / "ws", jobs=1)
+    new = [*with_least(33), {"reason": "length", "keep": "heuristics__num_words BETWEEN 1 AND 40"}]
+    found = [
+        asked(finished, recipe(new), border=True, jobs=1),
+        asked(tmp_path, in_pieces | {"filters": new}, border=True, jobs=3),
+    ]
+    for one in found:
+        del one["compared_with"]
+    assert found[0] == found[1]
+
+
+def test_rules_of_one_reason_are_told_apart_by_their_order() -> None:
+    def rule(keep: str) -> Rule:
+        return Rule(reason="short", keep=keep)
+
+    earlier = {"rules": [rule("a > 1").model_dump(), rule("b > 1").model_dump()], "balance": TEN_OF_EACH}
+    balance = [BalanceRule.model_validate(one) for one in TEN_OF_EACH]
+    (found,) = rule_changes(earlier, [rule("a > 1"), rule("b > 2")], balance)
+    assert (found.change, found.position, found.before, found.now) == (
+        "changed",
+        1,
+        {"keep": "b > 1", "action": "drop"},
+        {"keep": "b > 2", "action": "drop"},
+    )
+
+
+def test_another_order_of_balance_is_another_order() -> None:
+    rules = [BalanceRule.model_validate({**TEN_OF_EACH[0], "reason": reason}) for reason in ("one", "two")]
+    earlier = {"rules": [], "balance": [rule.model_dump(mode="json") for rule in rules]}
+    assert not order_changed(earlier, [], rules)
+    assert order_changed(earlier, [], rules[::-1])
+    assert rule_changes(earlier, [], rules[::-1]) == []
