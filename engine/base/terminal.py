@@ -4,15 +4,28 @@ Stands in `base` because verbs of every package show documents, which hold whate
 a text must not reach the terminal.
 """
 
+import os
 import shutil
 import textwrap
+from typing import IO
 
 DEFAULT_WIDTH = 100
+STYLES = {"bold": "1", "soft": "2", "red": "31", "green": "32", "yellow": "33", "blue": "34", "magenta": "35"}
 
 
 def terminal_width() -> int:
     """Return the columns of this terminal, 100 where there is none."""
     return shutil.get_terminal_size((DEFAULT_WIDTH, 24)).columns
+
+
+def has_colours(stream: IO[str]) -> bool:
+    """Return whether colours may be written there: to a terminal, where NO_COLOR (no-color.org) is not set."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def styled(text: str, style: str, is_coloured: bool) -> str:
+    """Return text in one of STYLES, as it is where there are no colours."""
+    return f"\x1b[{STYLES[style]}m{text}\x1b[0m" if is_coloured else text
 
 
 def one_line(text: str, limit: int | None = None, length: int | None = None) -> str:
@@ -33,3 +46,16 @@ def wrapped(text: str, width: int, indent: int = 0) -> str:
     return textwrap.fill(
         text, max(width, indent + 8), initial_indent=space, subsequent_indent=space, break_on_hyphens=False
     )
+
+
+def wrapped_lines(text: str, width: int, indent: int = 0) -> list[str]:
+    """Return a text with its line breaks, each line wrapped behind its own indentation; several empty lines as one."""
+    lines: list[str] = []
+    for line in text.expandtabs(4).splitlines():
+        plain = one_line(line).rstrip()
+        own = min(len(plain) - len(plain.lstrip()), width // 3)
+        if plain:
+            lines += wrapped(plain.strip(), width, indent + own).splitlines()
+        elif lines and lines[-1]:
+            lines.append("")
+    return lines[:-1] if lines and not lines[-1] else lines

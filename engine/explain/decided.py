@@ -5,8 +5,8 @@ from typing import Any
 
 import polars as pl
 
-from engine.explain.find import Place, plain
 from engine.formats.annotation import Annotation, read_columns
+from engine.formats.find import Place, plain
 from engine.formats.selection import HELD_OUT, KEPT, OVER_BUDGET, Selection
 from engine.select.grouping import grouping, stored_columns
 

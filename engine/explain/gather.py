@@ -11,9 +11,9 @@ import polars as pl
 
 from engine.base.errors import InputError
 from engine.explain.decided import rules_behind
-from engine.explain.find import Place, find_document, find_documents, plain, plain_row
 from engine.formats.annotation import Annotation, part_path
 from engine.formats.documents import SourceDocuments
+from engine.formats.find import Place, find_document, find_documents, plain, plain_row
 from engine.formats.manifest import Mixture, mixture_names, mixture_versions
 from engine.formats.state import RecipeState, require_state
 from engine.formats.workspace import Workspace

@@ -59,6 +59,10 @@ class Workspace:
         """audits/<digest>/: what was found when a token store was decoded and searched."""
         return self.root / "audits" / short(digest)
 
+    def labels(self) -> Path:
+        """labels/: what people said of documents (engine.formats.labels)."""
+        return self.root / "labels"
+
     def mixture(self, name: str, version: int) -> Path:
         """mixtures/<name>/v<version>/."""
         return self.root / "mixtures" / name / f"v{version}"

@@ -14,7 +14,7 @@ from engine.formats.manifest import open_mixture
 from engine.formats.workspace import Workspace
 from engine.recipe import check_recipe, load_recipe
 from engine.run.pipeline import run
-from engine.run.sample import sample
+from engine.verbs import sample
 
 QUESTION = (
     "A train leaves at nine and needs seven hours for 420 miles. How fast does it go on average between the towns?"

@@ -17,9 +17,12 @@ from engine.base.errors import InputError, RecipeError
 from engine.formats.annotation import part_path
 from engine.formats.documents import Shard, SourceDocuments, write_source
 from engine.formats.parquet import write_parquet
+from engine.formats.selection import SCHEMA
 from engine.formats.state import RecipeState, write_state
 from engine.formats.workspace import Workspace
-from engine.run.sample import even_shares, sample, seeded_keys, show_sample
+from engine.run.sample.show import show_sample
+from engine.run.sample.strata import even_shares, seeded_keys
+from engine.verbs import sample
 
 SMALL = runpy.run_path(str(Path(__file__).parents[1] / "small_workspace.py"))
 small_workspace = SMALL["small_workspace"]
@@ -41,7 +44,7 @@ def many(folder: Path, shard_rows: int) -> Path:
             shard: Shard = SMALL["_shard"](source, here, number, texts, path, "text", 0)
             shards.append(shard)
             rows = [decisions[int(name[1:]) % 3] for name in part]
-            frame = pl.DataFrame(rows, schema={"decision": pl.String, "reason": pl.String}, orient="row")
+            frame = pl.DataFrame([(*row, None) for row in rows], schema=SCHEMA, orient="row")
             write_parquet(part_path(workspace.root / "selections/1", shard), frame)
         write_source(SourceDocuments(source, "1", here, tuple(shards), {}))
     sources = {source: f"documents/{source}/1" for source in ("b", "a")}
