@@ -1,4 +1,4 @@
-"""The stored views of what a workspace holds whatever the recipe: all mixture versions, all training runs."""
+"""The stored views of what a workspace holds whatever the recipe: mixture versions, training runs, labels."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -9,7 +9,17 @@ import duckdb
 import polars as pl
 
 from engine.base.errors import InputError, problem
-from engine.catalog.relation import create_table, create_view, identifier, read_files, text_literal, typed, union
+from engine.catalog.relation import (
+    STORED,
+    create_table,
+    create_view,
+    identifier,
+    read_files,
+    text_literal,
+    typed,
+    union,
+)
+from engine.formats.labels import labels_frame, read_labels
 from engine.formats.manifest import DOCUMENTS_SCHEMA, Manifest, Mixture, MixtureSource, mixture_names, mixture_versions
 from engine.formats.run import FORGETTING_SCHEMA, METRICS_SCHEMA, PROBES_SCHEMA, Run, open_run, run_names
 from engine.formats.schedule import SCHEMA as SCHEDULE_SCHEMA
@@ -56,7 +66,7 @@ _RUNS: dict[str, Any] = _RUN | {"is_finished": pl.Boolean, "content": pl.String}
 def create_history_views(
     connection: duckdb.DuckDBPyConnection, workspace: Workspace, state: RecipeState | None
 ) -> None:
-    """Create the stored views of all mixture versions and all runs; raises InputError for a damaged metrics file."""
+    """Create the stored views of mixture versions, runs and labels; raises InputError for damaged metrics or labels."""
     mixtures = [mixture for name in mixture_names(workspace) for mixture in mixture_versions(workspace, name)]
     current = set(state.mixtures.values()) if state else set()
     versions = [(mixture, _version(mixture, mixture.reference in current)) for mixture in mixtures]
@@ -72,6 +82,7 @@ def create_history_views(
     ]
     create_view(connection, "spans", union(spans, typed(_VERSION | SCHEDULE_SCHEMA)))
     _create_runs(connection, [open_run(workspace, name) for name in run_names(workspace)])
+    _create_labels(connection, workspace)
 
 
 def _version(mixture: Mixture, is_current: bool) -> dict[str, Any]:
@@ -123,6 +134,13 @@ def _create_runs(connection: duckdb.DuckDBPyConnection, runs: list[Run]) -> None
     create_table(connection, "running_metrics", running)
     selects = [_beside({"run": run.name}, _metrics(run), METRICS_SCHEMA) for run in runs if _metrics(run).is_file()]
     create_view(connection, "metrics", union([*selects, "SELECT * FROM stored.running_metrics"], {}))
+
+
+def _create_labels(connection: duckdb.DuckDBPyConnection, workspace: Workspace) -> None:
+    labels = labels_frame(read_labels(workspace.labels())).rename({"when": "labelled_at"})
+    create_table(connection, "label_rows", labels)
+    columns = ", ".join("doc_id::UUID AS doc_id" if name == "doc_id" else name for name in labels.columns)
+    create_view(connection, "labels", f"SELECT {columns} FROM {STORED}.label_rows")
 
 
 def _metrics(run: Run) -> Path:

@@ -89,6 +89,8 @@ def create_recipe_views(
     annotations = state.open_annotations(workspace) if state else ()
     selection = state.open_selection(workspace) if state else None
     create_view(connection, "documents", union([source.documents() for source in sources], _DOCUMENTS))
+    digests = [source.text_digests() for source in sources]
+    create_view(connection, "text_digests", union(digests, {"doc_id": "UUID", "text_digest": "VARCHAR"}))
     create_view(connection, "annotations", _all_annotations(sources, annotations))
     for stage, own in stages.items():
         if selects := list(_instances(sources, annotations, stage, own)):
@@ -170,6 +172,10 @@ class _SourceFiles:
             f"SELECT i.doc_id, {place}, t.text, t.messages, {plain}\n"
             f"FROM {self._ids} AS i POSITIONAL JOIN {self._texts(columns)} AS t"
         )
+
+    def text_digests(self) -> str:
+        """Return the SELECT of doc_id and the digest of the text, as hex."""
+        return f"SELECT i.doc_id, lower(hex(i.text_digest)) AS text_digest FROM {self._ids} AS i"
 
     def own_columns(self) -> str:
         """Return the SELECT of everything the source itself has, behind doc_id."""

@@ -14,6 +14,7 @@ from engine.explain.decided import rules_behind
 from engine.formats.annotation import Annotation, part_path
 from engine.formats.documents import SourceDocuments
 from engine.formats.find import Place, find_document, find_documents, plain, plain_row
+from engine.formats.labels import newest, read_labels
 from engine.formats.manifest import Mixture, mixture_names, mixture_versions
 from engine.formats.state import RecipeState, require_state
 from engine.formats.workspace import Workspace
@@ -35,8 +36,8 @@ def explain(doc_id: str, workspace: Path | str, recipe: str | None = None) -> di
     Returns:
         doc_id, recipe, source, place (file, row in it, shard), columns (core), text (excerpt), annotations by column
         prefix, decision (with the rule that made it, those of its tags, and its group where balance left it over; null
-        before a selection), duplicates, hits (contamination), heldout, mixtures (with the schedule's steps), and
-        not_in: current mixtures without it.
+        before a selection), label (the newest one, or null), duplicates, hits (contamination), heldout, mixtures (with
+        the schedule's steps), and not_in: current mixtures without it.
 
     Raises:
         InputError: No document, or several, have this id; no recipe finished; files are gone.
@@ -87,6 +88,7 @@ class _Gathering:
             "text": self.text(TEXT_CHARS, self.place),
             "annotations": {a.prefix: self.columns_of(a) for a in self.annotations if a.columns},
             "decision": self.decision_of(self.place),
+            "label": self.label(core["text_digest"]),
             "duplicates": [found for a in self.annotations if (found := self.duplicates(a)) is not None],
             "hits": self.hits(),
             "heldout": self.heldout(),
@@ -114,6 +116,15 @@ class _Gathering:
             return None
         found = plain_row(part_path(selection.folder, place.shard), place.row)
         return found | rules_behind(found, selection, place, self.annotations)
+
+    def label(self, text_digest: str | None) -> dict[str, Any] | None:
+        """Return the newest label of the document and whether its text changed since, or None where it has none."""
+        doc_id = str(UUID(bytes=self.doc_id))
+        for label in newest(read_labels(self.workspace.labels())):
+            if label.doc_id == doc_id:
+                said = {"label": label.label, "why": label.why, "when": label.when}
+                return said | {"text_changed": label.text_digest != text_digest}
+        return None
 
     def duplicates(self, annotation: Annotation) -> dict[str, Any] | None:
         """Return survivor, verified pairs and fellows of a stage that names a survivor; None where there are none."""

@@ -3,6 +3,7 @@
 from typing import Any
 
 from engine.base.terminal import one_line, terminal_width, wrapped
+from engine.formats.labels import in_words
 
 SHOWN_CHARS = 600
 SHOWN_SPANS = 5
@@ -13,8 +14,9 @@ def show_explain(result: dict[str, Any], width: int | None = None) -> str:
     width = width or terminal_width()
     sections = [
         ("document", _document(result)),
-        ("text", [_text(result["text"])]),
+        ("text, as it was read", [_text(result["text"])]),
         ("decision", _decision(result)),
+        ("label", _label(result["label"])),
         *((f"duplicates ({found['stage']})", _duplicates(found)) for found in result["duplicates"]),
         *((f"hits ({prefix})", [_pairs_of(hit) for hit in hits]) for prefix, hits in result["hits"].items()),
         ("held out", _heldout(result["heldout"])),
@@ -52,6 +54,10 @@ def _decision(result: dict[str, Any]) -> list[str]:
     reason = f": {decision['reason']}" if decision["reason"] is not None else ""
     tags = [f"tagged {tag}{f': it would go {why}' if why else ''}" for tag, why in decision["tagged"].items()]
     return [f"{decision['decision']}{reason}", decision["rule"], *tags]
+
+
+def _label(label: dict[str, Any] | None) -> list[str]:
+    return [] if label is None else [in_words(label)]
 
 
 def _duplicates(found: dict[str, Any]) -> list[str]:

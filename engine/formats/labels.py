@@ -11,7 +11,7 @@ import fcntl
 import io
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -24,6 +24,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from engine.base.errors import InputError, problem
 from engine.base.hashing import digest_bytes
 from engine.base.stage import StrictModel
+from engine.base.terminal import one_line
 from engine.formats.messages import MESSAGES, WHOLE, texts_of
 
 FILE = "labels.jsonl"
@@ -132,6 +133,13 @@ def newest(labels: Iterable[Label]) -> list[Label]:
         last.pop(label.doc_id, None)
         last[label.doc_id] = label
     return list(last.values())
+
+
+def in_words(said: Mapping[str, Any]) -> str:
+    """Return a label (label, why, when, text_changed) in one line for a terminal."""
+    why = "" if said["why"] is None else f": {one_line(said['why'])}"
+    changed = " (the text changed since)" if said["text_changed"] else ""
+    return f"labelled {said['label']} on {said['when'][:10]}{changed}{why}"
 
 
 def append_labels(folder: Path, labels: Sequence[Label]) -> None:

@@ -19,10 +19,11 @@ from markupsafe import Markup
 import engine
 from engine.base.atomic import atomic_file
 from engine.base.errors import RecipeError, problem
+from engine.formats.labels import in_words
 from engine.formats.selection import KEPT
 from engine.run.sample import TEXT_CHARS, draw_sample
 from engine.run.sample.ask import ask_labels
-from engine.run.sample.show import AS_READ, said
+from engine.run.sample.show import AS_READ
 
 PAGE_CHARS = 20_000
 """Characters of a text the page shows at most."""
@@ -85,7 +86,7 @@ def render(drawn: dict[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["said"] = said
+    environment.filters["in_words"] = in_words
     folder = files("engine.report")
     style = "\n".join((folder / name).read_text(encoding="utf-8") for name in ("page.css", "sample_page.css"))
     script = (folder / "sample_page.js").read_text(encoding="utf-8")

@@ -4,6 +4,7 @@ import sys
 from typing import Any
 
 from engine.base.terminal import has_colours, one_line, styled, terminal_width, wrapped, wrapped_lines
+from engine.formats.labels import in_words
 from engine.formats.selection import DROPPED, HELD_OUT, KEPT, OVER_BUDGET
 
 SHOWN_CHARS = 500
@@ -36,19 +37,12 @@ def document_lines(
     source = styled(f"--- {one_line(document['source'])}", "bold", is_coloured)
     lines = [f"{source}  {decision}", wrapped(_facts(document, result["by"]), width)]
     if document["label"] is not None:
-        lines.append(wrapped(said(document["label"]), width))
+        lines.append(wrapped(in_words(document["label"]), width))
     shown = (document["text"] or "")[:chars]
     lines += wrapped_lines(shown, min(width, WIDEST), 2) or ["  (no text)"]
     if document["num_chars"] > chars:
         lines.append(wrapped(f"... (+{document['num_chars'] - chars:,} characters)", width, 2))
     return [*lines, ""]
-
-
-def said(label: dict[str, Any]) -> str:
-    """Return a label in one line: what was said, when and why, and whether the text is another one now."""
-    why = "" if label["why"] is None else f": {one_line(label['why'])}"
-    changed = " (the text changed since)" if label["text_changed"] else ""
-    return f"labelled {label['label']} on {label['when'][:10]}{changed}{why}"
 
 
 def _facts(document: dict[str, Any], by: str | None) -> str:
