@@ -17,7 +17,7 @@ _MEMORY = argument(
     help="memory for shards that are worked on at once, such as 4GB (default: half of what there is)",
     metavar="SIZE",
 )
-_EXAMPLES: dict[str, Any] = {"nargs": "+", "action": "extend", "required": True, "metavar": "FILE"}
+_EXAMPLES: dict[str, Any] = {"nargs": "+", "action": "extend", "default": [], "metavar": "FILE"}
 
 COMMANDS = (
     Command(
@@ -157,6 +157,8 @@ COMMANDS = (
             argument("--epochs", help="passes over the examples (default: 5)", type=int, metavar="N"),
             argument("--word-ngrams", help="words in a row that are one feature (default: 2)", type=int, metavar="N"),
             argument("--seed", help="seed of the training (default: 1)", type=int, metavar="N"),
+            argument("--labels", help="take the labels of the workspace too, or alone", action="store_true"),
+            argument("--label-weight", help="times a labelled text is trained on (default: 1)", type=int, metavar="N"),
         ),
         "engine.run.quality_train.show:show_quality_train",
     ),

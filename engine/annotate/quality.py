@@ -6,6 +6,10 @@ FineWeb-Edu (0 to 5, whose score is the expected label divided by the largest).
 
     {stage: quality, positive: [textbooks], negative: [crawl]}
 
+`labels` is a file or folder of labels (engine.formats.labels), with or without sources: what somebody said who read the
+documents. A label is one example of its side, trained on as often as `label_weight` says; it is always taken, and
+decides over a source that has the same text.
+
 Of a document at most three windows of 1,000 characters are read (engine.text.windows), and its score is their mean.
 Whoever published a model may have scored whole documents, so a threshold of theirs is a start, not the same cut. Equal
 texts of a shard are asked about once.
@@ -26,6 +30,7 @@ from pydantic import Field, model_validator
 
 from engine.annotate._classifier.examples import choose, corpus_candidates, corpus_texts
 from engine.annotate._classifier.fit import Measured, Tested, train_classifier
+from engine.annotate._classifier.labelled import choose_with_labels, labelled_candidates
 from engine.annotate._classifier.measure import auc, calibration, worst
 from engine.annotate._classifier.options import TrainingOptions, settings, training_keys
 from engine.annotate._classifier.score import as_score, open_classifier, rounded, score_documents
@@ -42,13 +47,15 @@ SCOPE = "shard"
 VERSION = 2
 HOLDS_GIL = True
 READS = ("doc_id", "text", "text_digest", "num_bytes")
-FILES = ("model",)
+FILES = ("model", "labels")
 ADDS = {
     "quality__score": Column(
         pl.Float64, "probability of the positive side, 0 to 1, rounded to 1e-4; null without text to read"
     )
 }
 SIDES = ("negative", "positive")
+MOST_REPEATS = 1000
+_OF_LABELS = ("labels", "label_weight")
 KNOWN_POSITIVE = ("positive", "pos", "hq", "high_quality", "good", "keep", "high", "wiki", "1")
 """Labels of well-known classifiers for what is wanted: DCLM says hq, RedPajama and GPT-3's likeness wiki."""
 
@@ -59,6 +66,12 @@ class Config(StageConfig, TrainingOptions):
     stage: Literal["quality"] = "quality"
     positive: tuple[str, ...] = Field(default=(), description="sources of good examples")
     negative: tuple[str, ...] = Field(default=(), description="sources of bad examples")
+    labels: str | None = Field(
+        default=None, description="more examples: labels of a workspace (its folder labels/), or a file of such"
+    )
+    label_weight: int = Field(
+        default=1, ge=1, le=MOST_REPEATS, description="how often a labelled example is trained on"
+    )
     model: str | None = Field(
         default=None, description="instead of them: folder of `provender quality train`, or a fastText file"
     )
@@ -71,17 +84,21 @@ class Config(StageConfig, TrainingOptions):
     def _one_way(self) -> "Config":
         if self.model is None:
             _check_sides(self)
-        elif self.positive or self.negative:
-            raise ValueError("sources to train on beside a model. Needed: one of the two")
+        elif self.positive or self.negative or self.labels is not None:
+            given = "labels" if self.labels is not None else "sources"
+            raise ValueError(f"{given} to train on beside a model. Needed: one of the two")
         elif keys := training_keys(self):
             raise ValueError(f"{', '.join(keys)}: it is for training, but the recipe brings a model. Fix: remove it")
         return self
 
 
 def _check_sides(config: Config) -> None:
-    missing = [side for side in ("positive", "negative") if not getattr(config, side)]
+    has_labels = config.labels is not None
+    missing = [] if has_labels else [side for side in ("positive", "negative") if not getattr(config, side)]
     if len(missing) == 2:
         raise ValueError("nothing says what is good. Needed: positive and negative, lists of sources, or model, a path")
+    if config.label_weight != 1 and not has_labels:
+        raise ValueError("label_weight without labels. Needed: labels, a path")
     if missing:
         raise ValueError(f"{missing[0]} names no source. Needed: examples of both sides, for one class teaches nothing")
     if both := sorted(set(config.positive) & set(config.negative)):
@@ -97,7 +114,9 @@ def trains(config: Config) -> bool:
 
 def part_config(config: Config) -> dict[str, Any]:
     """Return the settings that results depend on: those of the training only where there is one."""
-    return settings(config, with_training=trains(config))
+    found = settings(config, with_training=trains(config))
+    # Without labels the models of earlier versions stay what they were.
+    return found if config.labels is not None else {key: found[key] for key in found if key not in _OF_LABELS}
 
 
 def training_sources(config: Config) -> tuple[str, ...]:
@@ -110,10 +129,21 @@ def train(corpus: "Corpus", config: Config, folder: Path) -> None:
 
     Raises RecipeError where a source does not exist or a side has fewer than 20 texts that the other has not.
     """
+    sources = {side: getattr(config, side) for side in SIDES}
     places = [f"{config.column_prefix}: {side}" for side in SIDES]
-    candidates = corpus_candidates(corpus, {side: getattr(config, side) for side in SIDES}, places)
-    chosen, shared = choose(candidates, SIDES, config, places)
-    fit_quality(corpus_texts(corpus, chosen), shared, config, folder, config.column_prefix)
+    if config.labels is None:
+        chosen, shared = choose(corpus_candidates(corpus, sources, places), SIDES, config, places)
+        fit_quality(corpus_texts(corpus, chosen), shared, config, folder, config.column_prefix)
+        return
+    candidates = corpus_candidates(corpus, sources, places) if any(sources.values()) else None
+    labelled = labelled_candidates(Path(config.labels), config.field)
+    found = choose_with_labels(
+        candidates, labelled, config.label_weight, SIDES, config, f"{config.column_prefix}: labels"
+    )
+    of_files = (
+        found.of_files.with_columns(text=pl.lit("")) if candidates is None else corpus_texts(corpus, found.of_files)
+    )
+    fit_quality(found.examples(of_files), found.shared, config, folder, config.column_prefix, labels=found.figures)
 
 
 def fit_quality(
@@ -123,22 +153,32 @@ def fit_quality(
     folder: Path,
     place: str,
     keys: pl.Series | None = None,
+    labels: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Train from examples whose label is a position in SIDES; what a recipe and `quality train` both do.
 
     Arguments and errors are those of engine.annotate._classifier.fit.train_classifier; shared_texts: how many texts
-    both sides had, for the record. Returns the content of model.json.
+    both sides had, labels: how many examples are labels, for the record. Returns the content of model.json.
     """
 
     def measure(tested: Tested) -> Measured:
         figures, details, mistakes = _measure(tested)
-        return {"texts_of_both_sides": shared_texts, **figures}, details, mistakes
+        given = {} if labels is None else {"labels_of_documents": labels}
+        return {"texts_of_both_sides": shared_texts, **given, **figures}, details, mistakes
 
     return train_classifier(examples, SIDES, options, folder, place, measure, keys)
 
 
 def check_files(config: Config) -> None:
-    """Raise InputError where the model is none, RecipeError where no label is known to be the positive one."""
+    """Raise InputError where the model or the labels are none, RecipeError where they cannot do alone.
+
+    That is where no label of the model is known to be the positive one, or too few documents are labelled.
+    """
+    if config.labels is not None:
+        labelled = labelled_candidates(Path(config.labels), config.field)
+        if not config.positive and not config.negative:
+            choose_with_labels(None, labelled, 1, SIDES, config, f"{config.column_prefix}: labels")
+        return
     path = Path(str(config.model))
     classifier = open_classifier(path, config.text)
     label_weights(classifier.labels, config.positive_label, path)

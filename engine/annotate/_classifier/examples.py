@@ -37,11 +37,16 @@ READ_BYTES = 3 * WINDOW_CHARS
 
 
 def choose(
-    candidates: pl.DataFrame, labels: Sequence[str], options: TrainingOptions, places: Sequence[str]
+    candidates: pl.DataFrame,
+    labels: Sequence[str],
+    options: TrainingOptions,
+    places: Sequence[str],
+    first: str | None = None,
 ) -> tuple[pl.DataFrame, int]:
     """Return the documents to take (rows of `candidates`, by label and digest), and how many texts had several classes.
 
-    candidates: CANDIDATES and whatever else; places: how errors call the classes.
+    candidates: CANDIDATES and whatever else; places: how errors call the classes; first: a Boolean column, those where
+    it is false are taken before the others.
 
     Raises RecipeError for a class with fewer than 20 different texts.
     """
@@ -52,7 +57,7 @@ def choose(
     within = (pl.int_range(pl.len()).over("label") < options.max_documents) & (
         pl.col("num_bytes").clip(upper_bound=READ_BYTES).cum_sum().over("label") <= options.max_bytes
     )
-    chosen = alone.filter(within)
+    chosen = (alone if first is None else alone.sort("label", first, maintain_order=True)).filter(within)
     for label, (name, place) in enumerate(zip(labels, places, strict=True)):
         count = chosen.filter(pl.col("label") == label).height
         if count < LEAST_DOCUMENTS:

@@ -58,7 +58,7 @@ def train_classifier(
     """Train on nine in ten of the examples, measure on the rest, leave the folder; return the content of model.json.
 
     Args:
-        examples: EXAMPLES, in any order.
+        examples: EXAMPLES, in any order; with a column `repeats` (UInt32) each is trained on that many times.
         labels: Names of the classes; `label` is a position in them. Letters, digits and _ only.
         options: Of the training.
         folder: Where the files go.
@@ -93,11 +93,24 @@ def train_classifier(
     return content
 
 
+def _repeated(examples: pl.DataFrame) -> pl.DataFrame:
+    """Return each row as often as its `repeats` says, the copies' draws as far from each other as can be."""
+    if "repeats" not in examples.columns or not examples.height:
+        return examples
+    repeats = examples["repeats"].to_numpy()
+    rows = np.repeat(np.arange(examples.height), repeats)
+    copies = np.arange(len(rows)) - np.repeat(np.cumsum(repeats) - repeats, repeats)
+    steps = np.uint64((1 << 64) - 1) // repeats[rows].astype(np.uint64)
+    repeated = examples[rows]
+    return repeated.with_columns(draw=pl.Series(repeated["draw"].to_numpy() + copies.astype(np.uint64) * steps))
+
+
 def _fit(learnt: pl.DataFrame, labels: Sequence[str], options: TrainingOptions, path: Path, place: str) -> None:
     import fasttext
 
     # fastText learns in the order of the file: the classes have to be mixed.
-    mixed = learnt.with_columns(draw=pl.Series(draws(learnt["text_digest"]), dtype=pl.UInt64)).sort("draw", "label")
+    draw = pl.Series("draw", draws(learnt["text_digest"]), dtype=pl.UInt64)
+    mixed = _repeated(learnt.with_columns(draw)).sort("draw", "label")
     lines = prepare(text_windows(mixed["text"]), "separated")
     numbers = mixed["label"].to_numpy()[lines["row"].to_numpy()]
     with tempfile.TemporaryDirectory(prefix=".tmp-", dir=path.parent) as scratch:

@@ -6,6 +6,8 @@ from typing import Any
 from engine.base.terminal import one_line, terminal_width, wrapped
 from engine.run.show import table
 
+FEW_OF = 20
+"""Labels that are less than one in this many of the examples are said to be few."""
 _Table = tuple[Sequence[str], Sequence[Sequence[str]]]
 
 
@@ -16,6 +18,8 @@ def show_quality_train(result: dict[str, Any]) -> str:
     if result["texts_of_both_sides"]:
         shared = f"{result['texts_of_both_sides']:,} texts stand on both sides and were left out of both."
         lines += [wrapped(shared, width), ""]
+    if "labels_of_documents" in result:
+        lines += [*(wrapped(line, width) for line in _labels(result)), ""]
     lines += ["the held-out documents it gets most wrong:"]
     for one in result["worst"]:
         said = f"{one['score']:.4f} for a {one['side']} one: {one_line(one['name'])} ({one['num_chars']:,} characters)"
@@ -31,6 +35,21 @@ def _headline(result: dict[str, Any]) -> str:
     interval = result["auc_interval_95"]
     within = f" (95 % interval {interval[0]:.4f} to {interval[1]:.4f})" if interval is not None else ""
     return f"AUC {result['auc']:.4f}{within} on {held_out:,} held-out documents"
+
+
+def _labels(result: dict[str, Any]) -> list[str]:
+    labels = result["labels_of_documents"]
+    examples = sum(side["documents"] + side["held_out_documents"] for side in result["classes"].values())
+    given = labels["good"] + labels["bad"]
+    lines = [f"{given:,} of the {examples:,} examples are labels: {labels['good']:,} good, {labels['bad']:,} bad."]
+    if labels["weight"] > 1:
+        lines.append(f"Each of those trained on counts {labels['weight']:,} times.")
+    if labels["also_in_files"]:
+        lines.append(f"{labels['also_in_files']:,} of their texts stand in the files too; the label decides.")
+    if given * labels["weight"] * FEW_OF < examples:
+        more = "so few hardly move the model: label more, or let each count more often with --label-weight"
+        lines.append(f"A label counts as one document, and {more}.")
+    return lines
 
 
 def _sizes(result: dict[str, Any]) -> _Table:
