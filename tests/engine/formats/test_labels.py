@@ -15,7 +15,9 @@ from engine.formats.labels import FILE, Label, append_labels, newest, read_judge
 IDS = [f"0000000{number}-0000-0000-0000-000000000000" for number in range(4)]
 
 
-def made(document: int = 0, label: str = "good", when: str = "2026-01-01", text: str = "a text", **more: object) -> Label:
+def made(
+    document: int = 0, label: str = "good", when: str = "2026-01-01", text: str = "a text", **more: object
+) -> Label:
     known = {"doc_id": IDS[document], "label": label, "when": when, "source": "web", "text": text, **more}
     return Label.model_validate({"text_digest": digest_bytes(text.encode()).hex(), **known})
 
@@ -33,7 +35,9 @@ def test_labels_come_back_as_they_were_stored_oldest_first(tmp_path: Path) -> No
 
 def test_the_newest_label_of_a_document_counts(tmp_path: Path) -> None:
     same = "2026-01-02T00:00:00Z"
-    append_labels(tmp_path, [made(0, "good", same), made(1, "bad"), made(0, "bad", same), made(0, "good", "2026-01-01")])
+    append_labels(
+        tmp_path, [made(0, "good", same), made(1, "bad"), made(0, "bad", same), made(0, "good", "2026-01-01")]
+    )
     assert [(one.doc_id, one.label) for one in newest(read_labels(tmp_path))] == [(IDS[1], "bad"), (IDS[0], "bad")]
 
 
@@ -97,5 +101,5 @@ def test_a_saved_page_needs_no_text_and_no_line_break_at_its_end(tmp_path: Path)
     (tmp_path / "page.jsonl").write_text('{"doc_id": ')
     with pytest.raises(InputError, match=r"page\.jsonl:1: the line is not JSON"):
         read_judgements(tmp_path / "page.jsonl")
-    with pytest.raises(InputError, match="none.jsonl: cannot be read"):
+    with pytest.raises(InputError, match=r"none\.jsonl: cannot be read"):
         read_judgements(tmp_path / "none.jsonl")

@@ -120,7 +120,7 @@ def test_wrong_arguments_are_named_and_store_nothing(
 
 def test_a_file_without_a_label_that_fits_is_an_error(small_workspace: SimpleNamespace) -> None:
     here = small_workspace
-    with pytest.raises(InputError, match="none of its 1 labels can be stored .*has no text"):
+    with pytest.raises(InputError, match=r"none of its 1 labels can be stored .*has no text"):
         label(here.root, from_file=page(here, judgement(here, "w3")))
     with pytest.raises(InputError, match="no label in it"):
         label(here.root, from_file=page(here))
