@@ -8,6 +8,8 @@ from engine.run.show import table
 
 FEW_OF = 20
 """Labels that are less than one in this many of the examples are said to be few."""
+FEW_PASSES = 400
+"""Examples times epochs below which a classifier of clearly different texts still says about 0.5 to everything."""
 _Table = tuple[Sequence[str], Sequence[Sequence[str]]]
 
 
@@ -49,6 +51,9 @@ def _labels(result: dict[str, Any]) -> list[str]:
     if given * labels["weight"] * FEW_OF < examples:
         more = "so few hardly move the model: label more, or let each count more often with --label-weight"
         lines.append(f"A label counts as one document, and {more}.")
+    learnt = sum(side["documents"] for side in result["classes"].values())
+    if learnt * result["options"]["epochs"] < FEW_PASSES:
+        lines.append(f"{learnt:,} examples read {result['options']['epochs']} times teach little: try --epochs 50.")
     return lines
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from engine.base.errors import InputError, problem
 from engine.formats.annotation import Annotation, read_columns
 from engine.formats.documents import Shard
 from engine.formats.selection import DROPPED, HELD_OUT, KEPT, OVER_BUDGET, Selection
@@ -49,7 +50,11 @@ def candidates(
     first, sizes = _EMPTY, [_EMPTY.group_by(STRATUM).agg(pl.len().alias("documents"))]
     for number, shard in enumerate(shards):
         names = ["doc_id", "num_chars", *([score] if score is not None and score != "num_chars" else [])]
-        columns = [read_columns(shard, names, annotations), selection.decisions(shard)]
+        decisions = selection.decisions(shard)
+        if "tags" not in decisions.columns:
+            found = "it was made by an earlier version, and has no column tags"
+            raise InputError(problem(selection.folder, found, fix="run the recipe again"))
+        columns = [read_columns(shard, names, annotations), decisions]
         frame = pl.concat(columns, how="horizontal").with_row_index("row")
         value = pl.lit(None, dtype=pl.Float64) if score is None else pl.col(score).cast(pl.Float64).fill_nan(None)
         frame = frame.with_columns(source=pl.lit(shard.source), score=value)
