@@ -25,6 +25,7 @@ from engine.formats.manifest import open_mixture
 from engine.formats.selection import BALANCE_SCHEMA, EXAMPLES_SCHEMA
 from engine.formats.selection import SCHEMA as DECISION_SCHEMA
 from engine.formats.state import RecipeState
+from engine.formats.token_store import CONTROL_TOKENS_FILE, CONTROL_TOKENS_SCHEMA, LOOK_ALIKES_FILE, LOOK_ALIKES_SCHEMA
 from engine.formats.workspace import Workspace
 
 _SIZES = ("num_bytes", "num_chars")
@@ -103,6 +104,11 @@ def create_recipe_views(
         create_view(connection, view, _file_or_nothing(path, typed(schema)))
     for view, (file, columns) in _ARTIFACTS.items():
         create_view(connection, view, _artifacts(workspace, state, file, columns))
+    for view, file, schema in (
+        ("look_alikes", LOOK_ALIKES_FILE, LOOK_ALIKES_SCHEMA),
+        ("control_tokens", CONTROL_TOKENS_FILE, CONTROL_TOKENS_SCHEMA),
+    ):
+        create_view(connection, view, _of_token_store(workspace, state, file, typed(schema)))
     create_view(connection, "heldout_groups", _heldout(workspace, state))
     create_view(connection, "ledger", _ledger(workspace, state))
     for source in sources:
@@ -232,6 +238,19 @@ def _file_or_nothing(path: Path | None, columns: dict[str, str]) -> str:
     if path is None or not path.is_file():
         return nothing(columns)
     return f"SELECT {', '.join(identifier(name) for name in columns)} FROM {read_files([path])}"
+
+
+def _of_token_store(workspace: Workspace, state: RecipeState | None, file: str, columns: Mapping[str, str]) -> str:
+    """Return the SELECT of a file of the token store that has a doc_id, with the document's source behind that."""
+    folder = workspace.root / state.token_store if state is not None and state.token_store is not None else None
+    # A store made before there were such files is made again by the next run.
+    if folder is None or not (folder / file).is_file():
+        return nothing({**_IDS, **columns})
+    own = ", ".join(f"t.{identifier(name)}" for name in columns if name != "doc_id")
+    documents = read_files([_present(folder / "documents.parquet")])
+    return (
+        f"SELECT t.doc_id, d.source, {own} FROM {read_files([folder / file])} AS t JOIN {documents} AS d USING (doc_id)"
+    )
 
 
 def _heldout(workspace: Workspace, state: RecipeState | None) -> str:

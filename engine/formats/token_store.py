@@ -3,6 +3,8 @@
 tokens/<digest>/
     documents.parquet   doc_id, source, offset (tokens from the start), num_tokens, supervised_tokens, num_bytes
                         in the order of doc_id
+    control_tokens.parquet  doc_id, position, token: the control tokens of the documents that have any, after BOS
+    look_alikes.parquet     doc_id, token, occurrences: text that spells a control or chat token, and is plain text
     ids.bin             token ids, uint16 or uint32 little-endian, documents one after the other
     supervised.bin      one bit per token, little bit order: may this token be a label?
     store.json          dtype, tokenizer digest, eos id, render options, counts
@@ -33,6 +35,9 @@ DOCUMENTS_SCHEMA = {
     "supervised_tokens": pl.Int32,
     "num_bytes": pl.Int64,
 }
+CONTROL_TOKENS_SCHEMA = {"doc_id": pl.Binary, "position": pl.Int32, "token": pl.String}
+LOOK_ALIKES_SCHEMA = {"doc_id": pl.Binary, "token": pl.String, "occurrences": pl.Int64}
+CONTROL_TOKENS_FILE, LOOK_ALIKES_FILE = "control_tokens.parquet", "look_alikes.parquet"
 
 
 class StoreMeta(StrictModel):
@@ -44,7 +49,7 @@ class StoreMeta(StrictModel):
     dtype: str = Field(description="uint16 or uint32")
     num_documents: int
     num_tokens: int
-    render: dict[str, Any] = Field(default_factory=dict, description="template, tags, spans: how text became ids")
+    render: dict[str, Any] = Field(default_factory=dict, description="BOS and control tokens: how text became ids")
 
 
 @dataclass(frozen=True)

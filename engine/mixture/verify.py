@@ -23,7 +23,7 @@ from engine.formats.split import Split
 from engine.formats.token_store import open_token_store
 from engine.formats.tokenizer import FILES as TOKENIZER_FILES
 from engine.formats.tokenizer import META as TOKENIZER_META
-from engine.formats.tokenizer import TokenizerMeta
+from engine.formats.tokenizer import TokenizerMeta, meta_digest
 from engine.formats.workspace import Workspace
 from engine.mixture.accounts import effective_sources
 from engine.mixture.build import documents_digest
@@ -112,8 +112,7 @@ def _tokenizer(workspace: Workspace, mixture: Mixture) -> list[str]:
         return found
     meta = TokenizerMeta.model_validate(read_json(folder / TOKENIZER_META))
     file = digest_file(folder / TOKENIZER_FILES[meta.kind])
-    digest = digest_json({"file": file, "eos": meta.eos_id, "bos": meta.bos_id, "slots": meta.control_slots})
-    return _differing(folder, {"digest": mixture.manifest.tokenizer}, {"digest": digest})
+    return _differing(folder, {"digest": mixture.manifest.tokenizer}, {"digest": meta_digest(file, meta)})
 
 
 def _token_store(workspace: Workspace, mixture: Mixture) -> list[str]:

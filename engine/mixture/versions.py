@@ -3,9 +3,12 @@
 from pathlib import Path
 from typing import Any
 
+from engine.base.atomic import read_json
 from engine.base.errors import AuditError, problem
 from engine.formats.manifest import Mixture, mixture_names, mixture_versions, open_mixture
 from engine.formats.receipt import read_receipt
+from engine.formats.tokenizer import META as TOKENIZER_META
+from engine.formats.tokenizer import TokenizerMeta, control_tokens_told
 from engine.formats.workspace import DEFAULT_WORKSPACE, Workspace
 from engine.mixture.verify import verify
 
@@ -31,7 +34,11 @@ def mixture_show(reference: str, workspace: Path | str = DEFAULT_WORKSPACE) -> d
         row["repeated_tokens"] = row["tokens"] - row["unique_tokens"]
     receipt = read_receipt(place.schedule(mixture.manifest.schedule))
     packing = {} if receipt is None else {key: value for key, value in receipt.details.items() if key != "files"}
-    return {"reference": mixture.reference, "folder": str(mixture.folder), **manifest, "packing": packing}
+    tokenizer = place.tokenizer(mixture.manifest.tokenizer) / TOKENIZER_META
+    told = {}
+    if tokenizer.is_file():
+        told["control_tokens"] = control_tokens_told(TokenizerMeta.model_validate(read_json(tokenizer)))
+    return {"reference": mixture.reference, "folder": str(mixture.folder), **manifest, **told, "packing": packing}
 
 
 def mixture_verify(reference: str, workspace: Path | str = DEFAULT_WORKSPACE) -> dict[str, Any]:

@@ -8,12 +8,12 @@ byte. Memory: the batches under way, and a table of all documents.
 import tempfile
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -25,39 +25,63 @@ from engine.base.hashing import digest_bytes, digest_file, digest_json, digest_p
 from engine.formats.parquet import write_parquet
 from engine.formats.receipt import Receipt, write_receipt
 from engine.formats.segments import segment_encoder
-from engine.formats.token_store import DOCUMENTS_SCHEMA, StoreMeta, TokenStore, open_token_store
+from engine.formats.token_store import (
+    CONTROL_TOKENS_FILE,
+    CONTROL_TOKENS_SCHEMA,
+    DOCUMENTS_SCHEMA,
+    LOOK_ALIKES_FILE,
+    LOOK_ALIKES_SCHEMA,
+    StoreMeta,
+    TokenStore,
+    open_token_store,
+)
 from engine.formats.tokenizer import Encoder, Tokenizer
-from engine.pack.render import RenderConfig, Rendered, positions, prefixes, render
+from engine.pack.look_alikes import LookAlikes, SpecialIds
+from engine.pack.render import Fronts, RenderConfig, Rendered, bos_of, positions, render
 
-VERSION = 1
+VERSION = 2
 MADE_BY = f"token_store/{VERSION}"
-FILES = ("documents.parquet", "ids.bin", "supervised.bin", "store.json")
+FILES = ("documents.parquet", CONTROL_TOKENS_FILE, LOOK_ALIKES_FILE, "ids.bin", "supervised.bin", "store.json")
 _CHUNK_BYTES = 4 << 20
 _CHUNK_DOCUMENTS = 4096
 _GATHERED_TOKENS = 1 << 23
 
-Batch = tuple[Sequence[bytes], Sequence[str], Sequence[str]]
-"""doc_ids, sources and texts of some documents, three sequences of one length."""
+_CONTROL_IDS = pl.List(pl.Int32)
 
 
-def documents_digest(doc_digests: Iterable[tuple[bytes, bytes]]) -> str:
-    """Digest of documents and their texts: (doc_id, text_digest) in ascending order of doc_id, each once."""
+class Batch(NamedTuple):
+    """Some documents: three or four sequences of one length."""
+
+    doc_ids: Sequence[bytes]
+    sources: Sequence[str]
+    texts: Sequence[str]
+    control_ids: pl.Series | None = None
+    """List(Int32): ids of the control tokens of each document, null for none."""
+
+
+def documents_digest(doc_digests: Iterable[tuple[Any, ...]]) -> str:
+    """Digest of documents, their texts and control tokens: rows in ascending order of doc_id, each once.
+
+    A row is (doc_id, text_digest) or (doc_id, text_digest, ids of control tokens or None). Without any control token
+    both give the same.
+    """
 
     def parts() -> Iterator[bytes]:
         last = b""
-        for doc_id, text_digest in doc_digests:
+        for doc_id, text_digest, *control_ids in doc_digests:
             assert doc_id > last, "documents in ascending order of doc_id, each once"
             last = doc_id
             yield doc_id
-            yield text_digest
+            # A text's digest has 16 bytes; behind them nothing but control tokens can stand.
+            yield text_digest + np.asarray(control_ids[0], "<i4").tobytes() if any(control_ids) else text_digest
 
     return digest_parts(parts()).hex()
 
 
-def token_store_digest(tokenizer_digest: str, config: RenderConfig, doc_digests: Iterable[tuple[bytes, bytes]]) -> str:
+def token_store_digest(tokenizer_digest: str, config: RenderConfig, doc_digests: Iterable[tuple[Any, ...]]) -> str:
     """Return the digest of the token store these documents make; known before any text is read.
 
-    `doc_digests`: (doc_id, text_digest) in ascending order of doc_id, each once.
+    `doc_digests`: as for `documents_digest`.
     """
     return _store_digest(tokenizer_digest, config, documents_digest(doc_digests))
 
@@ -70,28 +94,34 @@ def build_token_store(
     Args:
         documents: Batches in any order and of any size; each document once, no null text.
         tokenizer: Encodes; its digest is part of the store's.
-        config: What goes in front of the text.
+        config: Whether BOS goes in front, and where the control tokens come from.
         folder: tokens/<digest>/ of the workspace.
         digest: What `token_store_digest` said of these documents.
         jobs: Threads.
 
-    Raises InputError where the texts are not those the digest was made of (a file changed since it was read in), and
-    RecipeError where the tokenizer lacks a token the config asks for.
+    Raises InputError where the texts are not those the digest was made of (a file changed since it was read in) or
+    become special tokens, and RecipeError where the tokenizer lacks a token the config asks for.
     """
     started = time.monotonic()
-    in_front = prefixes(tokenizer.meta, config)
+    bos_id = bos_of(tokenizer.meta, config)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=TEMPORARY_PREFIX, dir=folder.parent) as parts:
-        encoder = _Encoder(segment_encoder(tokenizer), tokenizer.meta.eos_id, in_front)
-        table = _write_parts(_in_threads(encoder, _chunks(documents), jobs), Path(parts), tokenizer.id_dtype)
-        texts = documents_digest(table.select("doc_id", "text_digest").iter_rows())
+        encoder = _Encoder(
+            segment_encoder(tokenizer), SpecialIds(tokenizer), LookAlikes(tokenizer), tokenizer.meta.eos_id, bos_id
+        )
+        table, look_alikes = _write_parts(
+            _in_threads(encoder, _chunks(documents), jobs), Path(parts), tokenizer.id_dtype
+        )
+        texts = documents_digest(table.select("doc_id", "text_digest", "control_ids").iter_rows())
         if digest != _store_digest(tokenizer.meta.digest, config, texts):
             found = "the texts changed since they were read in"
             raise InputError(problem(folder, found, "the same documents throughout a run", "run the recipe again"))
         with atomic_folder(folder) as temporary:
             _gather(table, Path(parts), temporary, tokenizer.id_dtype)
+            write_parquet(temporary / LOOK_ALIKES_FILE, look_alikes)
+            write_parquet(temporary / CONTROL_TOKENS_FILE, _control_tokens(table, tokenizer.meta.control_tokens))
             meta = _describe(table, tokenizer, config, temporary, digest)
-            _sign(temporary, meta, texts, int(table["supervised_tokens"].cast(pl.Int64).sum()), started)
+            _sign(temporary, meta, texts, _counts(table, look_alikes), started)
     return open_token_store(folder)
 
 
@@ -100,6 +130,7 @@ class _Encoded:
     """Documents of one chunk: their columns and their tokens."""
 
     table: pl.DataFrame
+    look_alikes: pl.DataFrame
     rendered: Rendered
 
 
@@ -108,31 +139,44 @@ class _Encoder:
     """Turns a chunk of documents into tokens; called from several threads."""
 
     encode: Encoder
+    special_ids: SpecialIds
+    look_alikes: LookAlikes
     eos_id: int
-    in_front: dict[str | None, list[int]]
+    bos_id: int | None
 
     def __call__(self, chunk: pl.DataFrame) -> _Encoded:
         texts = chunk["text"].to_list()
-        rendered = render(self.encode(texts), chunk["source"].to_list(), self.eos_id, self.in_front)
+        encoded = self.encode(texts)
+        self.special_ids.require_none(encoded)
+        rendered = render(encoded, _fronts(chunk["control_ids"]), self.eos_id, self.bos_id)
         table = chunk.select(
             "doc_id",
             "source",
+            "control_ids",
             pl.Series("text_digest", [digest_bytes(text.encode()) for text in texts], dtype=pl.Binary),
             pl.Series("num_tokens", rendered.num_tokens, dtype=pl.Int32),
             pl.Series("supervised_tokens", rendered.supervised_tokens, dtype=pl.Int32),
             pl.col("text").str.len_bytes().cast(pl.Int64).alias("num_bytes"),
         )
-        return _Encoded(table, rendered)
+        return _Encoded(table, self.look_alikes.count(chunk), rendered)
+
+
+def _fronts(control_ids: pl.Series) -> Fronts:
+    counts = control_ids.list.len().fill_null(0).cast(pl.Int64).to_numpy()
+    ids = control_ids.filter(counts > 0).explode().cast(pl.Int32).to_numpy()
+    return Fronts(counts, ids)
 
 
 def _chunks(documents: Iterable[Batch]) -> Iterator[pl.DataFrame]:
     """Yield the documents in frames of a few megabytes, so that threads share a large batch."""
     schema = {"doc_id": pl.Binary, "source": pl.String, "text": pl.String}
-    for doc_ids, sources, texts in documents:
+    for doc_ids, sources, texts, control_ids in documents:
         frame = pl.DataFrame({"doc_id": doc_ids, "source": sources, "text": texts}, schema=schema)
         assert not frame.null_count().sum_horizontal().item(), (
             "a document of a token store has an id, a source and a text"
         )
+        without = pl.Series([None] * frame.height, dtype=_CONTROL_IDS)
+        frame = frame.with_columns((without if control_ids is None else control_ids).alias("control_ids"))
         size = frame["text"].str.len_bytes().cast(pl.Int64)
         chunk = (size.cum_sum() - size) // _CHUNK_BYTES + pl.int_range(frame.height, eager=True) // _CHUNK_DOCUMENTS
         yield from _cut(frame, chunk)
@@ -157,22 +201,48 @@ def _in_threads(encoder: _Encoder, chunks: Iterable[pl.DataFrame], jobs: int) ->
             yield under_way.popleft().result()
 
 
-def _write_parts(chunks: Iterable[_Encoded], folder: Path, dtype: np.dtype[Any]) -> pl.DataFrame:
-    """Append the tokens to temporary files; return the documents in the order of doc_id, `start` being their place."""
-    tables = []
+def _write_parts(chunks: Iterable[_Encoded], folder: Path, dtype: np.dtype[Any]) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Append the tokens to temporary files; return documents, `start` being their place, and look-alikes, by doc_id."""
+    tables, look_alikes = [], [pl.DataFrame(schema=LOOK_ALIKES_SCHEMA)]
     with (folder / "ids").open("wb") as ids, (folder / "supervised").open("wb") as supervised:
         for chunk in chunks:
             chunk.rendered.ids.astype(dtype).tofile(ids)
             chunk.rendered.is_supervised.tofile(supervised)
             tables.append(chunk.table)
-    schema = {name: dtype for name, dtype in DOCUMENTS_SCHEMA.items() if name != "offset"} | {"text_digest": pl.Binary}
+            look_alikes.append(chunk.look_alikes)
+    schema: dict[str, Any] = {name: dtype for name, dtype in DOCUMENTS_SCHEMA.items() if name != "offset"}
+    schema |= {"text_digest": pl.Binary, "control_ids": _CONTROL_IDS}
     table = pl.concat(tables) if tables else pl.DataFrame(schema=schema)
     num_tokens = pl.col("num_tokens").cast(pl.Int64)
-    return (
+    table = (
         table.with_columns((num_tokens.cum_sum() - num_tokens).alias("start"))
         .sort("doc_id")
         .with_columns((num_tokens.cum_sum() - num_tokens).alias("offset"))
     )
+    return table, pl.concat(look_alikes).sort("doc_id", "token")
+
+
+def _control_tokens(table: pl.DataFrame, ids: Mapping[str, int]) -> pl.DataFrame:
+    """Return the control tokens of the documents that have any (CONTROL_TOKENS_SCHEMA), by doc_id and position."""
+    tagged = table.filter(pl.col("control_ids").list.len() > 0).select("doc_id", "control_ids")
+    positions = tagged.select("doc_id", position=pl.int_ranges(pl.col("control_ids").list.len())).explode("position")
+    tokens = (
+        tagged["control_ids"]
+        .explode()
+        .replace_strict(list(ids.values()), list(ids), default=None, return_dtype=pl.String)
+    )
+    return positions.with_columns(token=tokens).cast(pl.Schema(CONTROL_TOKENS_SCHEMA))
+
+
+def _counts(table: pl.DataFrame, look_alikes: pl.DataFrame) -> dict[str, Any]:
+    """Return what the receipt counts: labels, documents with control tokens, look-alikes by token."""
+    by_token = look_alikes.group_by("token").agg(pl.col("occurrences").sum()).sort("token")
+    return {
+        "supervised_tokens": int(table["supervised_tokens"].cast(pl.Int64).sum()),
+        "tagged_documents": int((table["control_ids"].list.len() > 0).sum()),
+        "look_alikes": dict(by_token.iter_rows()),
+        "look_alike_documents": look_alikes["doc_id"].n_unique(),
+    }
 
 
 def _gather(table: pl.DataFrame, parts: Path, folder: Path, dtype: np.dtype[Any]) -> None:
@@ -225,7 +295,7 @@ def _describe(table: pl.DataFrame, tokenizer: Tokenizer, config: RenderConfig, f
     return meta
 
 
-def _sign(folder: Path, meta: StoreMeta, texts: str, supervised_tokens: int, started: float) -> None:
+def _sign(folder: Path, meta: StoreMeta, texts: str, counts: dict[str, Any], started: float) -> None:
     files = {name: digest_file(folder / name) for name in FILES}
     receipt = Receipt(
         made_by=MADE_BY,
@@ -234,7 +304,7 @@ def _sign(folder: Path, meta: StoreMeta, texts: str, supervised_tokens: int, sta
         config=meta.render,
         rows=meta.num_documents,
         seconds=round(time.monotonic() - started, 3),
-        details={"tokens": meta.num_tokens, "supervised_tokens": supervised_tokens, "files": files},
+        details={"tokens": meta.num_tokens, **counts, "files": files},
     )
     write_receipt(folder, receipt)
 

@@ -30,7 +30,7 @@ from engine.formats.tokenizer import Tokenizer, decode_batch
 from engine.run.stage_run import Annotated
 from engine.run.steps import RunContext, Stopwatch
 
-VERSION = 1
+VERSION = 2
 STAGE = "contamination"
 HITS = ("doc_id", "benchmark", "item", "kind", "score", "evidence")
 _BATCH_TOKENS = 1 << 20
@@ -95,7 +95,8 @@ def _decoded(tokenizer: Tokenizer, store: TokenStore) -> Iterator[tuple[pl.DataF
             store.ids[offset : offset + length].tolist()
             for offset, length in rows.select("offset", "num_tokens").iter_rows()
         ]
-        yield rows, decode_batch(tokenizer, ids)
+        # Control tokens and EOS as line breaks: their words neither complete nor interrupt an n-gram of the text.
+        yield rows, decode_batch(tokenizer, ids, special="\n")
 
 
 def widest_search(context: RunContext, state: Annotated) -> Annotation | None:

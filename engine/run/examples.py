@@ -15,6 +15,7 @@ from uuid import UUID
 
 import polars as pl
 
+from engine.base.seeded import seeded_keys
 from engine.base.terminal import one_line
 from engine.formats.annotation import Annotation, read_columns, read_part
 from engine.formats.documents import Shard
@@ -22,7 +23,6 @@ from engine.formats.parquet import write_parquet
 from engine.formats.selection import CUT, DROPPED, EXAMPLES_SCHEMA, KEPT, OVER_BUDGET, Selection
 from engine.recipe import GuardConfig
 from engine.run.guard import sources_over_limit
-from engine.run.sample import seeded_keys
 from engine.run.workers import work
 
 NUM_EXAMPLES = 3

@@ -21,7 +21,7 @@ from engine.formats.receipt import read_receipt
 from engine.formats.selection import Selection
 from engine.formats.state import AnnotationState, RecipeState, read_state, write_state
 from engine.formats.token_store import TokenStore
-from engine.formats.tokenizer import Tokenizer
+from engine.formats.tokenizer import Tokenizer, control_tokens_told
 from engine.formats.workspace import DEFAULT_WORKSPACE, Workspace
 from engine.mixture.accounts import effective_before_and_after
 from engine.recipe import DataRecipe, load_recipe
@@ -33,8 +33,8 @@ from engine.run.memory import memory_ceiling
 from engine.run.mixing import build_mixtures
 from engine.run.selecting import guard, select
 from engine.run.stage_run import Annotated
-from engine.run.steps import FRESH, MADE, STALE, TOKEN_STORE, PlanEndsError, RunContext
-from engine.run.tokens import token_store_of, tokenizer_of
+from engine.run.steps import CONTROL_TOKENS, FRESH, MADE, STALE, TOKEN_STORE, PlanEndsError, RunContext
+from engine.run.tokens import named_tokenizer, token_store_of, tokenizer_of
 from engine.run.what_if import is_last_selection, what_if
 from engine.run.workers import number_of_jobs
 
@@ -93,7 +93,7 @@ def run(
     if dry_run:
         return _plan(context, chosen, None, _what_if(context, state, selection, border))
     write_state(context.workspace, recipe_state(context, state, selection, tokenizer, store, built))
-    return _result(context, selection, built)
+    return _result(context, selection, tokenizer, built)
 
 
 def tokenizer_train(
@@ -108,7 +108,7 @@ def tokenizer_train(
     state = annotate(context, take_in_sources(context))
     selection = select(context, state)
     guard(context, selection)
-    tokenizer = tokenizer_of(context, state, selection)
+    tokenizer = named_tokenizer(context, state, selection)
     return {"folder": str(tokenizer.folder), **tokenizer.meta.model_dump()}
 
 
@@ -228,7 +228,8 @@ def _plan(
         trains = context.recipe.tokenizer is not None and context.recipe.tokenizer.train is not None
         if mixtures:
             searches = any(stage.config.stage == SEARCH for stage in context.recipe.annotate)
-            following += [*(["tokenizer"] if trains else []), TOKEN_STORE, *(["audit"] if searches else [])]
+            tags = [CONTROL_TOKENS] if context.recipe.control_tokens is not None else []
+            following += [*(["tokenizer"] if trains else []), *tags, TOKEN_STORE, *(["audit"] if searches else [])]
             following += [f"mixture {name}" for name in mixtures]
         steps += [{"name": n, "state": STALE, "why": f"follows {stopped_at}"} for n in following if n not in known]
     return {
@@ -242,7 +243,9 @@ def _plan(
     }
 
 
-def _result(context: RunContext, selection: Selection, built: Sequence[Mixture]) -> dict[str, Any]:
+def _result(
+    context: RunContext, selection: Selection, tokenizer: Tokenizer | None, built: Sequence[Mixture]
+) -> dict[str, Any]:
     return {
         "recipe": context.recipe.name,
         "dry_run": False,
@@ -251,6 +254,7 @@ def _result(context: RunContext, selection: Selection, built: Sequence[Mixture])
         "annotating": [asdict(wave) for wave in context.annotating],
         "ledger": selection.ledger().to_dicts(),
         "n_eff": effective_before_and_after(selection.ledger()),
+        "control_tokens": control_tokens_told(tokenizer.meta) if tokenizer is not None else [],
         "mixtures": [
             {"reference": mixture.reference, "digest": mixture.manifest.digest, **_totals(mixture)} for mixture in built
         ],

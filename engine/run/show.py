@@ -5,6 +5,7 @@ from io import StringIO
 from typing import Any
 
 from engine.base.terminal import one_line, terminal_width, wrapped
+from engine.run.steps import TOKEN_STORE
 
 
 def show_run(result: dict[str, Any]) -> str:
@@ -21,8 +22,23 @@ def show_run(result: dict[str, Any]) -> str:
     if result["n_eff"]:
         figures = (f"{unit} {n['before']:.2f} -> {n['after']:.2f}" for unit, n in result["n_eff"].items())
         parts.append(f"N_eff of the sources, read -> kept: {', '.join(figures)}")
+    parts += [*show_control_tokens(result["control_tokens"]), *_look_alikes(result["steps"])]
     parts += [_mixture_line(mixture) for mixture in result["mixtures"]]
     return "\n".join(parts)
+
+
+def show_control_tokens(tokens: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return a line that says where the control tokens of a recipe have their ids; none where there are none."""
+    slots = [token["slot"] for token in tokens if token["slot"] not in (None, token["token"])]
+    new = [token["id"] for token in tokens if token["slot"] is None]
+    there = len(tokens) - len(slots) - len(new)
+    where = [f"in free slots {slots[0]} to {slots[-1]}" if len(slots) > 1 else f"in the free slot {slots[0]}"] * bool(
+        slots
+    )
+    where += [f"{len(new)} new ids from {new[0]:,} on"] * bool(new) + [f"{there} in the vocabulary already"] * bool(
+        there
+    )
+    return [f"control tokens: {len(tokens)}, {'; '.join(where)}"] if tokens else []
 
 
 def show_mixture_list(result: dict[str, Any]) -> str:
@@ -53,6 +69,7 @@ def show_mixture(result: dict[str, Any]) -> str:
         for s in result["sources"]
     ]
     lines = [table(("source", "documents", "tokens", "repeated", "supervised", "most uses", "licences"), rows)]
+    lines += show_control_tokens(result.get("control_tokens", ()))
     for key, value in result.items():
         if not isinstance(value, list | dict):
             lines.append(
@@ -153,6 +170,17 @@ def _what_if(result: dict[str, Any]) -> list[str]:
     from engine.run.what_if.show import show_what_if
 
     return [show_what_if(result["what_if"], table)] if result.get("what_if") else []
+
+
+def _look_alikes(steps: Iterable[Mapping[str, Any]]) -> list[str]:
+    details: Mapping[str, Any] = next((step["details"] for step in steps if step["name"] == TOKEN_STORE), {})
+    found = details.get("look_alikes", {})
+    if not found:
+        return []
+    most = sorted(found.items(), key=lambda item: (-item[1], item[0]))[:3]
+    named = ", ".join(f"{token} {count:,}" for token, count in most)
+    where = f"{sum(found.values()):,} times in {details['look_alike_documents']:,} documents"
+    return [f"text that looks like a control or chat token: {where}, kept as plain text ({named}; view look_alikes)"]
 
 
 def _plan_note(result: dict[str, Any]) -> str:

@@ -19,8 +19,9 @@ from engine.formats.selection import KEPT, Selection
 from engine.formats.token_store import TokenStore, open_token_store
 from engine.formats.tokenizer import FILES, META, Tokenizer, TokenizerMeta, load_tokenizer
 from engine.pack.render import RenderConfig
-from engine.pack.tokenise import build_token_store, token_store_digest
+from engine.pack.tokenise import Batch, build_token_store, token_store_digest
 from engine.pack.tokenizer import TokenizerTraining, sample_texts, train_tokenizer
+from engine.run.control_tokens import ControlIdsOf, control_ids_of, with_control_tokens
 from engine.run.stage_run import Annotated
 from engine.run.steps import FRESH, MADE, STALE, TOKEN_STORE, PlanEndsError, RunContext, Stopwatch
 from engine.text.edits import Edits
@@ -31,6 +32,11 @@ EditsOf = Callable[[Shard], Mapping[int, Edits]]
 
 
 def tokenizer_of(context: RunContext, state: Annotated, selection: Selection) -> Tokenizer:
+    """Return the tokenizer the recipe names, or the copy of it that has the recipe's control tokens."""
+    return with_control_tokens(context, named_tokenizer(context, state, selection))
+
+
+def named_tokenizer(context: RunContext, state: Annotated, selection: Selection) -> Tokenizer:
     """Train, find or load the tokenizer the recipe names."""
     config = context.recipe.tokenizer
     if config is None:
@@ -97,28 +103,32 @@ def token_store_of(context: RunContext, state: Annotated, selection: Selection, 
     """Make or re-use the token store of the kept documents of every source that a mixture of the recipe names."""
     named = {name for mixture in context.recipe.mixtures.values() for name in mixture.source_names()}
     sources = [source for source in state.sources if source.name in named]
-    render = RenderConfig()
-    kept = kept_documents(sources, selection, state.edits_of)
-    digest = token_store_digest(tokenizer.meta.digest, render, kept.select("doc_id", "text_digest").iter_rows())
+    config = context.recipe.control_tokens
+    render = RenderConfig(control_tokens=config.model_dump(mode="json") if config is not None else None)
+    controls_of = control_ids_of(context, state, selection, tokenizer)
+    kept = kept_documents(sources, selection, state.edits_of, controls_of)
+    parts = ["doc_id", "text_digest", *(["control_ids"] if controls_of is not None else [])]
+    digest = token_store_digest(tokenizer.meta.digest, render, kept.select(parts).iter_rows())
     folder = context.workspace.tokens(digest)
 
     def make() -> None:
-        build_token_store(
-            kept_batches(sources, selection, state.edits_of), tokenizer, render, folder, digest, context.jobs
-        )
+        batches = kept_batches(sources, selection, state.edits_of, controls_of)
+        build_token_store(batches, tokenizer, render, folder, digest, context.jobs)
 
     context.ensure(TOKEN_STORE, folder, digest, make)
     return open_token_store(folder)
 
 
-def kept_documents(sources: list[SourceDocuments], selection: Selection, edits_of: EditsOf) -> pl.DataFrame:
+def kept_documents(
+    sources: list[SourceDocuments], selection: Selection, edits_of: EditsOf, controls_of: ControlIdsOf | None = None
+) -> pl.DataFrame:
     """Return doc_id, text_digest, source and license of the kept documents, in the order of doc_id.
 
-    A document with edits has the digest of its text with them.
+    With `controls_of` control_ids besides. A document with edits has the digest of its text with them.
     """
     columns = ["doc_id", "text_digest", "source", "license"]
     frames = [
-        _with_edited_digests(shard, _kept(shard, selection, columns), edits_of(shard))
+        _with_edited_digests(shard, _kept(shard, selection, columns, controls_of), edits_of(shard))
         for s in sources
         for shard in s.shards
     ]
@@ -137,20 +147,21 @@ def training_texts(
     sources: list[SourceDocuments], selection: Selection, edits_of: EditsOf, training: TokenizerTraining
 ) -> list[str]:
     """Return the sample of kept texts a tokenizer is trained on, in an order that no cut into shards changes."""
-    stream = (text for _, _, texts in kept_batches(sources, selection, edits_of) for text in texts)
+    stream = (text for batch in kept_batches(sources, selection, edits_of) for text in batch.texts)
     return sorted(sample_texts(stream, training.max_bytes, training.seed), key=lambda text: digest_bytes(text.encode()))
 
 
 def kept_batches(
-    sources: list[SourceDocuments], selection: Selection, edits_of: EditsOf
-) -> Iterator[tuple[list[bytes], list[str], list[str]]]:
-    """Yield (doc_ids, sources, texts with their edits) of the kept documents, one shard after the other."""
+    sources: list[SourceDocuments], selection: Selection, edits_of: EditsOf, controls_of: ControlIdsOf | None = None
+) -> Iterator[Batch]:
+    """Yield the kept documents, their texts with their edits, one shard after the other."""
     for source in sources:
         for shard in source.shards:
-            kept = _kept(shard, selection, ["doc_id", "source"])
+            kept = _kept(shard, selection, ["doc_id", "source"], controls_of)
             if kept.height:
                 texts = _edited_texts(shard, kept["row"].to_list(), edits_of(shard))
-                yield kept["doc_id"].to_list(), kept["source"].to_list(), texts
+                controls = kept["control_ids"] if controls_of is not None else None
+                yield Batch(kept["doc_id"].to_list(), kept["source"].to_list(), texts, controls)
 
 
 def _edited_texts(shard: Shard, rows: list[int], edits: Mapping[int, Edits]) -> list[str]:
@@ -167,6 +178,10 @@ def _with_edited_digests(shard: Shard, kept: pl.DataFrame, edits: Mapping[int, E
     return kept.update(changed.select("doc_id", text_digest=digests), on="doc_id").drop("row")
 
 
-def _kept(shard: Shard, selection: Selection, columns: list[str]) -> pl.DataFrame:
+def _kept(
+    shard: Shard, selection: Selection, columns: list[str], controls_of: ControlIdsOf | None = None
+) -> pl.DataFrame:
     frame = shard.read_core(columns).with_row_index("row")
+    if controls_of is not None:
+        frame = frame.with_columns(controls_of(shard).alias("control_ids"))
     return frame.filter(selection.decisions(shard)["decision"] == KEPT)

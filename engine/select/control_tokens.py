@@ -5,10 +5,12 @@ a column of numbers ranges that do not overlap. A document whose value has no la
 """
 
 from itertools import pairwise
-from typing import Annotated
+from typing import Annotated, Any
 
+import polars as pl
 from pydantic import Field, field_validator, model_validator
 
+from engine.base.seeded import drawn
 from engine.base.stage import StrictModel
 
 Label = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.+-]+$")]
@@ -106,3 +108,43 @@ class Config(StrictModel):
 def control_token_columns(config: Config) -> tuple[str, ...]:
     """Return the columns the tags read, each once."""
     return tuple(dict.fromkeys(tag.column for tag in config.tags))
+
+
+def all_tokens(config: Config) -> tuple[str, ...]:
+    """Return every control token of a recipe, in its order."""
+    return tuple(token for tag in config.tags for token in tag.tokens)
+
+
+def assign(documents: pl.DataFrame, config: Config) -> pl.Series:
+    """Return the control tokens of each document: List(String) in the order of the recipe, null where there are none.
+
+    documents: doc_id and `control_token_columns`. Values are compared as they are stored, ranges take their lower end
+    and not the upper one; null and NaN have no label.
+    """
+    doc_ids = documents["doc_id"]
+    without_any = drawn(doc_ids, config.seed, config.drop_out, "all tags")
+    tokens = []
+    for tag in config.tags:
+        left_out = without_any | drawn(doc_ids, config.seed, config.drop_out_each, f"tag {tag.tag}")
+        token = documents.select(_token(tag, documents.schema[tag.column])).to_series()
+        tokens.append(pl.select(pl.when(~left_out).then(token)).to_series().alias(tag.tag))
+    found = pl.DataFrame(tokens).select(pl.concat_list(pl.all()).list.drop_nulls().alias("control_tokens"))
+    return found.select(pl.when(pl.col("control_tokens").list.len() > 0).then("control_tokens")).to_series()
+
+
+def _token(tag: Tag, dtype: pl.DataType) -> pl.Expr:
+    """Return the expression of a tag's token: String, null where the value has no label."""
+    column = pl.col(tag.column)
+    if tag.ranges is None:
+        token_of = {
+            value: token
+            for token, values in zip(tag.tokens, tag.label_values.values(), strict=True)
+            for value in values
+        }
+        return column.replace_strict(token_of, default=None, return_dtype=pl.String).alias(tag.tag)
+    found: Any = pl.when(pl.lit(False)).then(pl.lit(None, pl.String))
+    is_number = column.is_not_nan() if dtype.is_float() else pl.lit(True)
+    for token, (low, below) in zip(tag.tokens, tag.ranges.values(), strict=True):
+        above = pl.lit(True) if low is None else column >= low
+        found = found.when(is_number & above & (pl.lit(True) if below is None else column < below)).then(pl.lit(token))
+    return pl.when(column.is_not_null()).then(found.otherwise(None)).alias(tag.tag)

@@ -87,9 +87,13 @@ FilterItem = Annotated[Annotated[Filter, Tag("Filter")] | Annotated[Preset, Tag(
 """What stands in a recipe's list of filters."""
 
 
+TAG_PREFIX = "tagged__"
+"""What the columns of `tag_column` begin with."""
+
+
 def tag_column(reason: str) -> str:
     """Return the name under which balance and control tokens read whether a document has this reason as a tag."""
-    return f"tagged__{reason}"
+    return f"{TAG_PREFIX}{reason}"
 
 
 def expanded(items: Iterable[Filter | Preset]) -> tuple[Filter, ...]:

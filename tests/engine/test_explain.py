@@ -12,8 +12,8 @@ import pytest
 from engine.base.atomic import read_json, write_json
 from engine.base.errors import InputError
 from engine.explain import explain, show_explain
-from engine.formats.find import find_documents
 from engine.formats.annotation import part_path
+from engine.formats.find import find_documents
 from engine.formats.parquet import write_parquet
 from engine.formats.selection import SCHEMA
 from engine.formats.state import RecipeState, write_state

@@ -7,10 +7,10 @@ more, else as good as drawn at random. So memory hangs on the number of strata, 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from engine.base.errors import InputError, problem
+from engine.base.seeded import seeded_keys
 from engine.formats.annotation import Annotation, read_columns
 from engine.formats.documents import Shard
 from engine.formats.selection import DROPPED, HELD_OUT, KEPT, OVER_BUDGET, Selection
@@ -124,18 +124,6 @@ def spread(group: pl.DataFrame, share: int) -> pl.DataFrame:
     first = ranked.with_columns(band).sort(["band", "key", "doc_id"]).unique("band", keep="first", maintain_order=True)
     # Within a band the order of keys is no order of scores, but bands follow each other.
     return pl.concat([first.drop("band"), without.head(share - bands)])
-
-
-def seeded_keys(doc_ids: pl.Series, seed: int) -> np.ndarray:
-    """Return uint64[len(doc_ids)]: the first 8 bytes of each id, a hash already, mixed with the seed.
-
-    The mixing is the finalizer of SplitMix64 (Steele, Lea and Flood 2014), a bijection of 64 bits.
-    """
-    first = doc_ids.bin.slice(0, 8).bin.reinterpret(dtype=pl.UInt64, endianness="little").to_numpy()
-    mixed = first + np.uint64((seed * 0x9E3779B97F4A7C15) % (1 << 64))
-    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return np.asarray(mixed ^ (mixed >> np.uint64(31)))
 
 
 def _is_for(reason: str) -> pl.Expr:

@@ -19,7 +19,7 @@ from engine.mixture.config import Config
 from engine.mixture.write import MixtureInputs, write_version
 from engine.pack.render import RenderConfig
 from engine.pack.schedule import ScheduleConfig, schedule_digest, write_schedule
-from engine.pack.tokenise import build_token_store, token_store_digest
+from engine.pack.tokenise import Batch, build_token_store, token_store_digest
 from engine.pack.tokenizer import TokenizerTraining, train_tokenizer
 
 SELECTION, SPLIT, AUDIT = "5" * 32, "6" * 32, "7" * 32
@@ -65,7 +65,7 @@ def built(tmp_path: Path) -> Built:
     tokenizer = load_tokenizer(folder)
     pairs = sorted((doc_id, digest_bytes(text.encode())) for doc_id, (_, text) in texts.items())
     digest = token_store_digest(meta.digest, RenderConfig(), pairs)
-    batch = (list(texts), [source for source, _ in texts.values()], [text for _, text in texts.values()])
+    batch = Batch(list(texts), [source for source, _ in texts.values()], [text for _, text in texts.values()])
     store = build_token_store([batch], tokenizer, RenderConfig(), workspace.tokens(digest), digest, 1)
     documents = store.documents().with_row_index("store_row").with_columns(license=pl.lit("CC0-1.0"))
     schema = pl.Schema(CANDIDATES_SCHEMA)

@@ -9,17 +9,19 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from engine.base.errors import InputError, RecipeError
+from engine.base.errors import InputError
 from engine.base.hashing import digest_bytes
 from engine.formats.receipt import read_receipt
 from engine.formats.token_store import TokenStore, open_token_store
 from engine.formats.tokenizer import Tokenizer, decode, load_tokenizer
 from engine.pack import tokenise
+from engine.pack.control_slots import add_control_tokens
+from engine.pack.look_alikes import SpecialIds
 from engine.pack.render import RenderConfig
 from engine.pack.tokenise import Batch, build_token_store, documents_digest, token_store_digest
 from engine.pack.tokenizer import TokenizerTraining, train_tokenizer
 
-FILES = ("documents.parquet", "ids.bin", "supervised.bin", "store.json")
+FILES = tokenise.FILES
 Document = tuple[bytes, str, str]
 PLAIN = RenderConfig()
 
@@ -41,7 +43,7 @@ def documents(count: int, seed: int = 0) -> list[Document]:
 
 def batches(of: list[Document], size: int) -> list[Batch]:
     cut = [of[start : start + size] for start in range(0, len(of), size)]
-    return [([d for d, _, _ in part], [s for _, s, _ in part], [t for _, _, t in part]) for part in cut]
+    return [Batch([d for d, _, _ in part], [s for _, s, _ in part], [t for _, _, t in part]) for part in cut]
 
 
 def digest(tokenizer: Tokenizer, of: list[Document], config: RenderConfig = PLAIN) -> str:
@@ -102,23 +104,45 @@ def test_batches_may_be_arrow_or_polars_columns(tmp_path: Path, tokenizer: Token
         given_documents, schema={"doc_id": pl.Binary, "source": pl.String, "text": pl.String}, orient="row"
     )
     columns: list[Batch] = [
-        (frame["doc_id"], frame["source"], frame["text"].to_arrow()),  # type: ignore[list-item]
+        Batch(frame["doc_id"], frame["source"], frame["text"].to_arrow()),  # type: ignore[arg-type]
     ]
     build(tokenizer, given_documents, tmp_path / "one")
     build_token_store(columns, tokenizer, RenderConfig(), tmp_path / "two", digest(tokenizer, given_documents), 1)
     assert (tmp_path / "one" / "ids.bin").read_bytes() == (tmp_path / "two" / "ids.bin").read_bytes()
 
 
-def test_control_tokens_are_ids_in_front_and_another_store(tmp_path: Path, tokenizer: Tokenizer) -> None:
-    given_documents = documents(5)
-    config = RenderConfig(control_tokens={"a": ["<|control:1|>"]})
-    name = digest(tokenizer, given_documents, config)
-    assert name != digest(tokenizer, given_documents)
-    store = build_token_store(batches(given_documents, 3), tokenizer, config, tmp_path / "store", name, 1)
-    for row in store.documents().to_dicts():
-        first = store.ids[row["offset"]]
-        assert (first == tokenizer.meta.control_slots["<|control:1|>"]) == (row["source"] == "a")
-        assert not store.supervised(row["offset"], 1)[0]
+def test_control_tokens_are_ids_in_front_and_named_in_a_file(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    meta = add_control_tokens(tokenizer, ["<|a:x|>", "<|b:y|>"], False, tmp_path / "copy")
+    copy = load_tokenizer(tmp_path / "copy")
+    first, second = meta.control_tokens["<|a:x|>"], meta.control_tokens["<|b:y|>"]
+    rows = [(bytes([n]) * 16, "s", "to be") for n in range(4)]
+    controls: list[list[int] | None] = [None, [first, second], [second], None]
+    names = []
+    for tags in (controls, [None] * 4, [None, [first, second], [first], None]):
+        texts = [(doc_id, digest_bytes(text.encode())) for doc_id, _, text in rows]
+        pairs = [(*one, tag) for one, tag in zip(texts, tags, strict=True)]
+        names.append(token_store_digest(copy.meta.digest, PLAIN, pairs))
+    assert len(set(names)) == 3
+    batch = batches(rows, 4)[0]._replace(control_ids=pl.Series(controls, dtype=pl.List(pl.Int32)))
+    store = build_token_store([batch], copy, PLAIN, tmp_path / "store", names[0], 1)
+    plain = copy.encode(["to be"])[0].tolist()
+    for row, tags in zip(store.documents().to_dicts(), controls, strict=True):
+        front = tags or []
+        assert store.ids[row["offset"] :][: row["num_tokens"]].tolist() == [*front, *plain, copy.meta.eos_id]
+        bits = store.supervised(row["offset"], row["num_tokens"])
+        assert not bits[: max(1, len(front))].any()
+        assert bits[max(1, len(front)) :].all()
+    assert pl.read_parquet(tmp_path / "store" / "control_tokens.parquet").select("position", "token").rows() == [
+        (0, "<|a:x|>"),
+        (1, "<|b:y|>"),
+        (0, "<|b:y|>"),
+    ]
+
+
+def test_an_encoder_that_yields_a_special_token_is_refused(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    forging = Tokenizer(tokenizer.meta, tokenizer.folder, lambda texts: [np.array([4], np.int32) for _ in texts])
+    with pytest.raises(InputError, match=r"encoded to the special token '<\|control:0\|>'"):
+        SpecialIds(forging).require_none(forging.encode(["any"]))
 
 
 def test_texts_other_than_those_of_the_digest_are_refused(tmp_path: Path, tokenizer: Tokenizer) -> None:
@@ -129,12 +153,6 @@ def test_texts_other_than_those_of_the_digest_are_refused(tmp_path: Path, tokeni
     with pytest.raises(InputError, match="the texts changed since they were read in"):
         build_token_store(batches(given_documents, 2), tokenizer, RenderConfig(), tmp_path / "store", name, 2)
     assert not list(tmp_path.iterdir())
-
-
-def test_a_control_token_the_tokenizer_lacks_stops_before_any_work(tmp_path: Path, tokenizer: Tokenizer) -> None:
-    config = RenderConfig(control_tokens={"a": ["<|control:7|>"]})
-    with pytest.raises(RecipeError):
-        build_token_store(iter(()), tokenizer, config, tmp_path / "store", "", 1)
 
 
 def test_a_failure_in_a_batch_leaves_nothing_behind(tmp_path: Path, tokenizer: Tokenizer) -> None:

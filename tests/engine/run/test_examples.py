@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from engine.base.errors import InputError
 from engine.base.hashing import digest_bytes
+from engine.base.seeded import seeded_keys
 from engine.formats.annotation import Annotation, write_part
 from engine.formats.documents import Shard
 from engine.formats.ledger import SCHEMA as LEDGER
@@ -21,7 +22,6 @@ from engine.formats.selection import EXAMPLES_SCHEMA, Selection
 from engine.recipe import GuardConfig
 from engine.run import examples
 from engine.run.examples import NUM_EXAMPLES, guard_examples, write_examples
-from engine.run.sample import seeded_keys
 
 Row = tuple[str, str | None, str, str | None]
 """name, text, decision, reason"""

@@ -7,7 +7,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given
@@ -21,7 +20,7 @@ from engine.formats.selection import SCHEMA
 from engine.formats.state import AnnotationState, RecipeState, write_state
 from engine.formats.workspace import Workspace
 from engine.run.sample.show import show_sample
-from engine.run.sample.strata import even_shares, seeded_keys, spread
+from engine.run.sample.strata import even_shares, spread
 from engine.verbs import label, sample
 
 SMALL = runpy.run_path(str(Path(__file__).parents[1] / "small_workspace.py"))
@@ -259,19 +258,3 @@ def test_shares_are_as_equal_as_the_sizes_allow(sizes: dict[str, int], total: in
     assert all(shares[key] <= sizes[key] for key in sizes)
     highest = max(shares.values(), default=0)
     assert all(shares[key] >= highest - 1 or shares[key] == sizes[key] for key in sizes)
-
-
-def test_keys_are_those_of_splitmix64() -> None:
-    """Against the algorithm in plain Python integers, and with the known first output of SplitMix64 for seed 0."""
-    ids = [bytes(16), bytes(range(16)), b"\xff" * 16]
-
-    def naive(first: int, seed: int) -> int:
-        mixed = (first + seed * 0x9E3779B97F4A7C15) % 2**64
-        mixed = (mixed ^ mixed >> 30) * 0xBF58476D1CE4E5B9 % 2**64
-        mixed = (mixed ^ mixed >> 27) * 0x94D049BB133111EB % 2**64
-        return mixed ^ mixed >> 31
-
-    keys = seeded_keys(pl.Series(ids, dtype=pl.Binary), 7)
-    assert keys.dtype == np.uint64
-    assert keys.tolist() == [naive(int.from_bytes(one[:8], "little"), 7) for one in ids]
-    assert seeded_keys(pl.Series(ids[:1], dtype=pl.Binary), 1).tolist() == [0xE220A8397B1DCDAF]

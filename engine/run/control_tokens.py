@@ -1,0 +1,84 @@
+"""Gives a recipe's control tokens their ids, and every document its own: from columns to what stands before a text."""
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+
+from engine.base.atomic import atomic_folder, read_json, write_json
+from engine.base.hashing import digest_json, short
+from engine.formats.annotation import read_columns
+from engine.formats.documents import Shard
+from engine.formats.receipt import Receipt, read_receipt, write_receipt
+from engine.formats.selection import Selection
+from engine.formats.tokenizer import META, Tokenizer, load_tokenizer
+from engine.pack.control_slots import add_control_tokens
+from engine.run.stage_run import Annotated
+from engine.run.steps import CONTROL_TOKENS, FRESH, MADE, STALE, PlanEndsError, RunContext, Stopwatch
+from engine.select.control_tokens import all_tokens, assign, control_token_columns
+from engine.select.filters import TAG_PREFIX
+
+VERSION = 1
+ControlIdsOf = Callable[[Shard], pl.Series]
+"""Shard -> List(Int32), one row per document: ids of its control tokens in their order, null for none."""
+
+
+def with_control_tokens(context: RunContext, tokenizer: Tokenizer) -> Tokenizer:
+    """Make or re-use the copy of `tokenizer` in which the recipe's control tokens have ids; itself where it has none.
+
+    Raises RecipeError where it lacks free slots and may not grow.
+    """
+    config = context.recipe.control_tokens
+    if config is None or set(all_tokens(config)) <= tokenizer.meta.control_tokens.keys():
+        return tokenizer
+    tokens = all_tokens(config)
+    identity = {"version": VERSION, "parent": tokenizer.meta.digest, "tokens": list(tokens), "grow": config.grow}
+    digest = digest_json(identity)
+    pointer = context.workspace.root / "tokenizers" / f"tagged-{short(digest)}.json"
+    if pointer.is_file():
+        folder = context.workspace.tokenizer(read_json(pointer)["tokenizer"])
+        context.note(CONTROL_TOKENS, FRESH, receipt=read_receipt(folder))
+        return load_tokenizer(folder)
+    if context.dry_run:
+        context.note(CONTROL_TOKENS, STALE, "no copy of the tokenizer has these tokens yet")
+        raise PlanEndsError(CONTROL_TOKENS)
+    watch = Stopwatch()
+    with tempfile.TemporaryDirectory() as scratch:
+        meta = add_control_tokens(tokenizer, tokens, config.grow, Path(scratch))
+        folder = context.workspace.tokenizer(meta.digest)
+        if not (folder / META).is_file():
+            with atomic_folder(folder) as temporary:
+                for path in Path(scratch).iterdir():
+                    (temporary / path.name).write_bytes(path.read_bytes())
+    receipt = Receipt(
+        made_by=f"control_tokens/{VERSION}", digest=digest, config=identity, rows=len(tokens), seconds=watch.seconds
+    )
+    write_receipt(folder, receipt)
+    write_json(pointer, {"tokenizer": meta.digest, "made_of": identity})
+    context.note(CONTROL_TOKENS, MADE, receipt=receipt)
+    return load_tokenizer(folder)
+
+
+def control_ids_of(
+    context: RunContext, state: Annotated, selection: Selection, tokenizer: Tokenizer
+) -> ControlIdsOf | None:
+    """Return what gives each document of a shard its control tokens; None where the recipe has none."""
+    config = context.recipe.control_tokens
+    if config is None:
+        return None
+    columns = control_token_columns(config)
+    tagged = [name for name in columns if name.startswith(TAG_PREFIX)]
+    stored = ["doc_id", *(name for name in columns if name not in tagged)]
+    ids = tokenizer.meta.control_tokens
+
+    def of(shard: Shard) -> pl.Series:
+        frame = read_columns(shard, stored, state.annotations)
+        if tagged:
+            reasons = selection.decisions(shard)["tags"]
+            has = [reasons.list.contains(name.removeprefix(TAG_PREFIX)).fill_null(False).alias(name) for name in tagged]
+            frame = frame.with_columns(has)
+        tokens = assign(frame, config)
+        return tokens.list.eval(pl.element().replace_strict(list(ids), list(ids.values()), return_dtype=pl.Int32))
+
+    return of
