@@ -32,12 +32,13 @@ def show_control_tokens(tokens: Sequence[Mapping[str, Any]]) -> list[str]:
     slots = [token["slot"] for token in tokens if token["slot"] not in (None, token["token"])]
     new = [token["id"] for token in tokens if token["slot"] is None]
     there = len(tokens) - len(slots) - len(new)
-    where = [f"in free slots {slots[0]} to {slots[-1]}" if len(slots) > 1 else f"in the free slot {slots[0]}"] * bool(
-        slots
-    )
-    where += [f"{len(new)} new ids from {new[0]:,} on"] * bool(new) + [f"{there} in the vocabulary already"] * bool(
-        there
-    )
+    where = []
+    if slots:
+        where.append(f"in free slots {slots[0]} to {slots[-1]}" if len(slots) > 1 else f"in the free slot {slots[0]}")
+    if new:
+        where.append(f"{len(new)} new ids from {new[0]:,} on" if len(new) > 1 else f"the new id {new[0]:,}")
+    if there:
+        where.append(f"{there} in the vocabulary already")
     return [f"control tokens: {len(tokens)}, {'; '.join(where)}"] if tokens else []
 
 
