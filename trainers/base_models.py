@@ -14,12 +14,12 @@ from engine.base.atomic import TEMPORARY_PREFIX, atomic_folder, read_json, write
 from engine.base.errors import InputError, RecipeError, problem
 from engine.base.terminal import terminal_width, wrapped
 from engine.formats.base_model import META, Model, ModelMeta, digest_model, list_models
+from engine.formats.huggingface_tokenizer import BESIDE
 from engine.formats.receipt import Receipt, read_receipt, write_receipt
 from engine.formats.tokenizer import FILES, TokenizerMeta, describe
 from engine.formats.tokenizer import META as TOKENIZER_META
 from engine.formats.workspace import DEFAULT_WORKSPACE, Workspace
 from trainers.packaged_models import PACKAGED, convert_packaged
-from trainers.tokenizer_files import BESIDE
 
 VERSION = 1
 

@@ -1,15 +1,17 @@
 """Where a run starts: its base by digest, and every run behind it. Nothing here reads a weight or imports torch."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from engine.base.atomic import read_json
 from engine.base.errors import InputError, problem
 from engine.base.hashing import digest_file, digest_json
 from engine.formats.base_model import digest_model, find_model
 from engine.formats.receipt import read_receipt
 from engine.formats.run import Run, open_run, require_finished
-from engine.formats.tokenizer import FILES, Tokenizer
+from engine.formats.tokenizer import FILES, META, Tokenizer, TokenizerMeta
 from engine.formats.workspace import Workspace
 from trainers.recipe import BaseConfig, TinyConfig
 
@@ -59,13 +61,13 @@ def resolve_base(config: BaseConfig, workspace: Workspace, relative_to: Path, to
         base = Base("model", model.name, model.digest, model.folder, note=model.meta.note)
     else:
         base = _from_folder(relative_to / str(config.path))
-    _require_tokenizer(base, tokenizer)
+    _require_tokenizer(base, tokenizer, workspace)
     return base
 
 
 def _from_run(run: Run, workspace: Workspace, tokenizer: Tokenizer) -> Base:
     mixture, behind = run.content["mixture"], run.content["lineage"]
-    if mixture["tokenizer"] != tokenizer.meta.digest:
+    if mixture["tokenizer"] not in [digest for digest, _ in _with_parents(tokenizer, workspace)]:
         found = f"trained with tokenizer {mixture['tokenizer'][:12]}, the mixture has {tokenizer.meta.digest[:12]}"
         raise InputError(problem(run.folder, found, "one tokenizer", "build the mixture with the run's tokenizer"))
     receipt = read_receipt(run.folder)
@@ -101,15 +103,34 @@ def _from_folder(folder: Path) -> Base:
     return Base("path", str(folder.resolve()), digest_model(folder), folder)
 
 
-def _require_tokenizer(base: Base, tokenizer: Tokenizer) -> None:
+def _require_tokenizer(base: Base, tokenizer: Tokenizer, workspace: Workspace) -> None:
     # A folder without a tokenizer proves nothing; the size of the vocabulary is checked when it is loaded.
     folder, name = base.folder, FILES[tokenizer.meta.kind]
     assert folder is not None
     others = [other for other in FILES.values() if (folder / other).is_file()]
-    same = not others or (name in others and _same_tokenizer(folder / name, tokenizer.folder / name))
+    same = not others or (
+        name in others
+        and any(_same_tokenizer(folder / name, own / name) for _, own in _with_parents(tokenizer, workspace))
+    )
     if not same:
         found = "its tokenizer is not the one the mixture is made with"
         raise InputError(problem(folder, found, "one tokenizer", "name the model in tokenizer: of the data recipe"))
+
+
+def _with_parents(tokenizer: Tokenizer, workspace: Workspace) -> Iterator[tuple[str, Path]]:
+    """Yield digest and folder of a tokenizer and of those it is a copy of; all give the same ids for text.
+
+    A copy with control tokens in free slots suits the model of its parent: the rows are there, and stood for nothing.
+    """
+    meta, folder = tokenizer.meta, tokenizer.folder
+    yield meta.digest, folder
+    while meta.parent is not None:
+        folder = workspace.tokenizer(meta.parent)
+        if not (folder / META).is_file():
+            fix = "run the data recipe again"
+            raise InputError(problem(folder, "the tokenizer without control tokens is gone", fix=fix))
+        meta = TokenizerMeta.model_validate(read_json(folder / META))
+        yield meta.digest, folder
 
 
 def _same_tokenizer(one: Path, other: Path) -> bool:

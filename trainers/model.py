@@ -42,6 +42,7 @@ def load_base(base: Base, tokenizer: Tokenizer, row_tokens: int, seed: int) -> A
         raise InputError(problem(base.folder, f"model '{base.name}' changed since it was added", fix=fix))
     num_embeddings = model.get_input_embeddings().weight.shape[0]
     if num_embeddings < tokenizer.meta.vocab_size:
+        _require_rows(base.folder, num_embeddings, tokenizer)
         found = f"{num_embeddings:,} embeddings for a tokenizer of {tokenizer.meta.vocab_size:,} ids"
         raise InputError(problem(base.folder, found, "an embedding for every id", "use the model's own tokenizer"))
     longest = getattr(model.config, "max_position_embeddings", None)
@@ -49,6 +50,15 @@ def load_base(base: Base, tokenizer: Tokenizer, row_tokens: int, seed: int) -> A
         found = f"the model knows {longest:,} positions, the mixture's rows have {row_tokens:,} tokens"
         raise InputError(problem(base.folder, found, "rows that fit", f"set row_tokens: {longest} in the mixture"))
     return model.train()
+
+
+def _require_rows(folder: Path, num_embeddings: int, tokenizer: Tokenizer) -> None:
+    """Raise InputError where control tokens of the mixture have ids behind the model's last row."""
+    new = [token for token, number in tokenizer.meta.control_tokens.items() if number >= num_embeddings]
+    if new:
+        found = f"it has {num_embeddings:,} rows and none for {len(new)} new tokens of the mixture, {new[0]} the first"
+        fix = "use a base whose tokenizer has free slots (and grow: false), for rows come with vocabulary extension"
+        raise InputError(problem(folder, found, "a row for every token", fix))
 
 
 def _tiny_llama(tiny: TinyConfig, tokenizer: Tokenizer, row_tokens: int, seed: int) -> Any:

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from engine.base.atomic import write_json
+from engine.base.atomic import read_json, write_json
+from engine.formats.huggingface_tokenizer import BESIDE, config_with_control_tokens
 from engine.formats.tokenizer import FILES, Tokenizer
 
-BESIDE = ("tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja")
 HARD = "  two  spaces \t\r\n\n  at ends, \ufb01 \u00c9 E\u0301 \uff21 \u4f60\u597d \U0001f600\u0000 "
 """What tokenizers like to normalise; decoded text has that behind it already."""
 SPACE = "\u2581"
@@ -30,6 +30,8 @@ def write_tokenizer(tokenizer: Tokenizer, base_folder: Path | None, folder: Path
         for extra in BESIDE:
             if source is not None and (source / extra).is_file() and not (folder / extra).exists():
                 shutil.copyfile(source / extra, folder / extra)
+                if source == base_folder and extra.endswith(".json"):
+                    _rename(tokenizer, folder / extra)
     if tokenizer.meta.kind == "sentencepiece":
         _convert(tokenizer, folder, texts)
     elif not (folder / "tokenizer_config.json").exists():
@@ -37,6 +39,14 @@ def write_tokenizer(tokenizer: Tokenizer, base_folder: Path | None, folder: Path
 
         eos = tokenizers.Tokenizer.from_file(str(folder / name)).id_to_token(tokenizer.meta.eos_id)
         _write_config(folder, {"eos_token": eos})
+
+
+def _rename(tokenizer: Tokenizer, path: Path) -> None:
+    """Call slots in a file of the base's as the mixture's control tokens that took them."""
+    meta = tokenizer.meta
+    if meta.control_tokens:
+        renamed = {slot: token for token, slot in meta.slots.items() if slot is not None}
+        write_json(path, config_with_control_tokens(read_json(path), renamed, meta.control_tokens))
 
 
 def _convert(tokenizer: Tokenizer, folder: Path, texts: Sequence[str]) -> None:
