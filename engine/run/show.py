@@ -22,7 +22,7 @@ def show_run(result: dict[str, Any]) -> str:
     if result["n_eff"]:
         figures = (f"{unit} {n['before']:.2f} -> {n['after']:.2f}" for unit, n in result["n_eff"].items())
         parts.append(f"N_eff of the sources, read -> kept: {', '.join(figures)}")
-    parts += [*show_control_tokens(result["control_tokens"]), *_look_alikes(result["steps"])]
+    parts += [*show_control_tokens(result.get("control_tokens", ())), *_look_alikes(result["steps"])]
     parts += [_mixture_line(mixture) for mixture in result["mixtures"]]
     return "\n".join(parts)
 
