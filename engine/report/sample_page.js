@@ -92,6 +92,10 @@
     setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
   };
 
+  addEventListener("beforeunload", (event) => {
+    // Where the browser keeps nothing, it asks before the page and what was chosen on it go away.
+    if (!isKept && articles.some(labelOf)) event.preventDefault();
+  });
   load();
   articles.forEach(listen);
   for (const id of ["source", "outcome", "state"]) {
