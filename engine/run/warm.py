@@ -1,7 +1,7 @@
 """Compile the kernels once: `python -m engine.run.warm`, run by `make setup`.
 
 numba compiles a loop when it is first called, and keeps it on disk; this calls them all, by deduplicating,
-decontaminating and annotating a few texts.
+decontaminating, annotating and balancing a few texts.
 """
 
 import json
@@ -54,7 +54,8 @@ def _annotate(folder: Path, path: Path) -> None:
     (folder / "lists").mkdir()
     (folder / "lists" / "en").write_text("word7\nword8 word9\nw*rd\n")
     source = {"stage": "parquet", "name": "texts", "path": path.name}
-    recipe = {"name": "warm", "sources": [source], "annotate": list(STAGES)}
+    balance = {"reason": "few", "by": ["source"], "cap": 20}
+    recipe = {"name": "warm", "sources": [source], "annotate": list(STAGES), "balance": [balance]}
     (folder / "recipe.yaml").write_text(json.dumps(recipe))
     run(folder / "recipe.yaml", folder / "workspace", jobs=1)
 
