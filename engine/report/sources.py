@@ -102,8 +102,10 @@ def sources_table(numbers: Sources) -> Table:
         )
         rows.append(row)
     headings = ["source", "documents", "bytes", "share", "kept documents", "kept bytes", "kept share"]
-    headings += ["kept tokens", "token share"] if has_tokens else []
-    return table(headings, rows, caption="Sources as read and as kept", total=True)
+    headings += ["stored tokens", "token share"] if has_tokens else []
+    # Not those of the ledger: a document is stored with its end and its control tokens, of another tokenizer perhaps.
+    stored = "; stored tokens include ends of documents and control tokens" if has_tokens else ""
+    return table(headings, rows, caption=f"Sources as read and as kept{stored}", total=True)
 
 
 def licenses_table(numbers: Sources) -> Table:
