@@ -6,12 +6,13 @@ Exit codes: 0 done, 1 the user can mend it (usage errors too), 2 an audit, guard
 
 import argparse
 import errno
+import gc
 import inspect
 import json
 import os
 import sys
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib.metadata import entry_points
 from typing import Any, NoReturn
 
@@ -101,9 +102,21 @@ def _add_command(where: Any, command: Command) -> None:
 
 def call(command: Command, arguments: dict[str, Any]) -> Any:
     """Call the verb's function with those arguments it has parameters for."""
-    function = load(command.function)
+    function = _loaded(command)
     known = inspect.signature(function).parameters
     return function(**{name: value for name, value in arguments.items() if name in known})
+
+
+def _loaded(command: Command) -> Callable[..., Any]:
+    """Import the verb; the collector of garbage neither looks at modules while they load, nor at them ever after."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        return load(command.function)
+    finally:
+        gc.freeze()
+        if collects:
+            gc.enable()
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,5 +1,6 @@
 """The command line starts fast, and every verb says how it is used."""
 
+import gc
 import importlib
 import inspect
 import json
@@ -37,6 +38,26 @@ def test_help_imports_nothing_heavy() -> None:
     code = "import sys, engine.cli as c; c.build_parser(c.all_commands()); print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert HEAVY.isdisjoint(loaded)
+
+
+@pytest.mark.parametrize("collects", [True, False])
+def test_garbage_is_not_collected_while_a_verb_is_loaded(collects: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    was_collecting: list[bool] = []
+
+    def load_nothing(reference: str) -> None:
+        was_collecting.append(gc.isenabled())
+        raise ImportError(reference)
+
+    monkeypatch.setattr(engine.cli, "load", load_nothing)
+    before = gc.isenabled()
+    try:
+        (gc.enable if collects else gc.disable)()
+        with pytest.raises(ImportError):
+            engine.cli.call(COMMANDS[0], {})
+        assert was_collecting == [False]
+        assert gc.isenabled() == collects
+    finally:
+        (gc.enable if before else gc.disable)()
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda c: " ".join(c.words))

@@ -131,7 +131,7 @@ def _other_columns(inputs: Sequence[Input], documents: NDArray[np.int64], text_c
             for batch in piece.batches(names):
                 begin, end = np.searchsorted(rows, [row, row + batch.num_rows])
                 if end > begin:
-                    table = pa.Table.from_batches([batch.take(pa.array(rows[begin:end] - row))])
+                    table = pa.Table.from_batches([batch.take(pl.Series(rows[begin:end] - row).to_arrow())])
                     found.append(np.ascontiguousarray(row_digests(table)).view(np.uint64))
                 row += batch.num_rows
     return np.concatenate(found)

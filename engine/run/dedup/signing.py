@@ -80,7 +80,7 @@ def sign(
         without_words = np.flatnonzero(is_new & (words.num_words == 0))
         if len(without_words):
             # Nothing but white space is no text, and no duplicate of anything.
-            blank = is_blank(pl.Series(pl.from_arrow(texts.take(pa.array(without_words)))))
+            blank = is_blank(pl.Series(pl.from_arrow(texts.take(pl.Series(without_words).to_arrow()))))
             equal.first_of[first + without_words[blank.to_numpy()]] = NO_TEXT
         chosen = is_new & is_original(equal.digests[first:end], num_documents) & (words.num_words <= MOST_WORDS)
         for place in np.flatnonzero(chosen):

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
@@ -25,7 +26,7 @@ def only(stays: NDArray[np.bool_]) -> Change:
 
     def chosen(first: int, rows: pa.RecordBatch) -> pa.RecordBatch:
         here = stays[first : first + rows.num_rows]
-        return rows if here.all() else rows.filter(pa.array(here))
+        return rows if here.all() else rows.filter(pl.Series(here).to_arrow())
 
     return chosen
 

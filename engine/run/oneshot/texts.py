@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -27,8 +28,8 @@ def plain_texts(column: pa.Array) -> Iterator[pa.Array]:
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
         yield column
     elif pa.types.is_dictionary(column.type):
-        lengths = pc.fill_null(pc.take(pc.binary_length(column.dictionary), column.indices), 0)
-        ends, start = np.cumsum(lengths.to_numpy(zero_copy_only=False)), 0
+        lengths = pl.Series(pl.from_arrow(pc.take(pc.binary_length(column.dictionary), column.indices)))
+        ends, start = np.cumsum(lengths.fill_null(0).to_numpy()), 0
         while start < len(column):
             base = ends[start - 1] if start else 0
             stop = max(int(np.searchsorted(ends, base + BATCH_BYTES, side="right")), start + 1)
