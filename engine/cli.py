@@ -108,13 +108,12 @@ def call(command: Command, arguments: dict[str, Any]) -> Any:
 
 
 def _loaded(command: Command) -> Callable[..., Any]:
-    """Import the verb; the collector of garbage neither looks at modules while they load, nor at them ever after."""
+    """Import the verb; the collector of garbage does not look at modules while they load."""
     collects = gc.isenabled()
     gc.disable()
     try:
         return load(command.function)
     finally:
-        gc.freeze()
         if collects:
             gc.enable()
 
