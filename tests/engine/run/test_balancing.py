@@ -149,7 +149,7 @@ def test_quota_that_cannot_be_met_is_reported_and_shown(tmp_path: Path) -> None:
         ("m__language = en", 2, 0, 0, 2),
     ]
     step = {"name": "selection", "state": "fresh", "why": "", "details": {"balance": done.details}}
-    text = show_run({"dry_run": False, "steps": [step], "annotating": [], "ledger": [], "mixtures": []})
+    text = show_run({"dry_run": False, "steps": [step], "annotating": [], "ledger": [], "n_eff": {}, "mixtures": []})
     assert "balance languages: m__language = de has 3 of 5,000 documents asked for, 4,997 missing" in text
 
 
