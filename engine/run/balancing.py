@@ -56,7 +56,9 @@ class Corpus:
         """Return columns of a shard; `tagged__<reason>` among them says who has a tag."""
         tags = {tag_column(rule.reason): rule.reason for rule in self.context.recipe.filters if rule.action == TAG}
         stored = read_columns(shard, [name for name in names if name not in tags], self.state.annotations)
-        return stored.with_columns(decided.is_tagged(tags[name]).alias(name) for name in names if name in tags)
+        # A frame without columns has no height that others could be set beside.
+        tagged = [decided.is_tagged(tags[name]).alias(name) for name in names if name in tags]
+        return stored.hstack(tagged) if stored.width else pl.DataFrame(tagged)
 
     def size_column(self, rule: Rule) -> str | None:
         """Return the column of what a rule counts, None where it counts documents."""

@@ -15,6 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
+from engine.base.errors import RecipeError, problem
 from engine.base.stage import StrictModel
 from engine.formats.selection import DROPPED, HELD_OUT, KEPT, OVER_BUDGET, SCHEMA
 from engine.select.filters import DROP, TAG, Action, condition_columns, parse_condition
@@ -140,6 +141,8 @@ def decide(
 
     reason: the rule's, of an unreadable row its own, of a held-out document the set; null where kept.
     tags: the reasons of the rules that only tag and take a kept document.
+
+    Raises RecipeError where a condition fails on a document, as a CAST of a text that is no number does.
     """
     unreadable = pl.col("read_problem").is_not_null()
     code: Any = pl.when(unreadable).then(_code(UNREADABLE_CODE))
@@ -157,10 +160,13 @@ def decide(
     outcomes += [(OVER_BUDGET, reason) for reason in balance]
     bits = [_takes(rule).cast(pl.UInt8) * (1 << place % 8) for place, rule in enumerate(tagging)]
     sums = [pl.sum_horizontal(bits[start : start + 8]).cast(pl.UInt8) for start in range(0, len(bits), 8)]
-    found = documents.select(
-        code.otherwise(_code(KEPT_CODE)).cast(pl.UInt16).alias("code"),
-        *(one.alias(f"tags_{position}") for position, one in enumerate(sums)),
-    )
+    try:
+        found = documents.select(
+            code.otherwise(_code(KEPT_CODE)).cast(pl.UInt16).alias("code"),
+            *(one.alias(f"tags_{position}") for position, one in enumerate(sums)),
+        )
+    except pl.exceptions.PolarsError as error:
+        raise RecipeError(_failing(documents, rules) or str(error)) from error
     codes = found["code"].to_numpy(writable=True)
     _name(codes, outcomes, UNREADABLE_CODE, documents["read_problem"])
     if split_code is not None:
@@ -172,6 +178,18 @@ def decide(
     more = num_tag_bytes(reasons) - len(tags)
     tags += [np.zeros(len(codes), np.uint8) for _ in range(more)]
     return Decided(tuple(outcomes), codes, reasons, tuple(tags))
+
+
+def _failing(documents: pl.DataFrame, rules: Sequence[Rule]) -> str | None:
+    """Return the message for the first rule whose condition is well formed and fails on these documents."""
+    for rule in rules:
+        try:
+            documents.select(_takes(rule))
+        except pl.exceptions.PolarsError as error:
+            found = f"'{rule.keep or rule.drop}': {str(error).splitlines()[0]}"
+            needed = "a condition that has a value for every document"
+            return problem(f"rule {rule.reason}", found, needed, "write TRY_CAST for CAST, NULLIF(x, 0) to divide by x")
+    return None
 
 
 def _code(code: int) -> pl.Expr:

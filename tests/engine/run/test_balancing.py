@@ -129,6 +129,18 @@ def test_each_rule_works_on_what_those_before_it_left(tmp_path: Path) -> None:
     assert second.select("asked", "available", "kept", "missing").rows() == [(3, 2, 2, 1)]
 
 
+def test_documents_may_be_grouped_by_a_tag_and_nothing_else(tmp_path: Path) -> None:
+    rows = [row(f"{n}", score=float(n)) for n in range(5)]
+    low = Filter(reason="low", keep="m__score > 2", action="tag")
+    rule = Rule(reason="tagged", by=["tagged__low"], cap=1)
+    made = corpus(tmp_path, rows, [low], [rule], with_split=False)
+    done = decisions_in_memory(made.context, made.state).balance.table
+    assert done.select("group", "available", "kept").rows() == [
+        ("tagged__low = true", 3, 1),
+        ("tagged__low = false", 2, 1),
+    ]
+
+
 def test_whoever_has_a_null_or_is_not_meant_stays_and_is_counted(tmp_path: Path) -> None:
     rows = [row("null", grade=3), *(row(f"g{grade}", language="en", grade=grade) for grade in (None, 1, 2, 3))]
     decisions = decided(tmp_path, rows, by_language(cap=0, where="m__grade >= 2"))

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from engine.base.errors import RecipeError
 from engine.formats.ledger import SCHEMA, unbalanced
 from engine.select.decide import Rule, decide, final_survivors, over_budget_code, rule_columns
 from engine.select.ledger import Cut, ledger_rows
@@ -191,3 +192,14 @@ def test_documents_that_go_or_are_tagged_later_keep_all_else() -> None:
 def test_table_that_is_written_says_what_the_frame_says(changes: list[dict[str, Any]]) -> None:
     decided = decide(documents(*changes), [RULES[1], *TAGGING])
     assert pl.DataFrame(decided.table()).cast(decided.frame().schema).equals(decided.frame())
+
+
+@pytest.mark.parametrize("keep", ["CAST(n AS INTEGER) > 3", "1.5 / h__num_words > 1"])
+def test_condition_that_fails_on_a_document_is_an_error_that_names_its_rule(keep: str) -> None:
+    rows = pl.DataFrame(
+        {"read_problem": [None], "text_digest": [b"x"], "n": ["word"], "h__num_words": [0]},
+        schema_overrides={"read_problem": pl.String, "h__num_words": pl.UInt64},
+    )
+    rules = [Rule(reason="fine", keep="h__num_words >= 0"), Rule(reason="odd", keep=keep)]
+    with pytest.raises(RecipeError, match=r"^rule odd: "):
+        decide(rows, rules)
