@@ -158,10 +158,15 @@ def _unmet_quotas(steps: Iterable[dict[str, Any]]) -> list[str]:
     ]
 
 
+def _relatives(one: Mapping[str, Any]) -> str:
+    return f"{one['group_documents'] - one['documents']:,} relatives of them are neither measured nor trained on"
+
+
 def _held_out(steps: Iterable[dict[str, Any]]) -> list[str]:
     return [
         f"held out for {one['set']}: {one['documents']:,} documents, {one['bytes']:,} bytes"
         + (f", {one['tokens']:,} tokens" if one["tokens"] is not None else "")
+        + (f"; {_relatives(one)}" if one.get("group_documents", 0) > one["documents"] else "")
         for step in steps
         for one in step["details"].get("sets", ())
     ]

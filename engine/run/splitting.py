@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+import polars as pl
+
 from engine.base.atomic import atomic_folder
 from engine.base.hashing import digest_file, digest_json, digest_parts
 from engine.formats.receipt import Receipt, write_receipt
@@ -48,7 +50,9 @@ def make_split(context: RunContext, state: "Annotated") -> None:
         with atomic_folder(folder) as temporary:
             counts = split_token_counts(context.recipe.annotate, config)
             split_step.make_split(state.corpus(context), config, temporary, counts)
-            sizes = Split(temporary, digest).sizes()
+            made = Split(temporary, digest)
+            in_groups = made.groups().group_by("set").agg(pl.len().cast(pl.Int64).alias("group_documents"))
+            sizes = made.sizes().join(in_groups, on="set", how="left", maintain_order="left")
             receipt = Receipt(
                 made_by=f"split/{split_step.VERSION}",
                 digest=digest,

@@ -31,6 +31,13 @@ def test_recall_that_could_not_be_measured_is_not_shown() -> None:
     assert "recall" not in shown("made", {})
 
 
+def test_relatives_of_held_out_documents_are_counted_beside_them() -> None:
+    size = {"set": "general", "documents": 16, "bytes": 8352, "tokens": None}
+    text = shown("made", {"sets": [size | {"group_documents": 21}]})
+    assert "8,352 bytes; 5 relatives of them are neither measured nor trained on\n" in text
+    assert "relatives" not in shown("made", {"sets": [size | {"group_documents": 16}]})
+
+
 def test_each_stage_has_its_share_of_the_time() -> None:
     wave = {"num_bytes": 3_000_000, "num_shards": 2, "wall_seconds": 0.5}
     seconds = {"heuristics": 0.2, "(reading)": 0.0, "language": 0.6}

@@ -131,7 +131,8 @@ def test_the_run_says_how_large_each_held_out_set_is(finished: Path) -> None:
     held_out = decided(finished)["held_out"]
     size = sum(map(len, held_out.values()))
     (step,) = [step for step in result["steps"] if step["name"] == "split"]
-    assert step["details"]["sets"] == [{"set": "general", "documents": len(held_out), "bytes": size, "tokens": None}]
+    expected = {"set": "general", "documents": len(held_out), "bytes": size, "tokens": None}
+    assert step["details"]["sets"] == [expected | {"group_documents": len(held_out)}]
     assert f"held out for general: {len(held_out)} documents, {size:,} bytes\n" in show_run(result)
 
 
