@@ -1,8 +1,9 @@
 """Selection at scale: decisions, balance and ledger over 100 million rows of made-up columns, on two cores.
 
 What lies on disk is what a run has there when it comes to the selection: core columns and the columns of stages, as
-Parquet shards in a workspace; no texts, which the selection does not read. The real step (engine.run.selecting.select)
-works on it in a process of its own, so that its peak memory is measured without the making of the rows.
+Parquet shards in a workspace. Of texts the selection reads only those it saves as examples, so all rows have the same
+short one. The real step (engine.run.selecting.select) works on it in a process of its own, so that its peak memory is
+measured without the making of the rows.
 
     python -m benchmarks.select --rows 5000000      (prints, and records nothing)
 """
@@ -21,6 +22,7 @@ from types import SimpleNamespace
 from typing import Any
 
 ROWS, QUICK_ROWS, SHARD_ROWS = 100_000_000, 400_000, 1_000_000
+TEXT = "Every row of this benchmark has this text."
 SOURCES = ("web_a", "web_b", "web_c", "golden")
 LANGUAGES = ["en", "de", "fr", "es", "it", "ja", "zh", "ru", "pl", "nl"]
 DOMAINS = ["law", "medicine", "science", "code", "news", "fiction", "forum", "other"]
@@ -149,6 +151,8 @@ def _writer(folder: Path) -> Callable[..., None]:
         here = folder / "documents" / source
         here.mkdir(parents=True, exist_ok=True)
         write_parquet(here / f"{number:05}.ids.parquet", pa.table(core))
+        texts = pa.DictionaryArray.from_arrays(pa.array(np.zeros(size, np.int8)), pa.array([TEXT]))
+        write_parquet(here / f"{number:05}.parquet", pa.table({"text": texts}))
         is_copy, is_near = numbers.random(size) < 0.1, numbers.random(size) < 0.15
 
         def chosen(values: list[str], weights: Any) -> pl.Series:
@@ -241,7 +245,9 @@ def _recipe_over(folder: Path, count: int) -> tuple[Any, Any]:
             key = path.name.split(".")[0]
             table = pq.read_table(path, columns=["num_bytes"])
             num_bytes = sum(chunk.to_numpy().sum() for chunk in table.column(0).chunks)
-            shards.append(Shard(name, key, key, table.num_rows, int(num_bytes), path, path, "text", (0,)))
+            texts = path.with_name(f"{key}.parquet")
+            groups = tuple(range(pq.ParquetFile(texts).num_row_groups))
+            shards.append(Shard(name, key, key, table.num_rows, int(num_bytes), path, texts, "text", groups))
         sources.append(
             SourceDocuments(
                 name, name, path.parent if paths else folder, tuple(shards), {"protected": name == SOURCES[3]}
