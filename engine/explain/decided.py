@@ -87,8 +87,7 @@ def _value(value: Any) -> str:
 def _figures(group: dict[str, Any]) -> str:
     if group["group"] is None:
         return f"rule {group['rule']} had no room for it"
-    limit = (
-        "no room" if group["asked"] is None else f"{'a quota' if group['is_quota'] else 'a cap'} of {group['asked']:,}"
-    )
+    limit = f"{'a quota' if group['is_quota'] else 'a cap'} of {group['asked']:,}"
     kept = f"{group['kept']:,} of {group['available']:,} {group['unit']} of {group['group']} were kept"
-    return f"{kept} ({limit}, rule {group['rule']})"
+    missing = f", {group['missing']:,} missing: no more fitted, or later rules took of it" if group["missing"] else ""
+    return f"{kept} ({limit}, rule {group['rule']}{missing})"

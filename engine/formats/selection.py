@@ -31,12 +31,12 @@ BALANCE_SCHEMA = {
     "unit": pl.String,  # documents, bytes, tokens
     "group": pl.String,  # language__top = en, domain__top = medical
     "is_quota": pl.Boolean,  # else a group under the rule's cap
-    "asked": pl.Int64,  # amount of the quota, or the cap, in the unit; null where neither holds
+    "asked": pl.Int64,  # amount of the quota, or the cap, in the unit
     "available": pl.Int64,  # what came to the rule
-    "kept": pl.Int64,
-    "missing": pl.Int64,  # of a quota's amount, what could not be had; 0 for caps
+    "kept": pl.Int64,  # for a quota, what is kept after the last rule of balance; for a cap, what its rule kept
+    "missing": pl.Int64,  # asked - kept of a quota, at least 0; 0 for caps
     "available_documents": pl.Int64,
-    "kept_documents": pl.Int64,
+    "kept_documents": pl.Int64,  # as kept
 }
 EXAMPLES_SCHEMA = {
     "source": pl.String,

@@ -51,7 +51,7 @@ def balance_table(numbers: Balance) -> Table | None:
     rows = []
     for row in shown.iter_rows(named=True):
         words = amount if row["unit"] == "bytes" else count
-        asked = MISSING if row["asked"] is None else f"{'quota' if row['is_quota'] else 'cap'} {words(row['asked'])}"
+        asked = f"{'quota' if row['is_quota'] else 'cap'} {words(row['asked'])}"
         unmet = f"{words(row['missing'])} ({share(row['missing'], row['asked'])})" if row["missing"] else MISSING
         rows.append([
             row["group"], row["rule"], row["unit"], asked, words(row["available"]), words(row["kept"]),

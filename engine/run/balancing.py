@@ -27,12 +27,12 @@ from engine.run.stage_run import Annotated
 from engine.run.steps import RunContext
 from engine.run.workers import work
 from engine.select.balance import Rule
-from engine.select.balance_table import GroupSums, details_of, table_of
+from engine.select.balance_table import GroupSums, after_later_rules, details_of, table_of, unmet_quotas
 from engine.select.decide import KEPT_CODE, Decided, over_budget_code
 from engine.select.filters import TAG, condition_columns, parse_condition, tag_column
 from engine.select.group_codes import ABSENT, Codes, GroupCodes
 from engine.select.grouping import grouping, stored_columns
-from engine.select.taking import COLUMNS, Numbers, enter, order_seed, preference_keys, take
+from engine.select.taking import COLUMNS, Numbers, count_groups, enter, order_seed, preference_keys, take
 
 ENTRIES = 1 << 25
 """Documents put in order at once, 40 bytes each."""
@@ -84,16 +84,42 @@ def balance(corpus: Corpus, decided: list[Decided]) -> Balance:
 
     Raises RecipeError for a quota of a value that no document of the corpus has.
     """
-    done = Balance()
-    for position, rule in enumerate(corpus.context.recipe.balance):
+    done, of_quotas = Balance(), list[list[NDArray[Any]]]()
+    tables = list[pl.DataFrame]()
+    rules = corpus.context.recipe.balance
+    for position, rule in enumerate(rules):
         one = _Balancing(corpus, decided, rule, position)
         one.group()
         rooms = one.rooms()
         one.take(rooms)
         one.apply(rooms)
-        done.table = pl.concat([done.table, table_of(rule, one.groups, one.sums, rooms, one.quotas)])
-        done.details.append(details_of(rule, one.groups, one.sums, rooms, one.quotas) | one.counts)
+        tables.append(table_of(rule, one.groups, one.sums, rooms, one.quotas))
+        done.details.append(details_of(rule, one.sums) | one.counts)
+        of_quotas.append(one.quota_places() if position + 1 < len(rules) else [])
+        one.free()
+    for position, places in enumerate(of_quotas):
+        if places:
+            tables[position] = after_later_rules(tables[position], _lost_later(corpus, decided, position, places))
+        done.details[position]["unmet"] = unmet_quotas(tables[position])
+    done.table = pl.concat([done.table, *tables])
     return done
+
+
+def _lost_later(corpus: Corpus, decided: list[Decided], position: int, places: list[NDArray[Any]]) -> Numbers:
+    """Return what later rules took of the quotas of the rule at a position: int64[quotas, 2], amounts and documents.
+
+    places: of each shard, the number of the quota each document is in, at least as many as quotas for none.
+    """
+    rules = corpus.context.recipe.balance
+    first, end = (over_budget_code(corpus.num_rules, one) for one in (position + 1, len(rules)))
+    size, lost = corpus.size_column(rules[position]), np.zeros((2, len(rules[position].quotas)), np.int64)
+    for shard, one, in_quota in zip(corpus.shards, decided, places, strict=True):
+        goes = (one.codes >= first) & (one.codes < end) & (in_quota < lost.shape[1])
+        if goes.any():
+            codes = np.where(goes, in_quota, ABSENT).astype(np.uint32)
+            sizes = _sizes(read_columns(shard, [size], corpus.state.annotations), size) if size else _EACH_IS_ONE
+            count_groups(codes, sizes, lost[0], lost[1])
+    return lost.T
 
 
 class _Balancing:
@@ -143,7 +169,7 @@ class _Balancing:
                 self._take_batch(batch, counts[batch], free[batch], closed)
 
     def apply(self, rooms: Numbers) -> None:
-        """Bring the decisions up to date; frees what the rule needed."""
+        """Bring the decisions up to date."""
         is_closed = (rooms >= 0) & (self.sums.protected_amounts > rooms)
         code = over_budget_code(self.corpus.num_rules, self.position)
         for position, shard in enumerate(self.corpus.shards):
@@ -157,7 +183,19 @@ class _Balancing:
                 codes = self._codes[position]
                 is_left |= np.append(is_closed, False)[np.minimum(codes, is_closed.size)]
             self.decided[position] = self.decided[position].going(code, is_left, nobody, self.rule.reason)
+
+    def free(self) -> None:
+        """Free what the rule needed for every document."""
         self._codes, self._left = [], np.empty(0, dtype=np.uint8)
+
+    def quota_places(self) -> list[NDArray[Any]]:
+        """Return the number of the quota each document is in, by shard and as small as it can be; last for none."""
+        codes = np.array([code for code, _ in self.quotas], dtype=np.int64)
+        if not codes.size:
+            return []
+        place_of = np.full(self.sums.amounts.size + 1, codes.size, dtype=np.min_scalar_type(codes.size))
+        place_of[codes] = np.arange(codes.size)
+        return [place_of[np.minimum(of_shard, place_of.size - 1)] for of_shard in self._codes]
 
     def _group(self, position: int) -> Codes:
         rule, shard, decided = self.rule, self.corpus.shards[position], self.decided[position]

@@ -23,7 +23,7 @@ from engine.run.steps import RunContext, Stopwatch
 from engine.run.workers import work
 from engine.select.decide import Decided
 
-VERSION = 3
+VERSION = 4
 
 
 def select(context: RunContext, state: Annotated) -> Selection:

@@ -148,10 +148,10 @@ def _recalls(steps: Iterable[dict[str, Any]]) -> list[str]:
 
 
 def _unmet_quotas(steps: Iterable[dict[str, Any]]) -> list[str]:
-    """Return a line for every quota that more was asked for than there was."""
+    """Return a line for every quota of which less is kept than was asked for."""
     return [
-        f"balance {rule['rule']}: {one['group']} has {one['available']:,} of {one['asked']:,} {rule['unit']} "
-        f"asked for, {one['missing']:,} missing"
+        f"balance {rule['rule']}: {one['group']}: {one['kept']:,} of {one['asked']:,} {rule['unit']} kept, "
+        f"{one['missing']:,} missing ({one['available']:,} came)"
         for step in steps
         for rule in step["details"].get("balance", ())
         for one in rule["unmet"]

@@ -13,11 +13,12 @@ what is left of the room is passed over, smaller ones behind it may still fit; s
 and of documents exactly that many where there are enough. Protected documents always stay and use up room, also where
 they are more than it holds: whoever of them does not fit, and all of them behind it, get the reason as a tag.
 
-What a quota asked for and did not find is reported, as `missing`; a quota for a value that no document of the corpus
-has, kept or not, is an error.
+What a quota asked for and is not kept in the end is reported as `missing`: because too little came, because what came
+did not fit (less than one document is missing then), or because a later rule took of it. A quota for a value that no
+document of the corpus has, kept or not, is an error.
 """
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -75,9 +76,6 @@ class Rule(StrictModel):
         if twice is not None:
             raise ValueError(f"two quotas for {', '.join(map(str, twice))}; one each")
         return self
-
-
-Rules = Annotated[list[Rule], Field(default_factory=list)]
 
 
 def balance_columns(rule: Rule) -> tuple[str, ...]:

@@ -62,9 +62,8 @@ def table_of(rule: Rule, groups: GroupCodes, sums: GroupSums, rooms: Numbers, qu
     return pl.concat([_rows(rule, groups, sums, rooms, codes, True), capped])
 
 
-def details_of(rule: Rule, groups: GroupCodes, sums: GroupSums, rooms: Numbers, quotas: Quotas) -> dict[str, Any]:
-    """Return the totals of a rule, in its unit and in documents, and its quotas that could not be met."""
-    asked = _rows(rule, groups, sums, rooms, np.array([code for code, _ in quotas], dtype=np.int64), True)
+def details_of(rule: Rule, sums: GroupSums) -> dict[str, Any]:
+    """Return the totals of a rule, in its unit and in documents."""
     return {
         "rule": rule.reason,
         "unit": rule.unit,
@@ -74,8 +73,25 @@ def details_of(rule: Rule, groups: GroupCodes, sums: GroupSums, rooms: Numbers, 
         "kept": int(sums.kept_amounts.sum()),
         "available_documents": int(sums.documents.sum()),
         "kept_documents": int(sums.kept_documents.sum()),
-        "unmet": asked.filter(pl.col("missing") > 0).select("group", "asked", "available", "missing").to_dicts(),
     }
+
+
+def after_later_rules(table: pl.DataFrame, lost: Numbers) -> pl.DataFrame:
+    """Return the table of a rule where later rules took documents of its quotas.
+
+    lost: int64[quotas, 2], amounts and documents, in the order of the quotas, which are the first rows.
+    """
+    more = np.zeros((table.height - len(lost), 2), np.int64)
+    amounts, documents = (pl.Series(column) for column in np.concatenate([lost, more]).T)
+    kept = pl.col("kept") - amounts
+    missing = pl.when("is_quota").then((pl.col("asked") - kept).clip(lower_bound=0)).otherwise(0)
+    return table.with_columns(kept, missing.alias("missing"), pl.col("kept_documents") - documents)
+
+
+def unmet_quotas(table: pl.DataFrame) -> list[dict[str, Any]]:
+    """Return the quotas of a table of which something is missing: group, asked, available, kept, missing."""
+    unmet = table.filter(pl.col("is_quota") & (pl.col("missing") > 0))
+    return unmet.select("group", "asked", "available", "kept", "missing").to_dicts()
 
 
 def _losing(sums: GroupSums) -> NDArray[np.int64]:
@@ -85,16 +101,16 @@ def _losing(sums: GroupSums) -> NDArray[np.int64]:
 def _rows(
     rule: Rule, groups: GroupCodes, sums: GroupSums, rooms: Numbers, codes: NDArray[np.int64], is_quota: bool
 ) -> pl.DataFrame:
-    asked, available = rooms[codes], sums.amounts[codes]
+    asked, kept = rooms[codes], sums.kept_amounts[codes]
     columns = {
         "rule": [rule.reason] * codes.size,
         "unit": [rule.unit] * codes.size,
         "group": groups.names(codes.astype(np.uint32)),
         "is_quota": [is_quota] * codes.size,
         "asked": asked,
-        "available": available,
-        "kept": sums.kept_amounts[codes],
-        "missing": np.maximum(asked - available, 0) if is_quota else np.zeros(codes.size, np.int64),
+        "available": sums.amounts[codes],
+        "kept": kept,
+        "missing": np.maximum(asked - kept, 0) if is_quota else np.zeros(codes.size, np.int64),
         "available_documents": sums.documents[codes],
         "kept_documents": sums.kept_documents[codes],
     }

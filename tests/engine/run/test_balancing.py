@@ -141,6 +141,53 @@ def test_documents_may_be_grouped_by_a_tag_and_nothing_else(tmp_path: Path) -> N
     ]
 
 
+def test_quota_is_counted_after_the_last_rule(tmp_path: Path) -> None:
+    sizes = {"en": 4, "de": 2, "fr": 3}
+    rows = [row(f"{name}{n}", language=name, score=float(n)) for name, size in sizes.items() for n in range(size)]
+    first = by_language(
+        quotas=[quota("en", 4), quota("de", 2), quota("fr", 9)], unit="bytes", where="m__score IS NOT NULL"
+    )
+    first = first.model_copy(
+        update={"quotas": tuple(q.model_copy(update={"amount": 5 * q.amount}) for q in first.quotas)}
+    )
+    second = Rule(reason="all", by=["source"], cap=6, prefer="m__score")
+    decisions = decided(tmp_path, rows, first, second)
+    kept = names(decisions, rows)
+    assert len(kept) == 6
+    counts = {name: sum(one.startswith(name) for one in kept) for name in sizes}
+    assert counts["en"] < 4
+    table = decisions.balance.table.filter(pl.col("rule") == "languages")
+    assert table.select(
+        "group", "asked", "available", "kept", "missing", "available_documents", "kept_documents"
+    ).rows() == [
+        (
+            f"m__language = {name}",
+            asked,
+            5 * sizes[name],
+            5 * counts[name],
+            asked - 5 * counts[name],
+            sizes[name],
+            counts[name],
+        )
+        for name, asked in (("en", 20), ("de", 10), ("fr", 45))
+    ]
+    unmet = decisions.balance.details[0]["unmet"]
+    assert [(one["group"], one["kept"], one["missing"]) for one in unmet] == [
+        (f"m__language = {name}", 5 * counts[name], asked - 5 * counts[name])
+        for name, asked in (("en", 20), ("de", 10), ("fr", 45))
+        if counts[name] * 5 < asked
+    ]
+
+
+def test_what_did_not_fit_is_missing(tmp_path: Path) -> None:
+    rows = [row(f"{n}", "ab cd.a", language="en") for n in range(5)]
+    decisions = decided(tmp_path, rows, by_language(unit="bytes", quotas=[quota("en", 25)]))
+    assert decisions.balance.table.select("available", "kept", "missing").rows() == [(35, 21, 4)]
+    assert decisions.balance.details[0]["unmet"] == [
+        {"group": "m__language = en", "asked": 25, "available": 35, "kept": 21, "missing": 4}
+    ]
+
+
 def test_whoever_has_a_null_or_is_not_meant_stays_and_is_counted(tmp_path: Path) -> None:
     rows = [row("null", grade=3), *(row(f"g{grade}", language="en", grade=grade) for grade in (None, 1, 2, 3))]
     decisions = decided(tmp_path, rows, by_language(cap=0, where="m__grade >= 2"))
@@ -162,7 +209,7 @@ def test_quota_that_cannot_be_met_is_reported_and_shown(tmp_path: Path) -> None:
     ]
     step = {"name": "selection", "state": "fresh", "why": "", "details": {"balance": done.details}}
     text = show_run({"dry_run": False, "steps": [step], "annotating": [], "ledger": [], "n_eff": {}, "mixtures": []})
-    assert "balance languages: m__language = de has 3 of 5,000 documents asked for, 4,997 missing" in text
+    assert "balance languages: m__language = de: 3 of 5,000 documents kept, 4,997 missing (3 came)" in text
 
 
 @pytest.mark.parametrize(

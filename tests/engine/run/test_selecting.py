@@ -60,7 +60,7 @@ def test_run_balances_and_says_what_became_of_every_quota(tmp_path: Path) -> Non
         ("language = en", 500, 22, 22, 478),
     ]
     text = show_run(result)
-    assert "balance languages: language = en has 22 of 500 tokens asked for, 478 missing" in text
+    assert "balance languages: language = en: 22 of 500 tokens kept, 478 missing (22 came)" in text
     assert "over budget" in text
     decisions = sql("SELECT decision, reason, tags, count(*) FROM decisions GROUP BY ALL ORDER BY ALL", tmp_path / "ws")
     assert decisions["rows"] == [
