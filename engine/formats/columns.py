@@ -3,6 +3,8 @@
 What the source states goes into these columns, else they are null; what we find out goes into `<stage>__<what>`.
 """
 
+from typing import Literal, get_args
+
 import polars as pl
 
 from engine.base.stage import Column
@@ -20,5 +22,20 @@ CORE = {
     "num_chars": Column(pl.Int64, "characters (code points) of the text, 0 where there is none"),
     "read_problem": Column(pl.String, "why the row could not be read (a drop reason), else null"),
 }
+ReadProblem = Literal[
+    "broken_document",
+    "broken_json",
+    "broken_row",
+    "invalid_utf8",
+    "no_content",
+    "no_messages",
+    "no_role",
+    "not_an_object",
+    "text_not_a_string",
+    "tool_calls",
+    "unknown_role",
+]
+"""Why a row could not be read; a drop reason that no rule may have."""
+READ_PROBLEMS: tuple[str, ...] = get_args(ReadProblem)
 STATED = ("license", "url", "date", "language", "domain")
 """Core columns a source may map from its own columns or state as one constant."""

@@ -8,7 +8,7 @@ from engine.base.errors import RecipeError, problem, unknown
 from engine.base.stage import prefixed, stage_adds, stage_names, stage_reads
 from engine.formats.columns import CORE
 from engine.mixture.config import Config as MixtureConfig
-from engine.recipe.check_selection import check_balance, check_control_tokens, check_split_sizes
+from engine.recipe.check_selection import check_balance, check_control_tokens, check_reasons, check_split_sizes
 from engine.recipe.frame import lenient
 from engine.recipe.stages import Stage, split_token_counts
 from engine.select.filters import TAG, Filter, Preset, check_filter, expanded, tag_column
@@ -51,6 +51,7 @@ def check_columns(place: str, content: dict[str, Any], annotators: tuple[Stage, 
         found += _check_order(place, annotators, set(reads))
     found += _check_curricula(place, content.get("mixtures"), written)
     found += _check_filters(place, content.get("filters"), written)
+    found += check_reasons(place, content, annotators)
     tagged = _tag_columns(content.get("filters"))
     found += check_balance(place, content.get("balance"), annotators, written | tagged)
     found += check_control_tokens(place, content.get("control_tokens"), written | tagged)

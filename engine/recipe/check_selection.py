@@ -6,14 +6,48 @@ from typing import Any
 import polars as pl
 
 from engine.base.errors import RecipeError, problem, unknown
+from engine.formats.columns import READ_PROBLEMS
 from engine.recipe.frame import lenient
-from engine.recipe.stages import Stage
+from engine.recipe.stages import Stage, stage_drops
 from engine.select.balance import Rule, balance_columns
 from engine.select.control_tokens import Config as ControlTokensConfig
 from engine.select.control_tokens import Tag
-from engine.select.filters import Filter, check_filter
+from engine.select.decide import NO_TEXT
+from engine.select.filters import Filter, Preset, check_filter, expanded
 from engine.select.grouping import grouping, stored_columns
 from engine.select.split import Config as SplitConfig
+
+
+def check_reasons(place: str, content: Mapping[str, Any], annotators: tuple[Stage, ...]) -> list[str]:
+    """Return the reasons of filters and balance that something else has already, so that nobody could tell them apart.
+
+    Filters may share a reason among themselves, as those that look for the same thing do.
+    """
+    taken = {NO_TEXT: "documents without text"} | dict.fromkeys(READ_PROBLEMS, "rows that cannot be read")
+    taken |= {reason: f"the stage {one.config.column_prefix}" for one in annotators for reason in stage_drops(one)}
+    own, found = dict[str, str](), []
+    for section in ("filters", "balance"):
+        items = content.get(section)
+        for position, item in enumerate(items if isinstance(items, list) else []):
+            where = f"{section}[{position}]"
+            for reason in _reasons(section, item):
+                if reason in taken:
+                    fix = "a reason of its own"
+                    found.append(problem(f"{place}: {where}", f"the reason {reason} is that of {taken[reason]}", fix))
+                if section == "balance":
+                    taken[reason] = where
+                else:
+                    own[reason] = where
+        taken = own | taken
+    return found
+
+
+def _reasons(section: str, item: Any) -> list[str]:
+    if section == "balance":
+        rule = lenient(Rule, item)
+        return [] if rule is None else [rule.reason]
+    given = lenient(Filter, item) or lenient(Preset, item)
+    return list(dict.fromkeys(rule.reason for rule in expanded([given] if given is not None else [])))
 
 
 def check_balance(place: str, rules: Any, annotators: tuple[Stage, ...], written: Mapping[str, Any]) -> list[str]:

@@ -45,6 +45,15 @@ def read_stages(
     return tuple(stages)
 
 
+def stage_drops(stage: Stage) -> dict[str, str]:
+    """Return drop reason -> SQL condition of a stage, under the prefix the recipe gives it."""
+    name, prefix = stage.config.stage, stage.config.column_prefix
+    return {
+        reason if prefix == name else f"{prefix}_{reason}": condition.replace(f"{name}__", f"{prefix}__")
+        for reason, condition in getattr(stage.module, "DROPS", {}).items()
+    }
+
+
 def split_token_counts(annotators: Iterable[Stage], config: SplitConfig) -> str | None:
     """Return the column the split takes sizes in tokens from, that of the first stage `tokens`; None without one.
 

@@ -19,6 +19,7 @@ from engine.formats.documents import Shard, SourceDocuments
 from engine.formats.encoder import open_encoder
 from engine.formats.ledger import SCHEMA as LEDGER
 from engine.recipe import DataRecipe, Stage
+from engine.recipe.stages import stage_drops
 from engine.run.balancing import Balance, Corpus, balance, is_protected
 from engine.run.cheap_reads import doc_id_words, largest_value, null_count
 from engine.run.ledger import require_balance
@@ -93,12 +94,8 @@ def selection_rules(recipe: DataRecipe, state: Annotated) -> list[Rule]:
     before: list[Rule] = []
     after: list[Rule] = []
     for stage in recipe.annotate:
-        prefix, module = stage.config.column_prefix, stage.module
-        drops = getattr(module, "DROPS", {})
-        group = after if "split" in getattr(module, "NEEDS", ()) else before
-        for reason, condition in drops.items():
-            name = reason if prefix == stage.config.stage else f"{prefix}_{reason}"
-            group.append(Rule(reason=name, drop=condition.replace(f"{stage.config.stage}__", f"{prefix}__")))
+        group = after if "split" in getattr(stage.module, "NEEDS", ()) else before
+        group += [Rule(reason=reason, drop=condition) for reason, condition in stage_drops(stage).items()]
     held_out = [Rule(reason="held_out")] if state.split is not None else []
     filters = [Rule(reason=rule.reason, keep=rule.keep, action=rule.action) for rule in recipe.filters]
     return [*before, *held_out, *after, *filters]

@@ -10,6 +10,7 @@ import polars as pl
 
 from engine.base.errors import AuditError, problem
 from engine.recipe import GuardConfig
+from engine.select.decide import NO_TEXT
 
 
 def require_sane_removal(
@@ -64,7 +65,7 @@ def _over_limit(ledger: pl.DataFrame, guard: GuardConfig) -> Iterator[tuple[str,
     """Yield source, documents that came in, and its ledger of dropped ones, of every source that lost too much."""
     for (source,), rows in ledger.group_by("source", maintain_order=True):
         came_in = int(rows.filter(pl.col("outcome") == "in")["documents"].sum())
-        dropped = rows.filter((pl.col("outcome") == "dropped") & ~pl.col("reason").is_in(["no_text"]))
+        dropped = rows.filter((pl.col("outcome") == "dropped") & (pl.col("reason") != NO_TEXT))
         lost = int(dropped["documents"].sum())
         if came_in and Fraction(lost, came_in) > Fraction(str(guard.limit(str(source)))):
             yield str(source), came_in, dropped

@@ -67,6 +67,9 @@ class Rule(StrictModel):
     def _is_whole(self) -> "Rule":
         if self.cap is None and not self.quotas:
             raise ValueError("it names neither a cap nor quotas, so it would leave everything as it is")
+        repeated = next((name for name in self.by if self.by.count(name) > 1), None)
+        if repeated is not None:
+            raise ValueError(f"it groups by {repeated} twice; once each")
         groups = []
         for quota in self.quotas:
             if set(quota.group) != set(self.by):

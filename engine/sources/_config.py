@@ -7,7 +7,7 @@ from pydantic import Field, field_validator, model_validator
 
 from engine.base.errors import InputError, problem, unknown
 from engine.base.stage import SourceConfig
-from engine.formats.columns import STATED
+from engine.formats.columns import STATED, ReadProblem
 
 MAPPABLE = ("text", "id", *STATED)
 """Core columns that `columns:` may take from a column of the source."""
@@ -73,7 +73,7 @@ class FileConfig(ReaderConfig):
         return [self.path] if isinstance(self.path, str) else list(self.path)
 
 
-def row_problem(place: object, found: str, kind: str, config: FileConfig) -> str:
+def row_problem(place: object, found: str, kind: ReadProblem, config: FileConfig) -> str:
     """Return `kind` where the recipe lets bad rows go; else raise InputError that names the place and the way out."""
     if config.on_bad_row == "drop":
         return kind

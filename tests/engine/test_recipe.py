@@ -168,6 +168,30 @@ def test_rule_set_by_name_becomes_its_rules_in_the_resolved_recipe() -> None:
             lambda r: r["filters"].append({"preset": "c4"}),
             "filters[1]: preset c4 reads columns heuristics__*, which no stage writes. Needed: the stage heuristics",
         ),
+        (
+            lambda r: r["filters"][0].update(reason="no_text"),
+            "web.yaml: filters[0]: the reason no_text is that of documents without text. Needed: a reason of its own",
+        ),
+        (
+            lambda r: r.update(balance=[{"reason": "broken_json", "by": ["source"], "cap": 1}]),
+            "balance[0]: the reason broken_json is that of rows that cannot be read",
+        ),
+        (
+            lambda r: r["filters"].append({"reason": "near_duplicate", "keep": "num_bytes > 1"}),
+            "filters[1]: the reason near_duplicate is that of the stage near_dup",
+        ),
+        (
+            lambda r: r.update(balance=[{"reason": "poor", "by": ["source"], "cap": 1}]),
+            "balance[0]: the reason poor is that of filters[0]",
+        ),
+        (
+            lambda r: r.update(balance=[{"reason": "cap", "by": ["source"], "cap": cap} for cap in (100, 10)]),
+            "balance[1]: the reason cap is that of balance[0]",
+        ),
+        (
+            lambda r: r.update(balance=[{"reason": "cap", "by": ["language", "source", "language"], "cap": 1}]),
+            "balance[0]: it groups by language twice; once each",
+        ),
         (lambda r: r["guard"]["allow"].update(god=1), "guard.allow: no source 'god'"),
         (lambda r: r.pop("tokenizer"), "no tokenizer is named"),
         (
@@ -181,6 +205,12 @@ def test_rule_set_by_name_becomes_its_rules_in_the_resolved_recipe() -> None:
 )
 def test_mistake_names_its_place_and_the_remedy(change: Change, message: str) -> None:
     assert any(message in line for line in mistakes(change)), mistakes(change)
+
+
+def test_filters_may_share_a_reason() -> None:
+    given = content()
+    given["filters"].append({"reason": "poor", "keep": "num_bytes > 1"})
+    assert [one.reason for one in check_recipe(given, Path("web.yaml")).filters] == ["poor", "poor"]
 
 
 def test_all_mistakes_come_at_once() -> None:
