@@ -111,16 +111,21 @@ def main(quick: bool = False, rows: int | None = None) -> None:
 def make_rows(folder: Path, count: int) -> None:
     """Write core columns and columns of stages for `count` documents, shard by shard."""
     import numpy as np
+    import polars as pl
 
-    write = _writer(folder)
+    from engine.formats.parquet import write_parquet
+
+    write, counted = _writer(folder), dict.fromkeys(SOURCES, 0)
     for number, start in enumerate(range(0, count, SHARD_ROWS)):
         numbers = np.random.default_rng(number)
         # One shard in 20 is of the protected source.
         source = SOURCES[3] if number % 20 == 7 else SOURCES[number % 3]
-        write(number, source, min(SHARD_ROWS, count - start), numbers)
+        counted[source] += write(number, source, min(SHARD_ROWS, count - start), numbers)
+    sums = pl.DataFrame(list(counted.items()), schema={"source": pl.String, "tokens": pl.Int64}, orient="row")
+    write_parquet(folder / "tokens" / "fit.parquet", sums)
 
 
-def _writer(folder: Path) -> Callable[..., None]:
+def _writer(folder: Path) -> Callable[..., int]:
     import numpy as np
     import polars as pl
     import pyarrow as pa
@@ -133,7 +138,7 @@ def _writer(folder: Path) -> Callable[..., None]:
     def ids(size: int, numbers: Any) -> pa.Array:
         return pa.FixedSizeBinaryArray.from_buffers(pa.binary(16), size, [None, pa.py_buffer(numbers.bytes(16 * size))])
 
-    def write(number: int, source: str, size: int, numbers: Any) -> None:
+    def write(number: int, source: str, size: int, numbers: Any) -> int:
         tokens = np.minimum(numbers.lognormal(5.5, 1.1, size), 100_000).astype(np.uint32) + 1
         stated = {
             name: pa.nulls(size, pa.large_string())
@@ -183,6 +188,7 @@ def _writer(folder: Path) -> Callable[..., None]:
         }
         for stage, of_stage in columns.items():
             write_parquet(folder / stage / source / f"{number:05}.parquet", pa.table(of_stage))
+        return int(tokens.sum())
 
     return write
 
@@ -255,7 +261,7 @@ def _recipe_over(folder: Path, count: int) -> tuple[Any, Any]:
         )
     annotations = [
         Annotation(
-            stage, stage, stage, folder / stage, tuple(pq.read_schema(next((folder / stage).rglob("*.parquet"))).names)
+            stage, stage, stage, folder / stage, tuple(pq.read_schema(next((folder / stage).glob("*/*.parquet"))).names)
         )
         for stage in ("quality", "language", "domain", "site", "exact_dup", "near_dup", "tokens")
     ]

@@ -18,6 +18,7 @@ from engine.formats.annotation import part_path, read_columns
 from engine.formats.documents import Shard, SourceDocuments
 from engine.formats.encoder import open_encoder
 from engine.formats.ledger import SCHEMA as LEDGER
+from engine.formats.parquet import read_parquet
 from engine.recipe import DataRecipe, Stage
 from engine.recipe.stages import stage_drops
 from engine.run.balancing import Balance, Corpus, balance, is_protected
@@ -63,10 +64,7 @@ class Decisions:
         sums = partial(_sums, self.context, self.state, stage)
         parts = work(SUMMING, sums, list(zip(self.shards, self.decided, strict=True)), self.context.jobs)
         outcomes = [rows.filter(pl.col("outcome") != "in") for rows in parts]
-        tokens: dict[str, int] = {}
-        for rows in parts:
-            source, num_tokens = rows.filter(pl.col("outcome") == "in").select("source", "tokens").row(0)
-            tokens[source] = tokens.get(source, 0) + (num_tokens or 0)
+        tokens = _counted_tokens(self.state, stage) if stage is not None else {}
         came_in = [_came_in(source, tokens.get(source.name, 0) if stage else None) for source in self.state.sources]
         return require_balance([*outcomes, *came_in], "selection")
 
@@ -169,8 +167,15 @@ def _largest_cluster(state: Annotated, shard: Shard) -> int:
     return largest
 
 
+def _counted_tokens(state: Annotated, stage: Stage) -> dict[str, int]:
+    """Return source -> tokens as the stage itself summed them up, none for a source without text."""
+    folder = next(one.folder for one in state.annotations if one.prefix == stage.config.column_prefix)
+    counted = read_parquet(folder / "fit.parquet", ["source", "tokens"])
+    return dict(counted.group_by("source").agg(pl.col("tokens").sum()).iter_rows())
+
+
 def _came_in(source: SourceDocuments, tokens: int | None) -> pl.DataFrame:
-    """What the intake counted: the other side of the balance, which no later step can change."""
+    """What the intake counted, and the stage tokens: the other side of the balance, which no later step can change."""
     num_bytes = sum(shard.num_bytes for shard in source.shards)
     row = ("selection", source.name, "in", None, source.num_documents, num_bytes, tokens)
     return pl.DataFrame([row], schema=LEDGER, orient="row")

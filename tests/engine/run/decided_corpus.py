@@ -95,6 +95,10 @@ def corpus(
         keys = sorted(by_shard, reverse=backwards)
         shards = tuple(_shard(folder, columns, name, f"{name}-{key}", by_shard[key], encode) for key in keys)
         sources.append(SourceDocuments(name, name, folder / name, shards, {"protected": name == PROTECTED}))
+    counted = [(one["source"], len(encode([one["text"]])[0])) for one in rows if one["text"] is not None]
+    columns.mkdir(parents=True, exist_ok=True)
+    fit = pl.DataFrame(counted, schema={"source": pl.String, "tokens": pl.Int64}, orient="row")
+    fit.write_parquet(columns / "fit.parquet")
     annotations = [
         Annotation(prefix, prefix, prefix, columns, tuple(one for one in COLUMNS if one.startswith(f"{prefix}__")))
         for prefix in ("m", "exact_dup", "tokens")

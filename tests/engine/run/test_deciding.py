@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from engine.base.errors import AuditError
 from engine.formats.encoder import open_encoder
 from engine.formats.ledger import unbalanced
 from engine.run import balancing
@@ -81,6 +82,18 @@ def balance_rules(draw: st.DrawFn) -> list[Rule]:
 # Of every value that quotas ask for there is one somewhere, so that none is an error; what becomes of it is no matter.
 ALWAYS = row("always", "ab", "web", language="en", grade=2, is_code=True, score=1.0, url="http://b.org")
 TAGGED = row("tagged", "ab", "golden", language="en", grade=1, is_code=True, score=1.0, url="http://b.org")
+
+
+def test_tokens_that_came_in_are_those_the_stage_summed_up(tmp_path: Path) -> None:
+    rows = [row(f"{n}", "ab cd", "web", language="en") for n in range(4)]
+    made = corpus(tmp_path, rows, with_split=False)
+    decisions = decisions_in_memory(made.context, made.state)
+    assert decisions.ledger().filter(pl.col("outcome") == "in")["tokens"].to_list() == [12]
+    [part] = (tmp_path / "columns" / "web").glob("*.parquet")
+    frame = pl.read_parquet(part)
+    frame.with_columns(pl.lit(2, pl.UInt32).alias("tokens__count")).write_parquet(part)
+    with pytest.raises(AuditError, match=r"12 tokens of web came in, 8 are accounted for"):
+        decisions.ledger()
 
 
 @given(
