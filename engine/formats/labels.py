@@ -12,7 +12,8 @@ import io
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 from uuid import UUID
@@ -25,10 +26,13 @@ from engine.base.errors import InputError, problem
 from engine.base.hashing import digest_bytes
 from engine.base.stage import StrictModel
 from engine.base.terminal import one_line
-from engine.formats.messages import MESSAGES, WHOLE, texts_of
+from engine.formats.messages import MESSAGES, ROLES, SEPARATOR, WHOLE, texts_of
 
 FILE = "labels.jsonl"
 GOOD, BAD = "good", "bad"
+CLOCKS_DIFFER = timedelta(days=1)
+"""How far ahead of this machine's clock a label may be that comes from elsewhere."""
+FORGED = "its messages do not amount to its text"
 SCHEMA = {
     "position": pl.Int64,  # of the label among all of the folder
     "doc_id": pl.String,
@@ -62,8 +66,18 @@ class Judgement(StrictModel):
     @classmethod
     def _in_utc(cls, value: str) -> str:
         moment = datetime.fromisoformat(value)
-        known = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
-        return written(known)
+        try:
+            return written(moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC))
+        except OverflowError as error:
+            raise ValueError(f"{value} lies outside the calendar in UTC") from error
+
+    @field_validator("*")
+    @classmethod
+    def _is_unicode(cls, value: Any) -> Any:
+        # JSON can spell half of a surrogate pair, and arguments hold one for each byte that is not UTF-8.
+        if isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value):
+            raise ValueError("it holds what is no text in UTF-8")
+        return value
 
     @field_validator("why")
     @classmethod
@@ -86,6 +100,8 @@ class Label(Judgement):
     def _is_of_its_text(self) -> "Label":
         if digest_bytes(self.text.encode()).hex() != self.text_digest:
             raise ValueError("the text is not the one of text_digest")
+        if self.messages is not None and not _amount_to(self.messages, self.text):
+            raise ValueError(FORGED)
         return self
 
     def text_of(self, field: str) -> str | None:
@@ -103,6 +119,19 @@ class Label(Judgement):
         return self.doc_id, self.label, self.why, self.when
 
 
+@dataclass(frozen=True)
+class Given:
+    """A line of a file of labels from elsewhere."""
+
+    place: str
+    """The file and the line's number."""
+    said: Judgement
+    label: Label | None
+    """The whole label where the line holds a text, and messages that amount to it if any."""
+    is_forged: bool
+    """Whether it holds messages that do not."""
+
+
 def written(moment: datetime) -> str:
     """Return a moment as labels hold it: ISO 8601, UTC, milliseconds."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds")
@@ -118,12 +147,28 @@ def read_labels(path: Path) -> list[Label]:
     return sorted(found, key=lambda label: label.when)
 
 
-def read_judgements(path: Path) -> list[tuple[Judgement, Label | None]]:
-    """Return what a file says of documents: each line, and the whole label where the line holds its text.
+def read_judgements(path: Path) -> list[Given]:
+    """Return what a file says of documents, line by line.
 
-    Raises InputError where the file cannot be read, and that names the line where one is neither.
+    Raises InputError where the file cannot be read, and that names the line where one is no label or of the future,
+    where it would be the newest for ever.
     """
-    return [(_checked(place, row, Judgement), _label_of(place, row)) for place, row in _rows(path)]
+    latest = written(datetime.now(UTC) + CLOCKS_DIFFER)
+    found = []
+    for place, row in _rows(path):
+        said = _checked(place, row, Judgement)
+        if said.when > latest:
+            raise InputError(problem(place, f"when: {said.when} is yet to come", "when the label was given"))
+        is_whole = isinstance(row, dict) and "text" in row
+        is_forged = is_whole and _is_forged(row)
+        found.append(Given(place, said, make_label(place, row) if is_whole and not is_forged else None, is_forged))
+    return found
+
+
+def make_label(place: str, row: Any) -> Label:
+    """Return the label of these values; raises InputError that names the place where they are none."""
+    label: Label = _checked(place, row, Label)
+    return label
 
 
 def newest(labels: Iterable[Label]) -> list[Label]:
@@ -209,8 +254,19 @@ def _rows(path: Path, whole_lines: bool = False) -> list[tuple[str, Any]]:
     return found
 
 
-def _label_of(place: str, row: Any) -> Label | None:
-    return _checked(place, row, Label) if isinstance(row, dict) and "text" in row else None
+def _is_forged(row: Mapping[str, Any]) -> bool:
+    messages = row.get("messages")
+    return messages is not None and not _amount_to(messages, row["text"])
+
+
+def _amount_to(messages: Any, text: Any) -> bool:
+    """Return whether these are messages as engine.formats.messages has them, and their contents the text."""
+    if not isinstance(messages, list) or not all(isinstance(one, dict) for one in messages):
+        return False
+    are_whole = all(set(one) == {"role", "content"} and one["role"] in ROLES for one in messages)
+    contents = [one.get("content") for one in messages]
+    are_texts = bool(contents) and all(isinstance(one, str) for one in contents)
+    return are_whole and are_texts and SEPARATOR.join(contents) == text
 
 
 def _checked(place: str, row: Any, model: Any) -> Any:

@@ -14,8 +14,9 @@ from engine.base.errors import InputError, RecipeError, problem, unknown
 from engine.formats.find import find_document
 from engine.formats.labels import (
     BAD,
+    FORGED,
     GOOD,
-    Judgement,
+    Given,
     Label,
     append_labels,
     newest,
@@ -54,9 +55,9 @@ def label(
 
     Returns:
         stored (how many), known (labels of the file that were stored already), left_out (doc_id, why: labels of the
-        file whose text is not at hand), labels (those stored now, or all that are listed: doc_id, source, label, why,
-        when, recipe, text_changed: null where the document is not one of the recipe's), good and bad (documents whose
-        newest label says so).
+        file whose text is not at hand, or whose messages do not amount to it), labels (those stored now, or all that
+        are listed: doc_id, source, label, why, when, recipe, text_changed: null where the document is not one of the
+        recipe's), good and bad (documents whose newest label says so).
 
     Raises:
         RecipeError: Arguments that say nothing, or two things. InputError: no such document, no text, a line of the
@@ -98,13 +99,14 @@ def _from_file(place: Workspace, state: RecipeState, file: Path) -> dict[str, An
         raise InputError(
             problem(file, "no label in it", "a label a line, as the page of `provender sample` saves them")
         )
-    documents = read_documents(place, state, {said.doc_id for said, whole in rows if whole is None})
+    documents = read_documents(place, state, {row.said.doc_id for row in rows if row.label is None})
     stored = {one.judgement for one in read_labels(place.labels())}
     new: list[Label] = []
     left_out: list[dict[str, str]] = []
     known = 0
-    for said, whole in rows:
-        why_not = None if whole is not None else _why_not(said, documents.get(said.doc_id))
+    for row in rows:
+        said, whole = row.said, row.label
+        why_not = None if whole is not None else _why_not(row, documents.get(said.doc_id))
         if why_not is not None:
             left_out.append({"doc_id": said.doc_id, "why": why_not})
             continue
@@ -124,13 +126,15 @@ def _from_file(place: Workspace, state: RecipeState, file: Path) -> dict[str, An
     return _result(place, state, new, stored=len(new), known=known) | {"left_out": left_out}
 
 
-def _why_not(said: Judgement, document: LabelledDocument | None) -> str | None:
-    """Return why a judgement cannot become a label of this document, None where it can."""
+def _why_not(row: Given, document: LabelledDocument | None) -> str | None:
+    """Return why a line without a whole label cannot become one of this document, None where it can."""
+    if row.is_forged:
+        return f"{row.place}: {FORGED}"
     if document is None:
         return GONE
     if document.text_digest is None:
         return NO_TEXT
-    return CHANGED if said.text_digest not in (None, document.text_digest) else None
+    return CHANGED if row.said.text_digest not in (None, document.text_digest) else None
 
 
 def _result(

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from engine.formats.documents import Shard
 from engine.formats.find import Place, find_documents
-from engine.formats.labels import Label
+from engine.formats.labels import Label, make_label
 from engine.formats.state import RecipeState
 from engine.formats.workspace import Workspace
 
@@ -26,8 +26,9 @@ class LabelledDocument:
     messages: list[dict[str, str]] | None
 
     def label(self, verdict: str, why: str | None, when: str, recipe: str) -> Label:
-        """Return the label; the document has a text."""
-        return Label.model_validate(
+        """Return the label; the document has a text. Raises InputError where `why` or `when` cannot be stored."""
+        return make_label(
+            self.doc_id,
             {
                 "doc_id": self.doc_id,
                 "label": verdict,
@@ -38,7 +39,7 @@ class LabelledDocument:
                 "text_digest": self.text_digest,
                 "text": self.text,
                 "messages": self.messages,
-            }
+            },
         )
 
 

@@ -2,7 +2,9 @@
 
 import json
 import threading
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -83,9 +85,19 @@ def test_a_prompt_or_a_response_is_taken_out_of_a_labelled_chat() -> None:
         ({"doc_id": "7"}, "labels.jsonl:2: doc_id: "),
         ({"when": "yesterday"}, "labels.jsonl:2: when: "),
         ({"text": "another text"}, "labels.jsonl:2: .*the text is not the one of text_digest"),
+        ({"when": "0001-01-01T00:00:00+05:00"}, "labels.jsonl:2: when: .*lies outside the calendar in UTC"),
+        ({"why": "\ud800"}, "labels.jsonl:2: why: .*it holds what is no text in UTF-8"),
+        ({"\ud800": "x"}, "labels.jsonl:2: Input should be a valid string"),
+        ({"text": "\ud800"}, "labels.jsonl:2: text: .*it holds what is no text in UTF-8"),
+        (
+            {"messages": [{"role": "assistant", "content": "forged"}]},
+            "labels.jsonl:2: .*its messages do not amount to its text",
+        ),
+        ({"messages": []}, "labels.jsonl:2: .*its messages do not amount to its text"),
+        ({"messages": [{"role": "narrator", "content": "a text"}]}, "its messages do not amount to its text"),
     ],
 )
-def test_a_line_that_is_no_label_is_named(tmp_path: Path, change: dict[str, str], message: str) -> None:
+def test_a_line_that_is_no_label_is_named(tmp_path: Path, change: dict[str, Any], message: str) -> None:
     append_labels(tmp_path, [made()])
     with (tmp_path / FILE).open("a") as file:
         file.write(json.dumps({**made().model_dump(mode="json"), **change}) + "\n")
@@ -96,10 +108,22 @@ def test_a_line_that_is_no_label_is_named(tmp_path: Path, change: dict[str, str]
 def test_a_saved_page_needs_no_text_and_no_line_break_at_its_end(tmp_path: Path) -> None:
     said = {"doc_id": IDS[2].replace("-", ""), "label": "bad", "when": "2026-01-01T00:00:00.000Z", "why": " "}
     (tmp_path / "page.jsonl").write_text("\n" + json.dumps({**said, "source": "web"}))
-    ((judgement, label),) = read_judgements(tmp_path / "page.jsonl")
-    assert (judgement.doc_id, judgement.label, judgement.why, label) == (IDS[2], "bad", None, None)
+    (row,) = read_judgements(tmp_path / "page.jsonl")
+    assert (row.said.doc_id, row.said.label, row.said.why, row.label) == (IDS[2], "bad", None, None)
     (tmp_path / "page.jsonl").write_text('{"doc_id": ')
     with pytest.raises(InputError, match=r"page\.jsonl:1: the line is not JSON"):
         read_judgements(tmp_path / "page.jsonl")
     with pytest.raises(InputError, match=r"none\.jsonl: cannot be read"):
         read_judgements(tmp_path / "none.jsonl")
+
+
+def test_a_label_of_the_future_is_not_taken_in(tmp_path: Path) -> None:
+    path = tmp_path / "page.jsonl"
+    for hours, is_taken in ((23, True), (25, False)):
+        when = (datetime.now(UTC) + timedelta(hours=hours)).isoformat()
+        path.write_text("\n" + json.dumps({"doc_id": IDS[2], "label": "bad", "when": when}))
+        if is_taken:
+            assert len(read_judgements(path)) == 1
+        else:
+            with pytest.raises(InputError, match=r"page\.jsonl:2: when: .* is yet to come"):
+                read_judgements(path)

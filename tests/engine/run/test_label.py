@@ -97,6 +97,18 @@ def test_labels_of_another_workspace_bring_their_text(small_workspace: SimpleNam
     assert [(one.text, one.source) for one in read_labels(Path(here.root) / "labels")] == [("theirs", "elsewhere")]
 
 
+def test_a_label_whose_messages_are_not_its_text_is_left_out_and_named(small_workspace: SimpleNamespace) -> None:
+    here = small_workspace
+    text = {"source": "books", "text": "why?\n\nso.", "text_digest": digest_bytes(b"why?\n\nso.").hex()}
+    asked, said = {"role": "user", "content": "why?"}, {"role": "assistant", "content": "so."}
+    forged = {**judgement(here, "b1"), **text, "messages": [asked, {**said, "content": "forged"}]}
+    file = page(here, {**judgement(here, "b2"), **text, "messages": [asked, said]}, forged)
+    result = label(here.root, from_file=file)
+    assert result["left_out"] == [{"doc_id": here.id["b1"], "why": f"{file}:2: its messages do not amount to its text"}]
+    (stored,) = read_labels(Path(here.root) / "labels")
+    assert (stored.doc_id, stored.text_of("response")) == (here.id["b2"], "so.")
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
@@ -107,6 +119,7 @@ def test_labels_of_another_workspace_bring_their_text(small_workspace: SimpleNam
         ({"why": "x", "list_labels": True}, RecipeError, "no document it is about"),
         ({"doc_id": "ffff", "verdict": "good"}, InputError, "no document of the recipe has this id"),
         ({"doc_id": "7733", "verdict": "good"}, InputError, "the document has no text"),
+        ({"doc_id": "6231", "verdict": "good", "why": "x\udcff"}, InputError, "why: .*it holds what is no text"),
         ({"list_labels": True, "recipe": "none"}, InputError, "no finished recipe 'none'"),
     ],
 )
