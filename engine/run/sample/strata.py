@@ -49,7 +49,7 @@ def candidates(
     most = most if score is None else max(most, BANDED)
     first, sizes = _EMPTY, [_EMPTY.group_by(STRATUM).agg(pl.len().alias("documents"))]
     for number, shard in enumerate(shards):
-        names = ["doc_id", "num_chars", *([score] if score is not None and score != "num_chars" else [])]
+        names = ["doc_id", "text_digest", *([score] if score is not None else [])]
         decisions = selection.decisions(shard)
         if "tags" not in decisions.columns:
             found = "it was made by an earlier version, and has no column tags"
@@ -58,7 +58,8 @@ def candidates(
         frame = pl.concat(columns, how="horizontal").with_row_index("row")
         value = pl.lit(None, dtype=pl.Float64) if score is None else pl.col(score).cast(pl.Float64).fill_nan(None)
         frame = frame.with_columns(source=pl.lit(shard.source), score=value)
-        frame = frame.filter(pl.col("num_chars") > 0 if reason is None else _is_for(reason))
+        # White space is no text either, and has no digest.
+        frame = frame.filter(pl.col("text_digest").is_not_null() if reason is None else _is_for(reason))
         key = pl.Series("key", seeded_keys(frame["doc_id"], seed), dtype=pl.UInt64)
         frame = frame.with_columns(key, shard=pl.lit(number, dtype=pl.UInt32)).select(_EMPTY.columns)
         first = _first(pl.concat([first, frame]), most)

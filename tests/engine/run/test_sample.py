@@ -200,6 +200,16 @@ def test_document_without_text_is_shown_only_for_its_reason(small_workspace: Sim
     assert (one["text"], one["is_cut"], one["num_chars"]) == (None, False, 0)
 
 
+def test_white_space_is_no_text_and_takes_no_place(tmp_path: Path) -> None:
+    root = many(tmp_path, 60)
+    path = root / "documents/a/1/00000.ids.parquet"
+    # The intake gives white space its size, but no digest.
+    place = pl.int_range(pl.len())
+    blank = pl.when(place % 3 == 0).then(None).otherwise("text_digest").alias("text_digest")
+    write_parquet(path, pl.read_parquet(path).with_columns(blank))
+    assert counted(sample(root, documents=8, source="a")) == {("a", "short"): 4, ("a", "foreign"): 4}
+
+
 def test_heldout_set_is_a_reason_too(small_workspace: SimpleNamespace) -> None:
     (one,) = sample(small_workspace.root, reason="general")["documents"]
     assert (one["decision"], one["text"]) == ("held_out", "held out page")
