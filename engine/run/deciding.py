@@ -4,6 +4,7 @@ Between the two a document is a code of two bytes (engine.select.decide), and ev
 nothing is joined by doc_id.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -57,6 +58,13 @@ class Decisions:
         """Yield decision, reason and tags of every document (engine.formats.selection), one shard after the other."""
         for shard, decided in zip(self.shards, self.decided, strict=True):
             yield shard, decided.frame()
+
+    def tagged(self) -> list[dict[str, str | int]]:
+        """Return source, reason and documents of the tags of kept documents, by source and reason."""
+        found: Counter[tuple[str, str]] = Counter()
+        for shard, decided in zip(self.shards, self.decided, strict=True):
+            found.update({(shard.source, reason): n for reason, n in decided.tag_counts().items()})
+        return [{"source": source, "reason": reason, "documents": n} for (source, reason), n in sorted(found.items())]
 
     def ledger(self) -> pl.DataFrame:
         """Return the ledger (engine.formats.ledger); raises AuditError where it does not balance."""

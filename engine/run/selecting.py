@@ -74,6 +74,7 @@ def _make(context: RunContext, state: Annotated, identity: dict[str, object], di
             details={
                 "largest_cluster_documents": decisions.largest_cluster,
                 "balance": decisions.balance.details,
+                "tagged": decisions.tagged(),
             },
         )
         write_receipt(temporary, receipt)

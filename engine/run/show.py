@@ -1,5 +1,6 @@
 """What run, mixture and tokenizer verbs look like in a terminal; narrow ones too."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from io import StringIO
 from typing import Any
@@ -18,7 +19,7 @@ def show_run(result: dict[str, Any]) -> str:
     parts += _recalls(result["steps"])
     parts += _held_out(result["steps"])
     parts.append(_ledger_table(result["ledger"]))
-    parts += _unmet_quotas(result["steps"])
+    parts += [*_tagged(result["steps"]), *_unmet_quotas(result["steps"])]
     if result["n_eff"]:
         figures = (f"{unit} {n['before']:.2f} -> {n['after']:.2f}" for unit, n in result["n_eff"].items())
         parts.append(f"N_eff of the sources, read -> kept: {', '.join(figures)}")
@@ -160,6 +161,17 @@ def _unmet_quotas(steps: Iterable[dict[str, Any]]) -> list[str]:
 
 def _relatives(one: Mapping[str, Any]) -> str:
     return f"{one['group_documents'] - one['documents']:,} relatives of them are neither measured nor trained on"
+
+
+def _tagged(steps: Iterable[dict[str, Any]]) -> list[str]:
+    """Return a line that says how many kept documents each tag has, the most frequent first; none without tags."""
+    counts: Counter[str] = Counter()
+    for step in steps:
+        for row in step["details"].get("tagged", ()):
+            counts[row["reason"]] += row["documents"]
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    told = ", ".join(f"{one_line(reason)} {documents:,}" for reason, documents in ordered)
+    return [wrapped(f"tagged: {told}", terminal_width())] if told else []
 
 
 def _held_out(steps: Iterable[dict[str, Any]]) -> list[str]:

@@ -92,6 +92,13 @@ class Decided:
                 is_tagged |= (self.tags[position // 8] & (1 << position % 8)) > 0
         return pl.Series(is_tagged)
 
+    def tag_counts(self) -> dict[str, int]:
+        """Return reason -> kept documents that have it as a tag; reasons that nobody has are left out."""
+        is_kept = self.codes == KEPT_CODE
+        reasons = dict.fromkeys(self.tag_reasons if self.tags else ())
+        counts = {reason: int((self.is_tagged(reason).to_numpy() & is_kept).sum()) for reason in reasons}
+        return {reason: documents for reason, documents in counts.items() if documents}
+
     def going(self, code: int, goes: NDArray[np.bool_], tagged: NDArray[np.bool_], reason: str) -> "Decided":
         """Return the decisions where some documents go for `code` and some others are tagged with a reason."""
         codes = np.where(goes, np.uint16(code), self.codes)

@@ -4,7 +4,7 @@ The decisions are those a run would make (engine.run.deciding), compared with th
 with; engine.run.what_if.examples adds documents to look at.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -16,7 +16,7 @@ from engine.formats.annotation import part_path, read_columns
 from engine.formats.documents import Shard
 from engine.formats.parquet import read_parquet
 from engine.formats.receipt import read_receipt
-from engine.formats.selection import KEPT, Selection
+from engine.formats.selection import KEPT, SCHEMA, Selection
 from engine.formats.state import read_state
 from engine.run.deciding import Decisions, decisions_in_memory, tokens_column, tokens_stage
 from engine.run.guard import require_sane_removal
@@ -24,6 +24,7 @@ from engine.run.stage_run import Annotated
 from engine.run.steps import RunContext
 from engine.run.what_if.changes import RuleChange, order_changed, rule_changes
 from engine.run.what_if.examples import examples
+from engine.run.what_if.tags import tags
 from engine.run.workers import work
 from engine.select.decide import KEPT_CODE, Decided
 
@@ -38,10 +39,15 @@ class Earlier:
     selection: Selection
     finished: str
 
-    def decisions(self, shard: Shard) -> pl.DataFrame | None:
-        """Return decision and reason of every document of a shard, None where it was not there then."""
+    def decisions(self, shard: Shard, names: Sequence[str]) -> pl.DataFrame | None:
+        """Return these of decision, reason and tags of the documents of a shard, None where it was not there then."""
         path = part_path(self.selection.folder, shard)
-        return read_parquet(path, ["decision", "reason"]) if path.is_file() else None
+        if not path.is_file():
+            return None
+        # Selections of earlier versions have no tags.
+        stored = set(pl.read_parquet_schema(path))
+        frame = read_parquet(path, [name for name in names if name in stored])
+        return frame.with_columns(pl.lit(None, SCHEMA[name]).alias(name) for name in names if name not in stored)
 
 
 def what_if(context: RunContext, state: Annotated, every_border: bool = False) -> dict[str, Any]:
@@ -52,8 +58,9 @@ def what_if(context: RunContext, state: Annotated, every_border: bool = False) -
     Returns:
         compared_with (selection, finished; None on a first run), rules (those that changed), order_changed, sources and
         total (documents, bytes and tokens of whole texts that are kept_before, kept_now, newly_kept, newly_lost;
-        new_documents: those the earlier selection did not decide on), reasons (documents before and now), ledger, guard
-        (what the removal guard would say, empty where it would let the run pass), borders and changed_documents
+        new_documents: those the earlier selection did not decide on), reasons (documents before and now), tags (source,
+        reason, kept documents that have it as a tag: documents_before, documents_now), ledger, guard (what the removal
+        guard would say, empty where it would let the run pass), borders and changed_documents
         (engine.run.what_if.examples).
     """
     earlier = _earlier(context)
@@ -69,6 +76,7 @@ def what_if(context: RunContext, state: Annotated, every_border: bool = False) -
         "sources": sources,
         "total": _total(sources),
         "reasons": _reasons(earlier.selection.ledger() if earlier else None, ledger),
+        "tags": tags(decisions, earlier.decisions if earlier else None),
         "ledger": ledger.to_dicts(),
         "guard": _guard(context, decisions, ledger),
         **examples(decisions, earlier.decisions if earlier else None, _looked_at(changes, decisions, every_border)),
@@ -124,7 +132,7 @@ def _sums(state: Annotated, tokens: str | None, earlier: Earlier | None, task: t
         (pl.col(tokens).cast(pl.Int64).fill_null(0) if tokens else pl.lit(None, pl.Int64)).alias("tokens"),
         kept_now=pl.Series(decided.codes == KEPT_CODE),
     )
-    before = earlier.decisions(shard) if earlier else None
+    before = earlier.decisions(shard, ["decision"]) if earlier else None
     is_new = before is None
     if before is None:
         before = pl.DataFrame({"decision": [None]}, schema={"decision": pl.String})[[0] * shard.num_rows]

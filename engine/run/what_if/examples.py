@@ -2,7 +2,8 @@
 
 Of a rule that compares a column with a number (engine.select.thresholds), among the documents that no earlier rule
 took: those that just pass and those that just fail. Of a changed rule of another form: documents whose decision it
-changed. Ties, and documents without a value to sort by, go by doc_id, so any cut into shards shows the same ones.
+changed. Of a changed rule of any form: kept documents that have its tag now and had not, and the other way about. Ties,
+and documents without a value to sort by, go by doc_id, so any cut into shards shows the same ones.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,7 +29,9 @@ from engine.select.thresholds import Threshold, threshold_of
 PER_SIDE = 3
 EXCERPT_CHARS = 160
 PASSES, FAILS, NEWLY_KEPT, NEWLY_LOST = "passes", "fails", "newly_kept", "newly_lost"
-EarlierDecisions = Callable[[Shard], pl.DataFrame | None]
+NEWLY_TAGGED, NEWLY_UNTAGGED = "newly_tagged", "newly_untagged"
+CHANGED_SIDES = (NEWLY_KEPT, NEWLY_LOST, NEWLY_TAGGED, NEWLY_UNTAGGED)
+EarlierDecisions = Callable[[Shard, Sequence[str]], pl.DataFrame | None]
 _FOUND = {
     "entry": pl.Int64,  # position in the list of rules to look at
     "side": pl.String,
@@ -67,20 +70,22 @@ def examples(decisions: Decisions, earlier: EarlierDecisions | None, rules: Sequ
     """Return borders and changed_documents: a list each, one entry a rule.
 
     borders: reason, column, sign, threshold, and under `passes` and `fails` up to three documents each.
-    changed_documents: reason, and under `newly_kept` and `newly_lost` up to three each; nothing without `earlier`.
+    changed_documents: reason, and under `newly_kept`, `newly_lost`, `newly_tagged` and `newly_untagged` up to three
+    each; nothing without `earlier`. A rule that has a border stands there only where it changed tags, with these alone.
     A document: doc_id, source, value (null where there is no threshold), decision and reason as of now, num_chars, and
     excerpt: its first 160 characters.
     """
     borders = [border for entry, change in enumerate(rules) if (border := _border(decisions, entry, change))]
     own = {border.entry for border in borders}
-    others = {n: change.reason for n, change in enumerate(rules) if n not in own and change.change != SAME}
+    changes = {n: change.reason for n, change in enumerate(rules) if change.change != SAME}
     numbers, parts = list(range(len(decisions.shards))), [_NONE]
     if borders:
         parts += work("what if: borders", partial(_near, decisions, borders), numbers, decisions.context.jobs)
-    if others and earlier is not None:
-        changed = partial(_changed, decisions, earlier, others)
+    if changes and earlier is not None:
+        changed = partial(_changed, decisions, earlier, changes, own)
         parts += work("what if: changed documents", changed, numbers, decisions.context.jobs)
     documents = _documents(decisions, _first(pl.concat(parts)))
+    told = [n for n in changes if n not in own or any(documents.get((n, side)) for side in CHANGED_SIDES)]
 
     def sides(entry: int, *names: str) -> dict[str, Any]:
         return {side: documents.get((entry, side), []) for side in names}
@@ -93,8 +98,7 @@ def examples(decisions: Decisions, earlier: EarlierDecisions | None, rules: Sequ
             for one in borders
         ],
         "changed_documents": [
-            {"reason": reason} | sides(entry, NEWLY_KEPT, NEWLY_LOST)
-            for entry, reason in (others.items() if earlier is not None else ())
+            {"reason": changes[entry]} | sides(entry, *CHANGED_SIDES) for entry in (told if earlier is not None else ())
         ],
     }
 
@@ -146,10 +150,15 @@ def _near(decisions: Decisions, borders: Sequence[_Border], number: int) -> pl.D
     return pl.concat(parts)
 
 
-def _changed(decisions: Decisions, earlier: EarlierDecisions, reasons: dict[int, str], number: int) -> pl.DataFrame:
-    """Return documents of a shard that a rule lets go and that were kept before, and the other way about."""
+def _changed(
+    decisions: Decisions, earlier: EarlierDecisions, reasons: dict[int, str], bordered: set[int], number: int
+) -> pl.DataFrame:
+    """Return documents of a shard that a rule changed: from kept to gone, from without its tag to with it, and back.
+
+    bordered: rules whose border shows what they keep and let go, so only their tags are looked at.
+    """
     shard, decided = decisions.shards[number], decisions.decided[number]
-    before = earlier(shard)
+    before = earlier(shard, ["decision", "reason", "tags"])
     if before is None:
         return _NONE
     kept_before, kept_now = before["decision"] == KEPT, pl.Series(decided.codes == KEPT_CODE)
@@ -161,7 +170,10 @@ def _changed(decisions: Decisions, earlier: EarlierDecisions, reasons: dict[int,
     for entry, reason in reasons.items():
         lost = kept_before & (reason_now == reason).fill_null(False)
         won = kept_now & (before["reason"] == reason).fill_null(False)
-        for side, chosen in ((NEWLY_LOST, lost), (NEWLY_KEPT, won)):
+        has_tag = kept_now & decided.is_tagged(reason)
+        had_tag = before["tags"].list.contains(reason).fill_null(False)
+        sides = [(NEWLY_TAGGED, has_tag & ~had_tag), (NEWLY_UNTAGGED, had_tag & ~has_tag)]
+        for side, chosen in [*sides, *([] if entry in bordered else [(NEWLY_LOST, lost), (NEWLY_KEPT, won)])]:
             parts.append(_placed(_nearest(rows.filter(chosen)), decided, entry, side, number))
     return pl.concat(parts)
 

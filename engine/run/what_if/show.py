@@ -1,10 +1,11 @@
 """What `provender run --dry-run` says about changed rules, in a terminal; narrow ones too."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from engine.base.terminal import one_line, terminal_width, wrapped
 from engine.run.what_if.changes import ADDED, REMOVED
+from engine.run.what_if.examples import CHANGED_SIDES
 
 _EXCERPT_CHARS = 100
 
@@ -25,15 +26,18 @@ def show_what_if(found: Mapping[str, Any], table: Any, width: int | None = None)
     if reasons:
         head = ("reason", "before", "now") if compared is not None else ("reason", "documents")
         parts.append(table(head, reasons))
+    tags = _tags(found["tags"], compared is not None)
+    if tags:
+        parts.append(table(("tag", "before", "now") if compared is not None else ("tag", "documents"), tags))
     parts += [wrapped(f"the removal guard would stop this run: {message}", width) for message in found["guard"]]
     for border in found["borders"]:
         rule = f"{border['column']} {border['sign']} {border['threshold']}"
         parts.append(wrapped(f"border of {border['reason']}: {rule}", width))
         parts += _documents(border, ("passes", "fails"), width)
     for changed in found["changed_documents"]:
-        if changed["newly_kept"] or changed["newly_lost"]:
+        if any(changed[side] for side in CHANGED_SIDES):
             parts.append(wrapped(f"changed by {changed['reason']}:", width))
-            parts += _documents(changed, ("newly_kept", "newly_lost"), width)
+            parts += _documents(changed, CHANGED_SIDES, width)
     return "\n".join(parts)
 
 
@@ -78,16 +82,29 @@ def _counts(part: Mapping[str, Any], unit: str) -> tuple[str, str]:
 
 def _reasons(rows: Iterable[Mapping[str, Any]], has_earlier: bool) -> list[tuple[str, ...]]:
     """Return the counts over all sources, the most frequent reason first."""
+
+    def name_of(row: Mapping[str, Any]) -> str:
+        outcome = str(row["outcome"]).replace("_", " ")
+        return str(row["reason"]) if outcome == "dropped" else f"{row['reason']} ({outcome})"
+
+    return _summed([(name_of(row), row) for row in rows], has_earlier)
+
+
+def _tags(rows: Iterable[Mapping[str, Any]], has_earlier: bool) -> list[tuple[str, ...]]:
+    """Return the kept documents of each tag over all sources, the most frequent first."""
+    return _summed([(row["reason"], row) for row in rows], has_earlier)
+
+
+def _summed(rows: Iterable[tuple[str, Mapping[str, Any]]], has_earlier: bool) -> list[tuple[str, ...]]:
     sums: dict[str, list[int]] = {}
-    for row in rows:
-        name = row["reason"] if row["outcome"] == "dropped" else f"{row['reason']} ({row['outcome'].replace('_', ' ')})"
+    for name, row in rows:
         before, now = sums.setdefault(name, [0, 0])
         sums[name] = [before + (row["documents_before"] or 0), now + row["documents_now"]]
     ordered = sorted(sums.items(), key=lambda item: (-max(item[1]), item[0]))
     return [(name, _n(before), _n(now)) if has_earlier else (name, _n(now)) for name, (before, now) in ordered]
 
 
-def _documents(sides: Mapping[str, Any], names: tuple[str, str], width: int) -> list[str]:
+def _documents(sides: Mapping[str, Any], names: Sequence[str], width: int) -> list[str]:
     lines = []
     for side in names:
         for document in sides[side]:

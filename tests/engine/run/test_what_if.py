@@ -235,6 +235,53 @@ def test_of_rules_of_another_form_documents_whose_decision_changed_are_shown(fin
     assert {one["reason"] for one in changed["length"]["newly_lost"]} == {"length"}
 
 
+def with_tag(keep: str) -> list[dict[str, Any]]:
+    return [*FILTERS, {"reason": "odd", "keep": keep, "action": "tag"}]
+
+
+@pytest.mark.parametrize(
+    "keep",
+    ["heuristics__num_words BETWEEN 25 AND 30 OR source = 'web'", "heuristics__num_words <= 30"],
+    ids=["compound", "threshold"],
+)
+def test_tags_are_counted_before_and_now_and_documents_shown_that_gain_or_lose_one(folder: Path, keep: str) -> None:
+    run(write_recipe(folder, recipe(with_tag("heuristics__num_words <= 40"))), folder / "ws")
+    kept = [row for row in table(folder) if row["decision"] == "kept"]
+    had = {row["doc_id"] for row in kept if row["words"] > 40}
+    is_compound = "BETWEEN" in keep
+    passing = [
+        row
+        for row in kept
+        if (25 <= row["words"] <= 30 or row["source"] == "web" if is_compound else row["words"] <= 30)
+    ]
+    has = {row["doc_id"] for row in kept} - {row["doc_id"] for row in passing}
+    found = asked(folder, recipe(with_tag(keep)))
+    source_of = {row["doc_id"]: row["source"] for row in kept}
+    assert {row["source"]: (row["documents_before"], row["documents_now"]) for row in found["tags"]} == {
+        name: tuple(sum(source_of[one] == name for one in ids) for ids in (had, has)) for name in ("web", "books")
+    }
+    (changed,) = found["changed_documents"]
+    assert changed["reason"] == "odd"
+    assert [one["doc_id"] for one in changed["newly_tagged"]] == sorted(has - had)[:3]
+    assert [one["doc_id"] for one in changed["newly_untagged"]] == sorted(had - has)[:3]
+    assert changed["newly_kept"] == changed["newly_lost"] == []
+    assert len(found["borders"]) == (0 if is_compound else 1)
+    result = run(folder / "recipe.yaml", folder / "ws")
+    assert f"tagged: odd {len(has)}" in show_run(result).splitlines()
+    (details,) = [step["details"]["tagged"] for step in result["steps"] if step["name"] == "selection"]
+    assert sum(row["documents"] for row in details) == len(has)
+
+
+def test_tags_of_changed_rules_stand_in_the_terminal_text(folder: Path) -> None:
+    write_recipe(folder, recipe(with_tag("heuristics__num_words % 2 = 0")))
+    odd = sum(row["decision"] == "kept" and row["words"] % 2 == 1 for row in table(folder))
+    lines = show_run(run(folder / "recipe.yaml", folder / "ws", dry_run=True)).splitlines()
+    place = next(number for number, line in enumerate(lines) if line.split() == ["tag", "before", "now"])
+    assert lines[place + 1].split() == ["odd", "0", str(odd)]
+    assert "changed by odd:" in lines
+    assert any(line.startswith("  newly tagged  ") for line in lines)
+
+
 def test_balance_is_a_rule_among_the_others(finished: Path) -> None:
     found = asked(finished, recipe(balance=TEN_OF_EACH))
     kept = [row for row in table(finished) if row["decision"] == "kept"]
