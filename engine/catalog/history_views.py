@@ -66,7 +66,7 @@ _RUNS: dict[str, Any] = _RUN | {"is_finished": pl.Boolean, "content": pl.String}
 def create_history_views(
     connection: duckdb.DuckDBPyConnection, workspace: Workspace, state: RecipeState | None
 ) -> None:
-    """Create the stored views of mixture versions, runs and labels; raises InputError for damaged metrics or labels."""
+    """Create the stored views of mixture versions, runs and labels; raises InputError for damaged metrics."""
     mixtures = [mixture for name in mixture_names(workspace) for mixture in mixture_versions(workspace, name)]
     current = set(state.mixtures.values()) if state else set()
     versions = [(mixture, _version(mixture, mixture.reference in current)) for mixture in mixtures]
@@ -137,10 +137,17 @@ def _create_runs(connection: duckdb.DuckDBPyConnection, runs: list[Run]) -> None
 
 
 def _create_labels(connection: duckdb.DuckDBPyConnection, workspace: Workspace) -> None:
-    labels = labels_frame(read_labels(workspace.labels())).rename({"when": "labelled_at"})
+    damage = None
+    try:
+        found = read_labels(workspace.labels())
+    except InputError as error:
+        found, damage = [], str(error)
+    labels = labels_frame(found).rename({"when": "labelled_at"})
     create_table(connection, "label_rows", labels)
     columns = ", ".join("doc_id::UUID AS doc_id" if name == "doc_id" else name for name in labels.columns)
-    create_view(connection, "labels", f"SELECT {columns} FROM {STORED}.label_rows")
+    # Raised only where a query reads the view, so that all other questions can still be answered: of the one row.
+    rows = "" if damage is None else f" FULL JOIN range(1) ON true WHERE error({text_literal(damage)})::BOOLEAN"
+    create_view(connection, "labels", f"SELECT {columns} FROM {STORED}.label_rows{rows}")
 
 
 def _metrics(run: Run) -> Path:

@@ -36,8 +36,8 @@ def explain(doc_id: str, workspace: Path | str, recipe: str | None = None) -> di
     Returns:
         doc_id, recipe, source, place (file, row in it, shard), columns (core), text (excerpt), annotations by column
         prefix, decision (with the rule that made it, those of its tags, and its group where balance left it over; null
-        before a selection), label (the newest one, or null), duplicates, hits (contamination), heldout, mixtures (with
-        the schedule's steps), and not_in: current mixtures without it.
+        before a selection), label (the newest one, or null, or a problem), duplicates, hits (contamination), heldout,
+        mixtures (with the schedule's steps), and not_in: current mixtures without it.
 
     Raises:
         InputError: No document, or several, have this id; no recipe finished; files are gone.
@@ -118,9 +118,16 @@ class _Gathering:
         return found | rules_behind(found, selection, place, self.annotations)
 
     def label(self, text_digest: str | None) -> dict[str, Any] | None:
-        """Return the newest label of the document and whether its text changed since, or None where it has none."""
+        """Return the newest label of the document and whether its text changed since, or None where it has none.
+
+        Where the labels cannot be read, why, under `problem`: all else can still be told.
+        """
         doc_id = str(UUID(bytes=self.doc_id))
-        for label in newest(read_labels(self.workspace.labels())):
+        try:
+            labels = read_labels(self.workspace.labels())
+        except InputError as error:
+            return {"problem": str(error)}
+        for label in newest(labels):
             if label.doc_id == doc_id:
                 said = {"label": label.label, "why": label.why, "when": label.when}
                 return said | {"text_changed": label.text_digest != text_digest}

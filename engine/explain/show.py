@@ -57,7 +57,9 @@ def _decision(result: dict[str, Any]) -> list[str]:
 
 
 def _label(label: dict[str, Any] | None) -> list[str]:
-    return [] if label is None else [in_words(label)]
+    if label is None:
+        return []
+    return [label["problem"]] if "problem" in label else [in_words(label)]
 
 
 def _duplicates(found: dict[str, Any]) -> list[str]:

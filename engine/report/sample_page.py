@@ -59,7 +59,8 @@ def sample(
     Returns:
         recipe, seed, by, digest (of the documents chosen), strata (source, decision, reason, documents there are,
         documents shown), and documents (doc_id, source, decision, reason, tags, url, num_chars, text_digest, score,
-        columns, text: the first 2,000 characters, is_cut, label: the newest one, or null); html, the page's path; and
+        columns, text: the first 2,000 characters, is_cut, label: the newest one, or null); labels_problem: why no
+        labels are shown, where those of the workspace cannot be read; html, the page's path; and
         labelled: what was answered.
 
     Raises:

@@ -66,15 +66,24 @@ def draw_sample(
     shares = shares_of(strata, documents)
     rows = taken(found, shares, [one.name for one in sources])
     read = _read(rows, shards, annotations, list(dict.fromkeys(column)), score, text_chars)
-    with_labels = _with_labels(read, newest(read_labels(place.labels())))
+    labels, damage = _labels(place)
     return {
         "recipe": state.recipe,
         "seed": seed,
         "by": score,
         "digest": short(digest_json([[one["doc_id"], one["text_digest"]] for one in read])),
         "strata": [row | {"shown": shares[tuple(row[name] for name in STRATUM)]} for row in strata.to_dicts()],
-        "documents": with_labels,
+        "documents": _with_labels(read, newest(labels)),
+        "labels_problem": damage,
     }
+
+
+def _labels(place: Workspace) -> tuple[list[Label], str | None]:
+    """Return the labels, or why there are none to show: whoever only reads documents can go on without."""
+    try:
+        return read_labels(place.labels()), None
+    except InputError as error:
+        return [], str(error)
 
 
 def _chosen_sources(state: RecipeState, workspace: Workspace, source: str | None) -> tuple[SourceDocuments, ...]:

@@ -29,8 +29,11 @@ def ask_labels(workspace: Path | str, drawn: Mapping[str, Any]) -> dict[str, int
     """Ask about the documents of a sample that have no label of their present text; return what was answered.
 
     drawn: what `draw_sample` returned. Returns good, bad, skipped, known (had a label already), left (not asked about,
-    or without text). Raises KeyboardInterrupt on Ctrl-C, InputError for bytes in stdin that are no text.
+    or without text). Raises KeyboardInterrupt on Ctrl-C, InputError for bytes in stdin that are no text
+    and for labels that cannot be read.
     """
+    if drawn["labels_problem"] is not None:
+        raise InputError(drawn["labels_problem"])
     place = Workspace.open(workspace)
     documents = drawn["documents"]
     asked = [one for one in documents if one["text_digest"] is not None and not _is_known(one)]

@@ -25,6 +25,8 @@ def show_sample(result: dict[str, Any], width: int | None = None) -> str:
     spread = f" spread over {result['by']}" if result["by"] else ""
     count = _count(len(result["documents"]))
     lines += [wrapped(f"({count}{spread}; `provender explain DOC_ID` tells more)", width), wrapped(AS_READ, width)]
+    if result["labels_problem"] is not None:
+        lines.append(wrapped(f"labels are not shown: {result['labels_problem']}", width))
     return "\n".join(lines)
 
 

@@ -1,6 +1,7 @@
 """`provender label` stores what somebody said of a document, with the text it was said of."""
 
 import json
+import re
 import runpy
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,7 +16,8 @@ from engine.cli import main
 from engine.explain import explain, show_explain
 from engine.formats.labels import Label, append_labels, read_labels
 from engine.run.label.show import show_label
-from engine.verbs import label
+from engine.run.sample.show import show_sample
+from engine.verbs import label, sample
 
 small_workspace = runpy.run_path(str(Path(__file__).parents[1] / "small_workspace.py"))["small_workspace"]
 WHEN = "2026-05-02T10:00:00.000Z"
@@ -107,6 +109,30 @@ def test_a_label_whose_messages_are_not_its_text_is_left_out_and_named(small_wor
     assert result["left_out"] == [{"doc_id": here.id["b1"], "why": f"{file}:2: its messages do not amount to its text"}]
     (stored,) = read_labels(Path(here.root) / "labels")
     assert (stored.doc_id, stored.text_of("response")) == (here.id["b2"], "so.")
+
+
+def test_a_damaged_line_fails_only_what_reads_labels(small_workspace: SimpleNamespace) -> None:
+    here = small_workspace
+    label(here.root, here.id["b1"], "bad")
+    with (Path(here.root) / "labels" / "labels.jsonl").open("a") as file:
+        file.write("{}\n")
+    damage = r"labels\.jsonl:2: doc_id: Field required"
+    assert sql("SELECT count(*) FROM documents", here.root)["rows"] == [[9]]
+    assert "labels" in {view["name"] for view in sql(None, here.root, list_queries=True)["views"]}
+    for query in ("FROM labels", "SELECT count(*) FROM labels"):
+        with pytest.raises(InputError, match=damage):
+            sql(query, here.root)
+    drawn = sample(here.root)
+    assert len(drawn["documents"]) == 8
+    assert re.search(damage, drawn["labels_problem"])
+    assert "labels are not shown: " in show_sample(drawn, 10_000)
+    assert re.search(damage, show_explain(explain(here.id["b1"], here.root), 10_000))
+    page_of = Path(here.root) / "page.html"
+    sample(here.root, html=page_of)
+    assert "Labels of the workspace are not shown: " in page_of.read_text()
+    for call in (lambda: sample(here.root, label=True), lambda: label(here.root, list_labels=True)):
+        with pytest.raises(InputError, match=damage):
+            call()
 
 
 @pytest.mark.parametrize(
