@@ -8,7 +8,7 @@ import polars as pl
 from engine.base.errors import RecipeError, problem, unknown
 from engine.formats.columns import READ_PROBLEMS
 from engine.recipe.frame import lenient
-from engine.recipe.stages import Stage, stage_drops
+from engine.recipe.stages import Stage, stage_drops, tokens_stage
 from engine.select.balance import Rule, balance_columns
 from engine.select.control_tokens import Config as ControlTokensConfig
 from engine.select.control_tokens import Tag
@@ -62,7 +62,7 @@ def check_balance(place: str, rules: Any, annotators: tuple[Stage, ...], written
         found += [unknown(where, "column", name, written) for name in missing]
         if not missing:
             found += _check_rule(where, rule, written)
-        if rule.unit == "tokens" and not any(stage.config.stage == "tokens" for stage in annotators):
+        if rule.unit == "tokens" and tokens_stage(annotators) is None:
             fix = "add - {stage: tokens, tokenizer: PATH} to annotate:, or write unit: bytes"
             found.append(problem(where, "it counts tokens, which no stage counts", "the stage tokens", fix))
     return found
@@ -70,7 +70,7 @@ def check_balance(place: str, rules: Any, annotators: tuple[Stage, ...], written
 
 def check_split_sizes(place: str, config: SplitConfig, annotators: tuple[Stage, ...]) -> list[str]:
     """Return the held-out sets that are sized in tokens which no stage counts."""
-    if any(stage.config.stage == "tokens" for stage in annotators):
+    if tokens_stage(annotators) is not None:
         return []
     fix = "add - {stage: tokens, tokenizer: PATH} to annotate:, or write max_bytes"
     sets = [name for name, wanted in config.heldout.items() if wanted.max_tokens is not None]

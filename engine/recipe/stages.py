@@ -13,6 +13,8 @@ from engine.base.stage import ANNOTATOR_GROUP, PartConfig, StageConfig, find_sta
 from engine.formats.columns import CORE
 from engine.select.split import Config as SplitConfig
 
+TOKENS = "tokens"
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -54,14 +56,24 @@ def stage_drops(stage: Stage) -> dict[str, str]:
     }
 
 
+def tokens_stage(annotators: Iterable[Stage]) -> Stage | None:
+    """Return the first stage `tokens`, None without one: what split, balance and ledger count tokens with."""
+    return next((stage for stage in annotators if stage.config.stage == TOKENS), None)
+
+
+def tokens_column(stage: Stage) -> str:
+    """Return the column of a stage `tokens` that holds its counts."""
+    return prefixed(f"{TOKENS}__count", stage.config)
+
+
 def split_token_counts(annotators: Iterable[Stage], config: SplitConfig) -> str | None:
-    """Return the column the split takes sizes in tokens from, that of the first stage `tokens`; None without one.
+    """Return the column the split takes sizes in tokens from (`tokens_column`); None where no stage counts them.
 
     Where every set is sized in bytes, tokens are only told, and a stage that waits for other columns is not waited for.
     """
-    first = next((stage for stage in annotators if stage.config.stage == "tokens"), None)
+    first = tokens_stage(annotators)
     if first is None:
         return None
     is_asked = any(wanted.max_tokens is not None for wanted in config.heldout.values())
     waits = set(stage_reads(first.module, first.config)) - {"text", *CORE}
-    return prefixed("tokens__count", first.config) if is_asked or not waits else None
+    return tokens_column(first) if is_asked or not waits else None

@@ -21,7 +21,7 @@ from engine.formats.encoder import open_encoder
 from engine.formats.ledger import SCHEMA as LEDGER
 from engine.formats.parquet import read_parquet
 from engine.recipe import DataRecipe, Stage
-from engine.recipe.stages import stage_drops
+from engine.recipe.stages import stage_drops, tokens_column, tokens_stage
 from engine.run.balancing import Balance, Corpus, balance, is_protected
 from engine.run.cheap_reads import doc_id_words, largest_value, null_count
 from engine.run.ledger import require_balance
@@ -36,7 +36,6 @@ from engine.text.edits import Edits
 CLUSTER_COLUMNS = {"near_dup": "cluster_documents", "exact_dup": "group_documents"}
 """Stage -> its column of how many documents resemble each other."""
 DECIDING, SUMMING = "selection", "selection: ledger"
-TOKENS = "tokens"
 
 
 @dataclass
@@ -68,7 +67,7 @@ class Decisions:
 
     def ledger(self) -> pl.DataFrame:
         """Return the ledger (engine.formats.ledger); raises AuditError where it does not balance."""
-        stage = tokens_stage(self.context.recipe)
+        stage = tokens_stage(self.context.recipe.annotate)
         sums = partial(_sums, self.context, self.state, stage)
         parts = work(SUMMING, sums, list(zip(self.shards, self.decided, strict=True)), self.context.jobs)
         outcomes = [rows.filter(pl.col("outcome") != "in") for rows in parts]
@@ -89,7 +88,7 @@ def decisions_in_memory(context: RunContext, state: Annotated) -> Decisions:
     reasons = [rule.reason for rule in context.recipe.balance]
     parts = work(DECIDING, partial(_decide, state, rules, held_out, reasons), shards, context.jobs)
     decided = [one for one, _ in parts]
-    stage = tokens_stage(context.recipe)
+    stage = tokens_stage(context.recipe.annotate)
     tokens = tokens_column(stage) if stage is not None else None
     done = balance(Corpus(context, state, shards, tokens, len(rules)), decided)
     return Decisions(context, state, rules, shards, decided, max((largest for _, largest in parts), default=0), done)
@@ -109,20 +108,10 @@ def selection_rules(recipe: DataRecipe, state: Annotated) -> list[Rule]:
 
 def selection_reads(recipe: DataRecipe, state: Annotated) -> list[str]:
     """Return the columns that the selection of a recipe depends on."""
-    stage = tokens_stage(recipe)
+    stage = tokens_stage(recipe.annotate)
     reads = {name for rule in selection_rules(recipe, state) for name in rule_columns(rule)}
     reads |= {name for rule in recipe.balance for name in balance_columns(rule)} | set(state.edit_columns)
     return sorted((reads | ({tokens_column(stage)} if stage is not None else set())) & state.columns())
-
-
-def tokens_stage(recipe: DataRecipe) -> Stage | None:
-    """Return the recipe's first stage `tokens`: what tokens of ledger and balance are counted with."""
-    return next((stage for stage in recipe.annotate if stage.config.stage == TOKENS), None)
-
-
-def tokens_column(stage: Stage) -> str:
-    """Return the name of its column of counts."""
-    return f"{stage.config.column_prefix}__count"
 
 
 def _decide(

@@ -18,7 +18,8 @@ from engine.formats.parquet import read_parquet
 from engine.formats.receipt import read_receipt
 from engine.formats.selection import KEPT, SCHEMA, Selection
 from engine.formats.state import read_state
-from engine.run.deciding import Decisions, decisions_in_memory, tokens_column, tokens_stage
+from engine.recipe.stages import tokens_column, tokens_stage
+from engine.run.deciding import Decisions, decisions_in_memory
 from engine.run.guard import require_sane_removal
 from engine.run.stage_run import Annotated
 from engine.run.steps import RunContext
@@ -112,7 +113,7 @@ def _looked_at(changes: Iterable[RuleChange], decisions: Decisions, every_border
 def _sources(
     context: RunContext, state: Annotated, decisions: Decisions, earlier: Earlier | None
 ) -> list[dict[str, Any]]:
-    stage = tokens_stage(context.recipe)
+    stage = tokens_stage(context.recipe.annotate)
     sums = partial(_sums, state, tokens_column(stage) if stage is not None else None, earlier)
     parts = work("what if", sums, list(zip(decisions.shards, decisions.decided, strict=True)), context.jobs)
     # A source without documents has no shards.
