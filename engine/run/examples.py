@@ -22,16 +22,18 @@ from engine.formats.documents import Shard
 from engine.formats.parquet import write_parquet
 from engine.formats.selection import CUT, DROPPED, EXAMPLES_SCHEMA, KEPT, OVER_BUDGET, Selection
 from engine.recipe import GuardConfig
+from engine.run.first_of_each import STRATUM, first_of_each
 from engine.run.guard import sources_over_limit
 from engine.run.workers import work
 
 NUM_EXAMPLES = 3
 EXCERPT_CHARS = 300
+"""Characters of an excerpt, of examples and of what a plan shows."""
 SHOWN_CHARS = 100
+"""Characters of it on a terminal."""
 SHOWN_REASONS = 4
 SEED = 1
-_STRATUM = ["source", "decision", "reason"]
-_CHOSEN: dict[str, Any] = {name: EXAMPLES_SCHEMA[name] for name in (*_STRATUM, "doc_id", "num_chars")} | {
+_CHOSEN: dict[str, Any] = {name: EXAMPLES_SCHEMA[name] for name in (*STRATUM, "doc_id", "num_chars")} | {
     "key": pl.UInt64,
     "shard": pl.UInt32,
     "row": pl.UInt32,
@@ -50,7 +52,7 @@ def write_examples(
         return _candidates(folder, *task, annotations, cuts)
 
     parts = work("examples", chosen, list(enumerate(shards)), jobs)
-    found = _first(pl.concat([pl.DataFrame(schema=_CHOSEN), *parts])).to_dicts()
+    found = first_of_each(pl.concat([pl.DataFrame(schema=_CHOSEN), *parts]), NUM_EXAMPLES).to_dicts()
     for number in sorted({row["shard"] for row in found}):
         here = [row for row in found if row["shard"] == number]
         for row, excerpt in zip(here, _excerpts(shards[number], here, annotations, cuts), strict=True):
@@ -100,12 +102,8 @@ def _candidates(
     most = pl.col("key").bottom_k(NUM_EXAMPLES).max().over("decision", "reason")
     few = pl.concat(parts).filter(pl.col("key") <= most)
     placed = few.with_columns(source=pl.lit(shard.source), shard=pl.lit(number, dtype=pl.UInt32))
-    return _first(pl.concat([placed, core[few["row"]]], how="horizontal").select(list(_CHOSEN)))
-
-
-def _first(frame: pl.DataFrame) -> pl.DataFrame:
-    in_order = frame.sort([*_STRATUM, "key", "doc_id"])
-    return in_order.group_by(_STRATUM, maintain_order=True).head(NUM_EXAMPLES)
+    chosen = pl.concat([placed, core[few["row"]]], how="horizontal").select(list(_CHOSEN))
+    return first_of_each(chosen, NUM_EXAMPLES)
 
 
 def _excerpts(

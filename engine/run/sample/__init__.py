@@ -27,8 +27,9 @@ from engine.formats.labels import Label, newest, read_labels
 from engine.formats.selection import Selection
 from engine.formats.state import RecipeState, require_state
 from engine.formats.workspace import Workspace
+from engine.run.first_of_each import STRATUM
 from engine.run.sample.columns import require_columns, score_column, values_of
-from engine.run.sample.strata import STRATUM, candidates, shares_of, taken
+from engine.run.sample.strata import candidates, shares_of, taken
 
 TEXT_CHARS = 2_000
 

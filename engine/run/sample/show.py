@@ -7,7 +7,7 @@ from engine.base.terminal import has_colours, one_line, styled, terminal_width, 
 from engine.formats.labels import in_words
 from engine.formats.selection import DROPPED, HELD_OUT, KEPT, OVER_BUDGET
 
-SHOWN_CHARS = 500
+BEGINNING_CHARS = 500
 WIDEST = 100
 """Columns a text takes at most: longer lines are hard to read."""
 AS_READ = "Texts are shown as they were read; what stages cut or replace is changed only where a text is rendered."
@@ -31,7 +31,7 @@ def show_sample(result: dict[str, Any], width: int | None = None) -> str:
 
 
 def document_lines(
-    document: dict[str, Any], result: dict[str, Any], width: int, is_coloured: bool, chars: int = SHOWN_CHARS
+    document: dict[str, Any], result: dict[str, Any], width: int, is_coloured: bool, chars: int = BEGINNING_CHARS
 ) -> list[str]:
     """Return the lines of one document of what `sample` returned, with the first `chars` characters of its text."""
     reason = "" if document["reason"] is None else f": {document['reason']}"

@@ -14,8 +14,8 @@ from engine.base.seeded import seeded_keys
 from engine.formats.annotation import Annotation, read_columns
 from engine.formats.documents import Shard
 from engine.formats.selection import DROPPED, HELD_OUT, KEPT, OVER_BUDGET, Selection
+from engine.run.first_of_each import STRATUM, first_of_each
 
-STRATUM = ["source", "decision", "reason"]
 BANDED = 5_000
 _DECISIONS = (KEPT, DROPPED, OVER_BUDGET, HELD_OUT)
 _EMPTY = pl.DataFrame(
@@ -62,7 +62,7 @@ def candidates(
         frame = frame.filter(pl.col("text_digest").is_not_null() if reason is None else _is_for(reason))
         key = pl.Series("key", seeded_keys(frame["doc_id"], seed), dtype=pl.UInt64)
         frame = frame.with_columns(key, shard=pl.lit(number, dtype=pl.UInt32)).select(_EMPTY.columns)
-        first = _first(pl.concat([first, frame]), most)
+        first = first_of_each(pl.concat([first, frame]), most)
         sizes.append(frame.group_by(STRATUM).agg(pl.len().alias("documents")))
     strata = pl.concat(sizes).group_by(STRATUM).agg(pl.col("documents").sum().cast(pl.Int64)).sort(STRATUM)
     return first, strata
@@ -129,7 +129,3 @@ def spread(group: pl.DataFrame, share: int) -> pl.DataFrame:
 
 def _is_for(reason: str) -> pl.Expr:
     return (pl.col("reason") == reason).fill_null(False) | pl.col("tags").list.contains(reason).fill_null(False)
-
-
-def _first(frame: pl.DataFrame, most: int) -> pl.DataFrame:
-    return frame.sort([*STRATUM, "key", "doc_id"]).group_by(STRATUM, maintain_order=True).head(most)

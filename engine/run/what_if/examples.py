@@ -21,13 +21,14 @@ from engine.formats.annotation import read_columns
 from engine.formats.documents import Shard
 from engine.formats.selection import HELD_OUT, KEPT, OVER_BUDGET
 from engine.run.deciding import Decisions
+from engine.run.examples import EXCERPT_CHARS
+from engine.run.first_of_each import first_of_each
 from engine.run.what_if.changes import SAME, RuleChange
 from engine.run.workers import work
 from engine.select.decide import FIRST_RULE_CODE, KEPT_CODE, Decided, Rule, rule_columns
 from engine.select.thresholds import Threshold, threshold_of
 
 PER_SIDE = 3
-EXCERPT_CHARS = 160
 PASSES, FAILS, NEWLY_KEPT, NEWLY_LOST = "passes", "fails", "newly_kept", "newly_lost"
 NEWLY_TAGGED, NEWLY_UNTAGGED = "newly_tagged", "newly_untagged"
 CHANGED_SIDES = (NEWLY_KEPT, NEWLY_LOST, NEWLY_TAGGED, NEWLY_UNTAGGED)
@@ -73,7 +74,7 @@ def examples(decisions: Decisions, earlier: EarlierDecisions | None, rules: Sequ
     changed_documents: reason, and under `newly_kept`, `newly_lost`, `newly_tagged` and `newly_untagged` up to three
     each; nothing without `earlier`. A rule that has a border stands there only where it changed tags, with these alone.
     A document: doc_id, source, value (null where there is no threshold), decision and reason as of now, num_chars, and
-    excerpt: its first 160 characters.
+    excerpt: its first 300 characters.
     """
     borders = [border for entry, change in enumerate(rules) if (border := _border(decisions, entry, change))]
     own = {border.entry for border in borders}
@@ -84,7 +85,8 @@ def examples(decisions: Decisions, earlier: EarlierDecisions | None, rules: Sequ
     if changes and earlier is not None:
         changed = partial(_changed, decisions, earlier, changes, own)
         parts += work("what if: changed documents", changed, numbers, decisions.context.jobs)
-    documents = _documents(decisions, _first(pl.concat(parts)))
+    chosen = first_of_each(pl.concat(parts), PER_SIDE, ("entry", "side"), "nearness")
+    documents = _documents(decisions, chosen)
     told = [n for n in changes if n not in own or any(documents.get((n, side)) for side in CHANGED_SIDES)]
 
     def sides(entry: int, *names: str) -> dict[str, Any]:
@@ -192,12 +194,6 @@ def _placed(rows: pl.DataFrame, decided: Decided, entry: int, side: str, number:
     return rows.with_columns(codes, **{name: pl.lit(value) for name, value in place.items()}).select(
         pl.col(name).cast(dtype) for name, dtype in _FOUND.items()
     )
-
-
-def _first(found: pl.DataFrame) -> pl.DataFrame:
-    """Return the first documents of every rule and side, over all shards."""
-    ordered = found.sort("entry", "side", "nearness", "doc_id")
-    return ordered.group_by("entry", "side", maintain_order=True).head(PER_SIDE)
 
 
 def _documents(decisions: Decisions, found: pl.DataFrame) -> dict[tuple[int, str], list[dict[str, Any]]]:

@@ -4,10 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from engine.base.terminal import one_line, terminal_width, wrapped
+from engine.run.examples import SHOWN_CHARS
 from engine.run.what_if.changes import ADDED, REMOVED
 from engine.run.what_if.examples import CHANGED_SIDES
-
-_EXCERPT_CHARS = 100
 
 
 def show_what_if(found: Mapping[str, Any], table: Any, width: int | None = None) -> str:
@@ -113,7 +112,7 @@ def _documents(sides: Mapping[str, Any], names: Sequence[str], width: int) -> li
                 wrapped(f"{side.replace('_', ' ')}{value}  {document['source']}  {document['doc_id']}", width, 2)
             )
             lines.append(
-                wrapped(one_line(document["excerpt"], _EXCERPT_CHARS, document["num_chars"]) or "(no text)", width, 4)
+                wrapped(one_line(document["excerpt"], SHOWN_CHARS, document["num_chars"]) or "(no text)", width, 4)
             )
     return lines
 
