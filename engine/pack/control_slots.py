@@ -14,13 +14,14 @@ from engine.base.atomic import atomic_file, read_json, write_json
 from engine.base.errors import InputError, RecipeError, problem
 from engine.formats import huggingface_tokenizer, sentencepiece_model
 from engine.formats.tokenizer import FILES, Tokenizer, TokenizerMeta, load_tokenizer, special_pieces, write_meta
+from engine.pack.named_tokens import named_tokens
 
 PLACE = "control_tokens"
 FREE_SLOTS = {
     "<|control:N|>": "the tokenizers trained here (engine.pack.tokenizer)",
     "<|reserved_special_token_N|>": "Llama 3 (meta-llama/llama3, llama/tokenizer.py), SmolLM3",
     "<unusedN>": "Gemma (google/gemma_pytorch, tokenizer), KoGPT2",
-    "[unusedN]": "BERT (google-research/bert, vocab.txt), ModernBERT",
+    "[unusedN]": "ModernBERT (answerdotai/ModernBERT-base, added tokens); those of BERT are no added tokens",
     "[control_N]": "Mistral 7B v0.3 (mistralai/mistral-common, SentencePiece v2 and v3)",
     "<SPECIAL_N>": "Mistral NeMo and later (mistralai/mistral-common, tekken), Nemotron",
     "<|placeholderN|>": "Phi 3 (microsoft/Phi-3-mini-4k-instruct, added_tokens.json)",
@@ -34,23 +35,31 @@ training and InternLM2's `[UNUSED_TOKEN_N]` became markers of its chats, so neit
 _SLOT = re.compile("|".join(re.escape(form).replace("N", "[0-9]+", 1) for form in FREE_SLOTS))
 
 
-def free_slots(tokenizer: Tokenizer) -> dict[str, int]:
-    """Return the special tokens of a tokenizer that stand for nothing: piece -> id, in the order of ids."""
-    taken = {tokenizer.meta.eos_id, tokenizer.meta.bos_id}
-    special = special_pieces(tokenizer).items()
-    return {piece: number for number, piece in special if number not in taken and _SLOT.fullmatch(piece)}
+def free_slots(tokenizer: Tokenizer, beside: Path | None = None) -> dict[str, int]:
+    """Return the special tokens of a tokenizer that stand for nothing: piece -> id, in the order of ids.
+
+    beside: folder of the model's other files (default: the tokenizer's own). What they or the tokenizer's file name,
+    as padding, an end, in a template, is not free.
+    """
+    text, ids = named_tokens(tokenizer, beside or tokenizer.folder)
+    named = set(_SLOT.findall(text))
+    slots = {piece: number for number, piece in special_pieces(tokenizer).items() if _SLOT.fullmatch(piece)}
+    return {piece: number for piece, number in slots.items() if number not in ids and piece not in named}
 
 
-def add_control_tokens(tokenizer: Tokenizer, tokens: Sequence[str], grow: bool, folder: Path) -> TokenizerMeta:
+def add_control_tokens(
+    tokenizer: Tokenizer, tokens: Sequence[str], grow: bool, folder: Path, beside: Path | None = None
+) -> TokenizerMeta:
     """Write a copy of `tokenizer` into `folder` in which each of `tokens` has an id of its own, and return what it is.
 
-    A token that is in the vocabulary keeps its id; others take free slots in the order of ids, then new ids. Raises
-    RecipeError where the slots are too few and it may not grow.
+    A token that is in the vocabulary keeps its id; others take free slots in the order of ids, then new ids.
+    beside: folder of what transformers reads beside it (default: the tokenizer's own); its files are copied too.
+    Raises RecipeError where the slots are too few and it may not grow.
     """
     meta = tokenizer.meta
     there = _vocabulary(tokenizer)
     wanted = [token for token in tokens if token not in there]
-    free = {piece: number for piece, number in free_slots(tokenizer).items() if piece not in tokens}
+    free = {piece: number for piece, number in free_slots(tokenizer, beside).items() if piece not in tokens}
     if len(wanted) > len(free) and not grow:
         raise RecipeError(_too_few(tokenizer, len(wanted), len(free)))
     renamed = dict(zip(free, wanted, strict=False))
@@ -60,6 +69,7 @@ def add_control_tokens(tokenizer: Tokenizer, tokens: Sequence[str], grow: bool, 
     numbers |= {tag: meta.vocab_size + position for position, tag in enumerate(added)}
     numbers = {token: numbers[token] for token in tokens}
     _write_copy(tokenizer, renamed, numbers, added, folder)
+    _write_beside(beside or tokenizer.folder, renamed, numbers, folder)
     copy = TokenizerMeta(
         kind=meta.kind,
         digest="",
@@ -107,14 +117,15 @@ def _write_copy(
         copied = json.dumps(content, ensure_ascii=False).encode()
     with atomic_file(folder / name) as temporary:
         temporary.write_bytes(copied)
-    for beside in huggingface_tokenizer.BESIDE:
-        if not (tokenizer.folder / beside).is_file():
-            continue
-        if beside.endswith(".json"):
-            content = read_json(tokenizer.folder / beside)
-            write_json(folder / beside, huggingface_tokenizer.config_with_control_tokens(content, renamed, numbers))
-        else:
-            shutil.copyfile(tokenizer.folder / beside, folder / beside)
+
+
+def _write_beside(beside: Path, renamed: dict[str, str], numbers: dict[str, int], folder: Path) -> None:
+    for path in (beside / name for name in huggingface_tokenizer.BESIDE):
+        if path.is_file() and path.suffix == ".json":
+            content = huggingface_tokenizer.config_with_control_tokens(read_json(path), renamed, numbers)
+            write_json(folder / path.name, content)
+        elif path.is_file():
+            shutil.copyfile(path, folder / path.name)
 
 
 def _require_ids(copy: Tokenizer, original: Tokenizer) -> None:

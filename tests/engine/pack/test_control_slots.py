@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import sentencepiece
 import tokenizers
-from tokenizers import AddedToken, decoders, models, pre_tokenizers, trainers
+from tokenizers import AddedToken, decoders, models, pre_tokenizers, processors, trainers
 
 from engine.base.errors import InputError, RecipeError
 from engine.formats.tokenizer import Tokenizer, decode, describe, load_tokenizer, special_pieces
@@ -117,6 +117,63 @@ def test_tokens_that_stand_for_something_are_no_slots(tmp_path: Path) -> None:
     assert list(free_slots(load_tokenizer(folder))) == ["<|control:1|>"]
 
 
+RESERVED = [f"<|reserved_special_token_{number}|>" for number in range(12)]
+
+
+def published(folder: Path) -> Tokenizer:
+    """A folder as Hugging Face has them, most of whose reserved tokens are named by one of its files."""
+    base = huggingface_of(folder, RESERVED)
+    number = {piece: number for number, piece in special_pieces(base).items()}
+    decoder = {str(number[piece]): {"content": piece, "special": True} for piece in RESERVED}
+    (folder / "additional_chat_templates").mkdir()
+    files = {
+        "tokenizer_config.json": {
+            "pad_token": RESERVED[0],
+            "chat_template": [{"name": "default", "template": f"{{{{ '{RESERVED[1]}' + message }}}}"}],
+            "added_tokens_decoder": decoder,
+            "additional_special_tokens": RESERVED,
+        },
+        "special_tokens_map.json": {"unk_token": {"content": RESERVED[2]}},
+        "generation_config.json": {"eos_token_id": [number["<|end|>"], number[RESERVED[3]]]},
+        "config.json": {"text_config": {"pad_token_id": number[RESERVED[4]], "vocab_size": number[RESERVED[11]]}},
+    }
+    for name, content in files.items():
+        (folder / name).write_text(json.dumps(content))
+    (folder / "chat_template.jinja").write_text(f"{{% set begin = '{RESERVED[5]}' %}}")
+    (folder / "additional_chat_templates" / "tools.jinja").write_text(f"<|tool|>{RESERVED[6]}")
+    model = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+    ends = [("<|end|>", number["<|end|>"]), (RESERVED[7], number[RESERVED[7]])]
+    model.post_processor = processors.TemplateProcessing(f"{RESERVED[7]} $A <|end|>", None, ends)
+    model.enable_padding(pad_id=number[RESERVED[8]], pad_token=RESERVED[8])
+    model.save(str(folder / "tokenizer.json"))
+    describe(folder, "huggingface", base.meta.vocab_size, base.meta.eos_id, number[RESERVED[9]], {})
+    return load_tokenizer(folder)
+
+
+def test_what_any_file_of_a_published_tokenizer_names_is_no_slot(tmp_path: Path) -> None:
+    base = published(tmp_path / "base")
+    assert list(free_slots(base)) == RESERVED[10:]
+    meta = add_control_tokens(base, TAGS, True, tmp_path / "copy")
+    assert list(meta.slots.values()) == [*RESERVED[10:], None]
+    config = json.loads((tmp_path / "copy" / "tokenizer_config.json").read_text())
+    assert config["pad_token"] == RESERVED[0]
+    assert RESERVED[1] in config["chat_template"][0]["template"]
+    assert config["additional_special_tokens"] == [*RESERVED[:10], *TAGS[:2]]
+
+
+def test_files_of_the_model_say_what_is_free_where_they_lie_elsewhere(tmp_path: Path) -> None:
+    base = huggingface_of(tmp_path / "base", RESERVED[:4])
+    model = tmp_path / "model"
+    model.mkdir()
+    number = {piece: number for number, piece in special_pieces(base).items()}
+    (model / "generation_config.json").write_text(json.dumps({"pad_token_id": number[RESERVED[1]]}))
+    (model / "tokenizer_config.json").write_text(json.dumps({"pad_token": RESERVED[0]}))
+    assert list(free_slots(base, model)) == RESERVED[2:4]
+    meta = add_control_tokens(base, TAGS[:2], False, tmp_path / "copy", model)
+    assert list(meta.slots.values()) == RESERVED[2:4]
+    assert json.loads((tmp_path / "copy" / "tokenizer_config.json").read_text())["pad_token"] == RESERVED[0]
+
+
 def test_hugging_face_tokenizers_grow_at_the_end(tmp_path: Path) -> None:
     base = huggingface_of(tmp_path / "base", [], ["    "])
     meta = add_control_tokens(base, TAGS, True, tmp_path / "copy")
@@ -177,12 +234,16 @@ def test_files_of_transformers_beside_it_are_renamed_too(tmp_path: Path) -> None
     base = huggingface_of(tmp_path / "base", ["<|control:0|>"])
     number = str(free_slots(base)["<|control:0|>"])
     slot = {"content": "<|control:0|>", "special": True}
-    config = {"eos_token": "<|end|>", "added_tokens_decoder": {number: slot}, "extra": ["<|control:0|>"]}
+    config = {
+        "eos_token": "<|end|>",
+        "added_tokens_decoder": {number: slot},
+        "additional_special_tokens": ["<|control:0|>"],
+    }
     (base.folder / "tokenizer_config.json").write_text(json.dumps(config))
     (base.folder / "chat_template.jinja").write_text("{{ messages }}")
     meta = add_control_tokens(base, TAGS[:2], True, tmp_path / "copy")
     written = json.loads((tmp_path / "copy" / "tokenizer_config.json").read_text())
-    assert written["extra"] == [TAGS[0]]
+    assert written["additional_special_tokens"] == [TAGS[0]]
     contents = {key: token["content"] for key, token in written["added_tokens_decoder"].items()}
     assert contents == {number: TAGS[0], str(meta.control_tokens[TAGS[1]]): TAGS[1]}
     assert (tmp_path / "copy" / "chat_template.jinja").read_text() == "{{ messages }}"
