@@ -125,7 +125,7 @@ def special_pieces(tokenizer: Tokenizer) -> dict[int, str]:
     Special and control tokens, and markers a file does not mark as such (engine.formats.markers). The token for unknown
     characters is text.
     """
-    return dict(_decoder(tokenizer.meta.kind, tokenizer.folder / FILES[tokenizer.meta.kind]).special)
+    return dict(_decoder_of(tokenizer).special)
 
 
 def decode(tokenizer: Tokenizer, ids: Sequence[int]) -> str:
@@ -139,7 +139,7 @@ def decode_batch(tokenizer: Tokenizer, sequences: Sequence[list[int]], special: 
     special: what stands for special tokens; None: their pieces. What is between them is decoded on its own, as it was
     encoded, so that a space in front of a text is kept or left out as if nothing stood before it.
     """
-    decoder = _decoder(tokenizer.meta.kind, tokenizer.folder / FILES[tokenizer.meta.kind])
+    decoder = _decoder_of(tokenizer)
     runs = [_runs(ids, decoder.special) for ids in sequences]
     texts = iter(decoder.decode([run for of_one in runs for run in of_one if run[0] not in decoder.special]))
 
@@ -169,8 +169,13 @@ def _runs(ids: list[int], special: dict[int, str]) -> list[list[int]]:
     return [run for run in [*runs, ids[start:]] if run]
 
 
+def _decoder_of(tokenizer: Tokenizer) -> _Decoder:
+    meta = tokenizer.meta
+    return _decoder(meta.kind, tokenizer.folder / FILES[meta.kind], meta.digest)
+
+
 @lru_cache(maxsize=4)
-def _decoder(kind: str, path: Path) -> _Decoder:
+def _decoder(kind: str, path: Path, digest: str) -> _Decoder:  # noqa: ARG001 - a file that changed is read again
     if kind == "sentencepiece":
         import sentencepiece
 

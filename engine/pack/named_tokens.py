@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.base.atomic import read_json
+from engine.base.errors import InputError, problem
 from engine.base.hashing import digest_file, digest_json
 from engine.formats.huggingface_tokenizer import BESIDE
 from engine.formats.tokenizer import FILES, Tokenizer
@@ -29,7 +30,8 @@ def naming_digest(beside: Path) -> str:
 def named_tokens(tokenizer: Tokenizer, beside: Path) -> tuple[str, set[int]]:
     """Return all strings in which pieces may be named, in one, and the ids that are named.
 
-    beside: folder of tokenizer_config.json, config.json, chat templates and the like. Raises what `read_json` does.
+    beside: folder of tokenizer_config.json, config.json, chat templates and the like. Raises InputError where one of
+    them is no JSON.
     """
     meta, path = tokenizer.meta, tokenizer.folder / FILES[tokenizer.meta.kind]
     ids = {number for number in (meta.eos_id, meta.bos_id) if number is not None}
@@ -39,7 +41,7 @@ def named_tokens(tokenizer: Tokenizer, beside: Path) -> tuple[str, set[int]]:
     else:
         contents = [_without_vocabulary(read_json(path))]
     for file in _naming_files(beside):
-        contents.append(read_json(file) if file.suffix == ".json" else file.read_text("utf-8", "replace"))
+        contents.append(_json(file) if file.suffix == ".json" else file.read_text("utf-8", "replace"))
     ids |= {number for content in contents for number in _ids(content)}
     return "\n".join(text for content in contents for text in _strings(content)), ids
 
@@ -47,6 +49,13 @@ def named_tokens(tokenizer: Tokenizer, beside: Path) -> tuple[str, set[int]]:
 def _naming_files(beside: Path) -> list[Path]:
     named = [path for path in (beside / name for name in (*BESIDE, *_JSON)) if path.is_file()]
     return sorted({*named, *(path for pattern in _TEMPLATES for path in beside.glob(pattern))})
+
+
+def _json(file: Path) -> Any:
+    try:
+        return read_json(file)
+    except ValueError as error:
+        raise InputError(problem(file, f"not JSON ({error})", "what transformers reads beside a tokenizer")) from error
 
 
 def _sentencepiece_ids(path: Path) -> set[int]:

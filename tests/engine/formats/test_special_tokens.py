@@ -163,3 +163,17 @@ def test_a_file_that_asks_to_cut_fill_or_drop_is_not_obeyed(opened: dict[str, To
     describe(tmp_path, "huggingface", opened["byte_level"].meta.vocab_size, 0, None, {})
     found = load_tokenizer(tmp_path).encode(TEXTS)
     assert [ids.tolist() for ids in found] == [ids.tolist() for ids in opened["byte_level"].encode(TEXTS)]
+
+
+def test_a_tokenizer_that_was_replaced_in_place_is_read_again(tmp_path: Path) -> None:
+    folder = tmp_path / "replaced"
+    model = models.WordLevel({"a": 0, "b": 1, "</s>": 2}, unk_token="a")
+    first = _huggingface(folder, model, lambda _: None)
+    before = special_pieces(first)
+    made = tokenizers.Tokenizer.from_file(str(first.folder / "tokenizer.json"))
+    made.add_special_tokens([AddedToken("<|later|>", special=True)])
+    made.save(str(folder / "tokenizer.json"))
+    describe(folder, "huggingface", made.get_vocab_size(), made.token_to_id("</s>"), None, {})
+    later = made.token_to_id("<|later|>")
+    assert special_pieces(load_tokenizer(folder)) == before | {later: "<|later|>"}
+    assert decode_batch(load_tokenizer(folder), [[later]], special="!") == ["!"]
