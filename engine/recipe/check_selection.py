@@ -125,9 +125,16 @@ def _check_tag(where: str, tag: Tag, dtype: pl.DataType) -> list[str]:
         needed = "text, whole numbers or truth for values"
         return [problem(where, f"the column {tag.column} is {dtype}", needed, "use ranges: for numbers")]
     wrong = [value for values in tag.label_values.values() for value in values if not _fits(value, dtype)]
-    return [problem(where, f"a label for {value!r}, but {tag.column} is {dtype}", "values of it") for value in wrong]
+    return [
+        problem(where, f"a label for {value!r}, but {tag.column} is {dtype}", "values of that type") for value in wrong
+    ]
 
 
 def _fits(value: str | bool | int, dtype: pl.DataType) -> bool:
     kind = bool if dtype == pl.Boolean else int if dtype.is_integer() else str
-    return type(value) is kind
+    return type(value) is kind and (type(value) is not int or _in_range(value, dtype))
+
+
+def _in_range(value: int, dtype: pl.DataType) -> bool:
+    low, high = pl.select(dtype.min(), dtype.max().alias("high")).row(0)
+    return bool(low <= value <= high)

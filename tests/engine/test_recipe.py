@@ -87,6 +87,24 @@ def test_a_held_out_set_in_tokens_needs_the_stage_that_counts_them() -> None:
     ]
 
 
+@pytest.mark.parametrize("value", [-1, 1 << 32, 10**30])
+def test_a_value_that_the_type_of_its_column_cannot_hold_is_a_mistake(value: int) -> None:
+    def change(content: dict[str, Any]) -> None:
+        content["annotate"].append({"stage": "heuristics"})
+        column = "heuristics__num_words"
+        tag = {"tag": "words", "column": column, "values": {"none": [0], "all": [(1 << 32) - 1], "odd": [value]}}
+        content["control_tokens"] = {"tags": [tag]}
+        quotas = [{"group": {column: one}, "amount": 1} for one in (0, value)]
+        content["balance"] = [{"reason": "cap", "by": [column], "quotas": quotas}]
+
+    assert mistakes(change) == [
+        f"web.yaml: balance[0] (cap): a quota for heuristics__num_words = {value}, which is UInt32. Needed: a value of "
+        "that type.",
+        f"web.yaml: control_tokens (words): a label for {value}, but heuristics__num_words is UInt32. Needed: values "
+        "of that type.",
+    ]
+
+
 def test_split_draws_with_the_recipe_seed_unless_it_has_its_own() -> None:
     assert check_recipe(content(), Path("web.yaml")).split.seed == 7  # type: ignore[union-attr]
     own = content()
