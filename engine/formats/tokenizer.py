@@ -19,7 +19,7 @@ from pydantic import Field, ValidationError
 
 from engine.base.atomic import read_json, write_json
 from engine.base.errors import InputError, problem
-from engine.base.hashing import digest_file, digest_json
+from engine.base.hashing import digest_file, digest_json, short
 from engine.base.stage import StrictModel
 from engine.formats.huggingface_tokenizer import open_for_text, special_pieces_of
 from engine.formats.sentencepiece_model import for_text
@@ -43,6 +43,9 @@ class TokenizerMeta(StrictModel):
     control_tokens: dict[str, int] = Field(default_factory=dict, description="tags of a recipe: piece -> id")
     slots: dict[str, str | None] = Field(
         default_factory=dict, description="tag -> the piece of the parent whose id it took; null: its id is new"
+    )
+    beside: str | None = Field(
+        default=None, description="digest of the files beside the parent that were copied too; null: there were none"
     )
 
 
@@ -87,6 +90,8 @@ def meta_digest(file_digest: str, meta: TokenizerMeta) -> str:
     content: dict[str, Any] = {"file": file_digest, "eos": meta.eos_id, "bos": meta.bos_id, "slots": meta.control_slots}
     if meta.parent is not None:
         content |= {"parent": meta.parent, "control_tokens": meta.control_tokens, "taken": meta.slots}
+    if meta.beside is not None:
+        content["beside"] = meta.beside
     return digest_json(content)
 
 
@@ -112,6 +117,12 @@ def load_tokenizer(folder: Path) -> Tokenizer:
             problem(path, "missing, or not the file that was described", fix="train or add the tokenizer again")
         )
     return Tokenizer(meta, folder, file_encoder(meta.kind, path))
+
+
+def pointed_at(pointer: Path) -> Path | None:
+    """Return the tokenizer folder that a small file beside it leads to; None where either is gone."""
+    folder = pointer.parent / short(read_json(pointer)["tokenizer"]) if pointer.is_file() else None
+    return folder if folder is not None and (folder / META).is_file() else None
 
 
 def file_encoder(kind: str, path: Path) -> Encoder:

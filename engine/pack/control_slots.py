@@ -14,7 +14,7 @@ from engine.base.atomic import atomic_file, read_json, write_json
 from engine.base.errors import InputError, RecipeError, problem
 from engine.formats import huggingface_tokenizer, sentencepiece_model
 from engine.formats.tokenizer import FILES, Tokenizer, TokenizerMeta, load_tokenizer, special_pieces, write_meta
-from engine.pack.named_tokens import named_tokens
+from engine.pack.named_tokens import named_tokens, naming_digest
 
 PLACE = "control_tokens"
 FREE_SLOTS = {
@@ -80,6 +80,7 @@ def add_control_tokens(
         parent=meta.digest,
         control_tokens=numbers,
         slots={token: token if token in there else slot_of.get(token) for token in tokens},
+        beside=naming_digest(beside or tokenizer.folder),
     )
     copy = write_meta(folder, copy)
     _require_ids(load_tokenizer(folder), tokenizer)

@@ -22,9 +22,10 @@ _IDS = re.compile(r"(?:.*_)?token_(?:ids?|index)")
 _LISTS = ("added_tokens_decoder", "additional_special_tokens")
 
 
-def naming_digest(beside: Path) -> str:
-    """Return the digest of the files in `beside` that name tokens."""
-    return digest_json({str(path.relative_to(beside)): digest_file(path) for path in _naming_files(beside)})
+def naming_digest(beside: Path) -> str | None:
+    """Return the digest of the files in `beside` that name tokens; None where there are none."""
+    files = {str(path.relative_to(beside)): digest_file(path) for path in _naming_files(beside)}
+    return digest_json(files) if files else None
 
 
 def named_tokens(tokenizer: Tokenizer, beside: Path) -> tuple[str, set[int]]:

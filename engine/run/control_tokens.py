@@ -6,20 +6,22 @@ from pathlib import Path
 
 import polars as pl
 
-from engine.base.atomic import atomic_folder, read_json, write_json
+from engine.base.atomic import atomic_folder, write_json
 from engine.base.hashing import digest_json, short
 from engine.formats.annotation import read_columns
+from engine.formats.base_model import find_model
 from engine.formats.documents import Shard
 from engine.formats.receipt import Receipt, read_receipt, write_receipt
 from engine.formats.selection import Selection
-from engine.formats.tokenizer import META, Tokenizer, load_tokenizer
+from engine.formats.tokenizer import META, Tokenizer, load_tokenizer, pointed_at
 from engine.pack.control_slots import add_control_tokens
+from engine.pack.named_tokens import naming_digest
 from engine.run.stage_run import Annotated
 from engine.run.steps import CONTROL_TOKENS, FRESH, MADE, STALE, PlanEndsError, RunContext, Stopwatch
 from engine.select.control_tokens import all_tokens, assign, control_token_columns
 from engine.select.filters import TAG_PREFIX
 
-VERSION = 1
+VERSION = 2
 ControlIdsOf = Callable[[Shard], pl.Series]
 """Shard -> List(Int32), one row per document: ids of its control tokens in their order, null for none."""
 
@@ -33,11 +35,13 @@ def with_control_tokens(context: RunContext, tokenizer: Tokenizer) -> Tokenizer:
     if config is None or set(all_tokens(config)) <= tokenizer.meta.control_tokens.keys():
         return tokenizer
     tokens = all_tokens(config)
+    beside = _beside(context, tokenizer)
     identity = {"version": VERSION, "parent": tokenizer.meta.digest, "tokens": list(tokens), "grow": config.grow}
+    identity["beside"] = naming_digest(beside)
     digest = digest_json(identity)
     pointer = context.workspace.root / "tokenizers" / f"tagged-{short(digest)}.json"
-    if pointer.is_file():
-        folder = context.workspace.tokenizer(read_json(pointer)["tokenizer"])
+    folder = pointed_at(pointer)
+    if folder is not None:
         context.note(CONTROL_TOKENS, FRESH, receipt=read_receipt(folder))
         return load_tokenizer(folder)
     if context.dry_run:
@@ -45,7 +49,7 @@ def with_control_tokens(context: RunContext, tokenizer: Tokenizer) -> Tokenizer:
         raise PlanEndsError(CONTROL_TOKENS)
     watch = Stopwatch()
     with tempfile.TemporaryDirectory() as scratch:
-        meta = add_control_tokens(tokenizer, tokens, config.grow, Path(scratch))
+        meta = add_control_tokens(tokenizer, tokens, config.grow, Path(scratch), beside)
         folder = context.workspace.tokenizer(meta.digest)
         if not (folder / META).is_file():
             with atomic_folder(folder) as temporary:
@@ -58,6 +62,14 @@ def with_control_tokens(context: RunContext, tokenizer: Tokenizer) -> Tokenizer:
     write_json(pointer, {"tokenizer": meta.digest, "made_of": identity})
     context.note(CONTROL_TOKENS, MADE, receipt=receipt)
     return load_tokenizer(folder)
+
+
+def _beside(context: RunContext, tokenizer: Tokenizer) -> Path:
+    """Return where the files of transformers that belong to the recipe's tokenizer are: of a model with the model."""
+    config = context.recipe.tokenizer
+    if config is not None and config.model is not None:
+        return find_model(context.workspace, config.model).folder
+    return tokenizer.folder
 
 
 def control_ids_of(

@@ -8,16 +8,17 @@ from pathlib import Path
 import polars as pl
 import pyarrow as pa
 
-from engine.base.atomic import atomic_folder, read_json, write_json
+from engine.base.atomic import atomic_folder, write_json
 from engine.base.errors import RecipeError, problem
 from engine.base.hashing import digest_bytes, digest_json, short
 from engine.base.progress import progress
 from engine.formats.base_model import find_model
 from engine.formats.documents import Shard, SourceDocuments
+from engine.formats.huggingface_tokenizer import BESIDE
 from engine.formats.receipt import Receipt, read_receipt, write_receipt
 from engine.formats.selection import KEPT, Selection
 from engine.formats.token_store import TokenStore, open_token_store
-from engine.formats.tokenizer import FILES, META, Tokenizer, TokenizerMeta, load_tokenizer
+from engine.formats.tokenizer import FILES, META, Tokenizer, TokenizerMeta, load_tokenizer, pointed_at
 from engine.pack.render import RenderConfig
 from engine.pack.tokenise import Batch, build_token_store, token_store_digest
 from engine.pack.tokenizer import TokenizerTraining, sample_texts, train_tokenizer
@@ -68,8 +69,8 @@ def _trained(context: RunContext, state: Annotated, selection: Selection) -> Tok
     digest = digest_json(identity)
     # A tokenizer is named by its content, so what it was trained on leads to it through a small file beside it.
     pointer = context.workspace.root / "tokenizers" / f"trained-{short(digest)}.json"
-    if pointer.is_file():
-        folder = context.workspace.tokenizer(read_json(pointer)["tokenizer"])
+    folder = pointed_at(pointer)
+    if folder is not None:
         context.note("tokenizer", FRESH, receipt=read_receipt(folder))
         return load_tokenizer(folder)
     if context.dry_run:
@@ -94,7 +95,7 @@ def _stored(context: RunContext, path: Path, meta: TokenizerMeta) -> Path:
     folder = context.workspace.tokenizer(meta.digest)
     if not (folder / META).is_file():
         with atomic_folder(folder) as temporary:
-            for name in (META, FILES[meta.kind]):
+            for name in (META, FILES[meta.kind], *(name for name in BESIDE if (path / name).is_file())):
                 shutil.copyfile(path / name, temporary / name)
     return folder
 

@@ -1,6 +1,7 @@
 """A recipe's tags stand in front of exactly the documents it says, as ids; text that imitates one stays text."""
 
 import json
+import shutil
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -196,6 +197,36 @@ def test_shards_and_jobs_change_no_byte_of_a_tagged_store(tmp_path: Path) -> Non
     two, _ = store_of(tmp_path, "other")
     for file in ("ids.bin", "supervised.bin", "documents.parquet", "control_tokens.parquet", "look_alikes.parquet"):
         assert (one.folder / file).read_bytes() == (two.folder / file).read_bytes()
+
+
+def test_a_corrected_file_beside_the_tokenizer_makes_another_copy(tmp_path: Path) -> None:
+    config = huggingface(tmp_path / "tokenizer") / "tokenizer_config.json"
+    content = recipe() | {"tokenizer": {"path": "tokenizer"}}
+    seen = []
+    for pad in ("</s>", "<|reserved_special_token_0|>"):
+        config.write_text(json.dumps({"pad_token": pad}))
+        run_in(tmp_path, content)
+        _, tokenizer = store_of(tmp_path)
+        assert json.loads((tokenizer.folder / "tokenizer_config.json").read_text()) == {"pad_token": pad}
+        seen.append((tokenizer.meta.digest, list(tokenizer.meta.slots.values())[:3]))
+    reserved = [f"<|reserved_special_token_{number}|>" for number in range(3)]
+    assert [slots for _, slots in seen] == [reserved, [*reserved[1:], None]]
+    config.write_text(json.dumps({"pad_token": "</s>", "padding_side": "left"}))
+    run_in(tmp_path, content)
+    _, last = store_of(tmp_path)
+    assert last.meta.digest not in {digest for digest, _ in seen}
+    assert json.loads((last.folder / "tokenizer_config.json").read_text())["padding_side"] == "left"
+
+
+def test_tokenizers_that_are_gone_are_made_again(tmp_path: Path) -> None:
+    run_in(tmp_path, recipe())
+    _, before = store_of(tmp_path)
+    for folder in (tmp_path / "ws" / "tokenizers").iterdir():
+        if folder.is_dir():
+            shutil.rmtree(folder)
+    again = run_in(tmp_path, recipe())
+    assert [step["name"] for step in again["steps"] if step["state"] == "made"] == ["tokenizer", "control tokens"]
+    assert store_of(tmp_path)[1].meta == before.meta
 
 
 def test_no_free_slot_and_no_growth_stops_the_run_with_both_numbers(tmp_path: Path) -> None:
