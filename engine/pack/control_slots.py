@@ -60,8 +60,8 @@ def add_control_tokens(
     there = _vocabulary(tokenizer)
     wanted = [token for token in tokens if token not in there]
     free = {piece: number for piece, number in free_slots(tokenizer, beside).items() if piece not in tokens}
-    if len(wanted) > len(free) and not grow:
-        raise RecipeError(_too_few(tokenizer, len(wanted), len(free)))
+    if not grow:
+        require_slots(tokenizer, tokens, beside)
     renamed = dict(zip(free, wanted, strict=False))
     added = wanted[len(free) :]
     slot_of: dict[str, str | None] = {tag: slot for slot, tag in renamed.items()}
@@ -87,10 +87,20 @@ def add_control_tokens(
     return copy
 
 
-def _too_few(tokenizer: Tokenizer, wanted: int, free: int) -> str:
-    found = f"{wanted} tags and {free} free slots in the tokenizer {tokenizer.meta.digest[:12]}"
+def require_slots(tokenizer: Tokenizer, tokens: Sequence[str], beside: Path | None = None) -> None:
+    """Raise RecipeError where a tokenizer that may not grow has too few free slots for `tokens`."""
+    there = _vocabulary(tokenizer)
+    wanted = sum(token not in there for token in tokens)
+    free = len(free_slots(tokenizer, beside).keys() - set(tokens))
+    if wanted > free:
+        raise RecipeError(too_few_slots(PLACE, f"the tokenizer {tokenizer.meta.digest[:12]}", wanted, free))
+
+
+def too_few_slots(place: str, name: str, wanted: int, free: int) -> str:
+    """Return the message for a tokenizer that lacks free slots and may not grow."""
+    found = f"{wanted} tags and {free} free slots in {name}"
     fix = "write grow: true, which makes new ids, or tokenizer: {train: {control_slots: N}}, or name fewer labels"
-    return problem(PLACE, found, "a free slot for every tag, because of grow: false", fix)
+    return problem(place, found, "a free slot for every tag, because of grow: false", fix)
 
 
 def _vocabulary(tokenizer: Tokenizer) -> dict[str, int]:

@@ -54,7 +54,7 @@ def check_columns(place: str, content: dict[str, Any], annotators: tuple[Stage, 
     found += check_reasons(place, content, annotators)
     tagged = _tag_columns(content.get("filters"))
     found += check_balance(place, content.get("balance"), annotators, written | tagged)
-    found += check_control_tokens(place, content.get("control_tokens"), written | tagged)
+    found += check_control_tokens(place, content, written | tagged)
     return found
 
 

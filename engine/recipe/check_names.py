@@ -11,7 +11,7 @@ SOURCE_LISTS = ("sources", "positive", "negative")
 
 
 def check_names(place: str, content: dict[str, Any]) -> list[str]:
-    """Return what is wrong with names of sources, and mixtures without a tokenizer."""
+    """Return what is wrong with names of sources, and mixtures or control tokens that lack a section."""
     # On the recipe as written, so that a mistake elsewhere does not hide these.
     found = []
     items = content.get("sources")
@@ -31,6 +31,11 @@ def check_names(place: str, content: dict[str, Any]) -> list[str]:
         found.append(
             problem(f"{place}: mixtures", "no tokenizer is named", "one, as budgets are counted in tokens", fix)
         )
+    if content.get("control_tokens") is not None:
+        missing = [name for name in ("tokenizer", "mixtures") if not content.get(name)]
+        finding = "no token would be written: there is no section " + " and no section ".join(missing)
+        needed = "a tokenizer that gives them ids and a mixture they are written in"
+        found += [problem(f"{place}: control_tokens", finding, needed)] if missing else []
     return found
 
 

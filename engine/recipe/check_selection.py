@@ -7,11 +7,13 @@ import polars as pl
 
 from engine.base.errors import RecipeError, problem, unknown
 from engine.formats.columns import READ_PROBLEMS
+from engine.pack.control_slots import too_few_slots
+from engine.pack.tokenizer import CONTROL_PIECE, TokenizerConfig
 from engine.recipe.frame import lenient
 from engine.recipe.stages import Stage, stage_drops, tokens_stage
 from engine.select.balance import Rule, balance_columns
 from engine.select.control_tokens import Config as ControlTokensConfig
-from engine.select.control_tokens import Tag
+from engine.select.control_tokens import Tag, all_tokens
 from engine.select.decide import NO_TEXT
 from engine.select.filters import Filter, Preset, check_filter, expanded
 from engine.select.grouping import grouping, stored_columns
@@ -103,10 +105,10 @@ def _check_rule(where: str, rule: Rule, written: Mapping[str, Any]) -> list[str]
     return found
 
 
-def check_control_tokens(place: str, section: Any, written: Mapping[str, Any]) -> list[str]:
+def check_control_tokens(place: str, content: Mapping[str, Any], written: Mapping[str, Any]) -> list[str]:
     """Return the mistakes of the control tokens; `written`: column -> Polars type."""
-    config = lenient(ControlTokensConfig, section)
-    found = []
+    config = lenient(ControlTokensConfig, content.get("control_tokens"))
+    found = _check_slots(place, config, lenient(TokenizerConfig, content.get("tokenizer")))
     for tag in config.tags if config is not None else ():
         where = f"{place}: control_tokens ({tag.tag})"
         if tag.column not in written:
@@ -114,6 +116,17 @@ def check_control_tokens(place: str, section: Any, written: Mapping[str, Any]) -
         else:
             found += _check_tag(where, tag, pl.Schema({tag.column: written[tag.column]})[tag.column])
     return found
+
+
+def _check_slots(place: str, config: ControlTokensConfig | None, tokenizer: TokenizerConfig | None) -> list[str]:
+    """Return the mistake of tags for which a tokenizer that is yet to be trained has too few slots."""
+    if config is None or config.grow or tokenizer is None or tokenizer.train is None:
+        return []
+    slots = {CONTROL_PIECE.format(number) for number in range(tokenizer.train.control_slots)}
+    wanted, free = len(set(all_tokens(config)) - slots), len(slots - set(all_tokens(config)))
+    if wanted <= free:
+        return []
+    return [too_few_slots(f"{place}: control_tokens", "the tokenizer to be trained", wanted, free)]
 
 
 def _check_tag(where: str, tag: Tag, dtype: pl.DataType) -> list[str]:

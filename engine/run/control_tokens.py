@@ -14,7 +14,7 @@ from engine.formats.documents import Shard
 from engine.formats.receipt import Receipt, read_receipt, write_receipt
 from engine.formats.selection import Selection
 from engine.formats.tokenizer import META, Tokenizer, load_tokenizer, pointed_at
-from engine.pack.control_slots import add_control_tokens
+from engine.pack.control_slots import add_control_tokens, require_slots
 from engine.pack.named_tokens import naming_digest
 from engine.run.stage_run import Annotated
 from engine.run.steps import CONTROL_TOKENS, FRESH, MADE, STALE, PlanEndsError, RunContext, Stopwatch
@@ -62,6 +62,22 @@ def with_control_tokens(context: RunContext, tokenizer: Tokenizer) -> Tokenizer:
     write_json(pointer, {"tokenizer": meta.digest, "made_of": identity})
     context.note(CONTROL_TOKENS, MADE, receipt=receipt)
     return load_tokenizer(folder)
+
+
+def check_slots(context: RunContext) -> None:
+    """Raise RecipeError where the recipe's tokenizer is there, may not grow and has too few free slots for its tags.
+
+    Before anything is read in. A tokenizer yet to be trained is checked with the recipe.
+    """
+    config, named = context.recipe.control_tokens, context.recipe.tokenizer
+    if config is None or config.grow or named is None or named.train is not None:
+        return
+    if named.model is not None:
+        folder = context.workspace.tokenizer(find_model(context.workspace, named.model).tokenizer)
+    else:
+        folder = context.recipe.base / str(named.path)
+    tokenizer = load_tokenizer(folder)
+    require_slots(tokenizer, all_tokens(config), _beside(context, tokenizer))
 
 
 def _beside(context: RunContext, tokenizer: Tokenizer) -> Path:

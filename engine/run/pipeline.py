@@ -28,6 +28,7 @@ from engine.recipe import DataRecipe, load_recipe
 from engine.run import intake
 from engine.run.annotating import annotate
 from engine.run.audit import STAGE as SEARCH
+from engine.run.control_tokens import check_slots
 from engine.run.estimate import estimate
 from engine.run.memory import memory_ceiling
 from engine.run.mixing import build_mixtures
@@ -71,6 +72,8 @@ def run(
     chosen = _chosen_mixtures(context.recipe, mixtures)
     if border and not dry_run:
         raise RecipeError(problem("--border", "a run shows no borders", "--dry-run beside it"))
+    if chosen:
+        check_slots(context)
     state: Annotated | None = None
     selection: Selection | None = None
     try:

@@ -87,6 +87,33 @@ def test_a_held_out_set_in_tokens_needs_the_stage_that_counts_them() -> None:
     ]
 
 
+@pytest.mark.parametrize("missing", [["tokenizer"], ["mixtures"], ["tokenizer", "mixtures"]])
+def test_control_tokens_without_what_they_are_written_in_are_a_mistake(missing: list[str]) -> None:
+    def change(content: dict[str, Any]) -> None:
+        content["control_tokens"] = {"tags": [{"tag": "from", "column": "source", "values": ["good"]}]}
+        for name in missing:
+            del content[name]
+
+    found = f"web.yaml: control_tokens: no token would be written: there is no section {missing[0]}"
+    assert any(line.startswith(found) for line in mistakes(change))
+
+
+@pytest.mark.parametrize(("slots", "is_enough"), [(1, False), (2, True)])
+def test_a_tokenizer_to_be_trained_needs_a_slot_for_each_tag_where_it_may_not_grow(slots: int, is_enough: bool) -> None:
+    def change(content: dict[str, Any]) -> None:
+        tag = {"tag": "from", "column": "source", "values": ["good", "bad"]}
+        content["control_tokens"] = {"tags": [tag], "grow": False}
+        content["tokenizer"]["train"]["control_slots"] = slots
+
+    if is_enough:
+        given = content()
+        change(given)
+        check_recipe(given, Path("web.yaml"))
+    else:
+        start = "web.yaml: control_tokens: 2 tags and 1 free slots in the tokenizer to be trained."
+        assert [line[: len(start)] for line in mistakes(change)] == [start]
+
+
 @pytest.mark.parametrize("value", [-1, 1 << 32, 10**30])
 def test_a_value_that_the_type_of_its_column_cannot_hold_is_a_mistake(value: int) -> None:
     def change(content: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ from tokenizers import AddedToken, decoders, models, pre_tokenizers, trainers
 
 from engine.base.errors import RecipeError
 from engine.catalog.query import sql
+from engine.formats.base_model import ModelMeta
 from engine.formats.token_store import TokenStore, open_token_store
 from engine.formats.tokenizer import Tokenizer, decode_batch, describe, load_tokenizer, special_pieces
 from engine.formats.workspace import Workspace
@@ -229,8 +230,32 @@ def test_tokenizers_that_are_gone_are_made_again(tmp_path: Path) -> None:
     assert store_of(tmp_path)[1].meta == before.meta
 
 
-def test_no_free_slot_and_no_growth_stops_the_run_with_both_numbers(tmp_path: Path) -> None:
+@pytest.mark.parametrize("trained", [True, False])
+def test_too_few_slots_and_no_growth_is_found_before_anything_is_read_in(tmp_path: Path, trained: bool) -> None:
     content = recipe(control_tokens={"tags": TAGS, "grow": False})
     content["tokenizer"]["train"]["control_slots"] = 4
-    with pytest.raises(RecipeError, match="control_tokens: 5 tags and 4 free slots"):
+    if not trained:
+        huggingface(tmp_path / "tokenizer")
+        content["tokenizer"] = {"path": "tokenizer"}
+    found = f"control_tokens: 5 tags and {4 if trained else 3} free slots"
+    with pytest.raises(RecipeError, match=found):
         run_in(tmp_path, content)
+    assert not list((tmp_path / "ws").glob("*"))
+
+
+def test_the_files_of_an_added_model_say_which_slots_are_free(tmp_path: Path) -> None:
+    meta = load_tokenizer(huggingface(tmp_path / "tokenizer")).meta
+    shutil.copytree(tmp_path / "tokenizer", Workspace(tmp_path / "ws").tokenizer(meta.digest))
+    base = tmp_path / "ws" / "models" / "base"
+    base.mkdir(parents=True)
+    described = ModelMeta(name="base", digest="0", path="models/base", tokenizer=meta.digest, num_parameters=0)
+    (base / "provender.json").write_text(described.model_dump_json())
+    (base / "config.json").write_text(json.dumps({"pad_token_id": meta.vocab_size - 4}))
+    (base / "tokenizer_config.json").write_text(json.dumps({"pad_token": "<|reserved_special_token_1|>"}))
+    content = recipe(control_tokens={"tags": TAGS, "grow": False}) | {"tokenizer": {"model": "base"}}
+    with pytest.raises(RecipeError, match="5 tags and 2 free slots"):
+        run_in(tmp_path, content)
+    run_in(tmp_path, content | {"control_tokens": {"tags": TAGS}})
+    _, tokenizer = store_of(tmp_path)
+    free = ["<|reserved_special_token_0|>", "<|reserved_special_token_2|>"]
+    assert list(tokenizer.meta.slots.values()) == [*free, None, None, None]
