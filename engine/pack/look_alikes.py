@@ -48,11 +48,17 @@ class SpecialIds:
         self._is_special = np.zeros(tokenizer.meta.vocab_size, dtype=np.bool_)
         self._is_special[list(self._pieces)] = True
 
-    def require_none(self, encoded: Iterable[NDArray[np.int32]]) -> None:
-        """Raise InputError where a text became a special token, which it then could forge."""
-        for ids in encoded:
+    def require_none(self, encoded: Iterable[NDArray[np.int32]], documents: pl.DataFrame) -> None:
+        """Raise InputError where a text became a special token, which it then could forge.
+
+        documents: doc_id, source; the document of each text.
+        """
+        for row, ids in enumerate(encoded):
             if self._is_special[ids].any():
                 piece = self._pieces[int(ids[self._is_special[ids]][0])]
-                found = f"a text is encoded to the special token '{piece}', so it could forge one"
-                needed = "a tokenizer that splits special tokens in texts like any other characters"
-                raise InputError(problem(self._place, found, needed, "use another tokenizer"))
+                doc_id, source = documents["doc_id"][row].hex(), documents["source"][row]
+                found = f"document {doc_id} of source {source} is encoded to the special token '{piece}'"
+                needed = "a tokenizer that splits special tokens in texts like any other characters, so none is forged"
+                raise InputError(
+                    problem(self._place, found, needed, "use another tokenizer, or leave out the document")
+                )

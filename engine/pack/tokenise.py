@@ -147,7 +147,7 @@ class _Encoder:
     def __call__(self, chunk: pl.DataFrame) -> _Encoded:
         texts = chunk["text"].to_list()
         encoded = self.encode(texts)
-        self.special_ids.require_none(encoded)
+        self.special_ids.require_none(encoded, chunk)
         rendered = render(encoded, _fronts(chunk["control_ids"]), self.eos_id, self.bos_id)
         table = chunk.select(
             "doc_id",

@@ -1,6 +1,7 @@
 """The token store holds every document once, in the order of doc_id, whoever encoded it in whatever batch."""
 
 import random
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,6 @@ from engine.formats.token_store import TokenStore, open_token_store
 from engine.formats.tokenizer import Tokenizer, decode, load_tokenizer
 from engine.pack import tokenise
 from engine.pack.control_slots import add_control_tokens
-from engine.pack.look_alikes import SpecialIds
 from engine.pack.render import RenderConfig
 from engine.pack.tokenise import Batch, build_token_store, documents_digest, token_store_digest
 from engine.pack.tokenizer import TokenizerTraining, train_tokenizer
@@ -139,10 +139,18 @@ def test_control_tokens_are_ids_in_front_and_named_in_a_file(tmp_path: Path, tok
     ]
 
 
-def test_an_encoder_that_yields_a_special_token_is_refused(tmp_path: Path, tokenizer: Tokenizer) -> None:
-    forging = Tokenizer(tokenizer.meta, tokenizer.folder, lambda texts: [np.array([4], np.int32) for _ in texts])
-    with pytest.raises(InputError, match=r"encoded to the special token '<\|control:0\|>'"):
-        SpecialIds(forging).require_none(forging.encode(["any"]))
+def test_an_encoder_that_yields_a_special_token_is_refused_with_the_document(
+    tmp_path: Path, tokenizer: Tokenizer
+) -> None:
+    def encode(texts: Sequence[str]) -> list[np.ndarray]:
+        return [np.array([4 if text == "forged" else 9], np.int32) for text in texts]
+
+    forging = Tokenizer(tokenizer.meta, tokenizer.folder, encode)
+    rows = [(bytes([number]) * 16, "web", text) for number, text in enumerate(["a", "forged", "b"])]
+    found = rf"document {'01' * 16} of source web is encoded to the special token '<\|control:0\|>'"
+    with pytest.raises(InputError, match=found):
+        build(forging, rows, tmp_path / "store")
+    assert not (tmp_path / "store").exists()
 
 
 def test_texts_other_than_those_of_the_digest_are_refused(tmp_path: Path, tokenizer: Tokenizer) -> None:
