@@ -49,6 +49,12 @@ def special_pieces_of(model: "Tokenizer") -> dict[int, str]:
     }
 
 
+def unmarked_pieces_of(model: "Tokenizer") -> list[str]:
+    """Return the markers that the file does not mark as special, by id; transformers matches them in texts."""
+    added = model.get_added_tokens_decoder()
+    return [piece for number, piece in special_pieces_of(model).items() if not added[number].special]
+
+
 def with_control_tokens(
     content: Mapping[str, Any], renamed: Mapping[str, str], numbers: Mapping[str, int]
 ) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from engine.base.atomic import read_json, write_json
 from engine.base.errors import InputError, problem
 from engine.base.hashing import digest_file, digest_json, short
 from engine.base.stage import StrictModel
-from engine.formats.huggingface_tokenizer import open_for_text, special_pieces_of
+from engine.formats.huggingface_tokenizer import open_for_text, special_pieces_of, unmarked_pieces_of
 from engine.formats.sentencepiece_model import for_text
 
 META = "provender.json"
@@ -137,6 +137,18 @@ def special_pieces(tokenizer: Tokenizer) -> dict[int, str]:
     characters is text.
     """
     return dict(_decoder_of(tokenizer).special)
+
+
+def markers_as_text(tokenizer: Tokenizer) -> list[str]:
+    """Return the markers that are encoded as plain text here, but matched in texts by transformers, in order of ids.
+
+    Those a tokenizer.json has as added tokens with `special: false`, such as `<think>`.
+    """
+    if tokenizer.meta.kind != "huggingface":
+        return []
+    import tokenizers
+
+    return unmarked_pieces_of(tokenizers.Tokenizer.from_file(str(tokenizer.folder / FILES["huggingface"])))
 
 
 def decode(tokenizer: Tokenizer, ids: Sequence[int]) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import polars as pl
+from polars.datatypes import IntegerType
 
 from engine.base.errors import RecipeError, problem, unknown
 from engine.formats.columns import READ_PROBLEMS
@@ -144,10 +145,7 @@ def _check_tag(where: str, tag: Tag, dtype: pl.DataType) -> list[str]:
 
 
 def _fits(value: str | bool | int, dtype: pl.DataType) -> bool:
-    kind = bool if dtype == pl.Boolean else int if dtype.is_integer() else str
-    return type(value) is kind and (type(value) is not int or _in_range(value, dtype))
-
-
-def _in_range(value: int, dtype: pl.DataType) -> bool:
-    low, high = pl.select(dtype.min(), dtype.max().alias("high")).row(0)
-    return bool(low <= value <= high)
+    if isinstance(dtype, IntegerType):
+        low, high = pl.select(dtype.min(), dtype.max().alias("high")).row(0)
+        return type(value) is int and bool(low <= value <= high)
+    return type(value) is (bool if dtype == pl.Boolean else str)

@@ -21,7 +21,7 @@ from engine.formats.receipt import read_receipt
 from engine.formats.selection import Selection
 from engine.formats.state import AnnotationState, RecipeState, read_state, write_state
 from engine.formats.token_store import TokenStore
-from engine.formats.tokenizer import Tokenizer, control_tokens_told
+from engine.formats.tokenizer import Tokenizer, control_tokens_told, markers_as_text
 from engine.formats.workspace import DEFAULT_WORKSPACE, Workspace
 from engine.mixture.accounts import effective_before_and_after
 from engine.recipe import DataRecipe, load_recipe
@@ -258,6 +258,7 @@ def _result(
         "ledger": selection.ledger().to_dicts(),
         "n_eff": effective_before_and_after(selection.ledger()),
         "control_tokens": control_tokens_told(tokenizer.meta) if tokenizer is not None else [],
+        "markers_as_text": markers_as_text(tokenizer) if tokenizer is not None else [],
         "mixtures": [
             {"reference": mixture.reference, "digest": mixture.manifest.digest, **_totals(mixture)} for mixture in built
         ],

@@ -8,6 +8,8 @@ from typing import Any
 from engine.base.terminal import one_line, terminal_width, wrapped
 from engine.run.steps import TOKEN_STORE
 
+_SHOWN_MARKERS = 20  # Gemma has thousands of unused ones
+
 
 def show_run(result: dict[str, Any]) -> str:
     """Return the steps, measured recall, the ledger per source and the mixtures; for a dry run only the plan."""
@@ -23,7 +25,8 @@ def show_run(result: dict[str, Any]) -> str:
     if result["n_eff"]:
         figures = (f"{unit} {n['before']:.2f} -> {n['after']:.2f}" for unit, n in result["n_eff"].items())
         parts.append(f"N_eff of the sources, read -> kept: {', '.join(figures)}")
-    parts += [*show_control_tokens(result.get("control_tokens", ())), *_look_alikes(result["steps"])]
+    parts += show_control_tokens(result.get("control_tokens", ()))
+    parts += [*_markers_as_text(result.get("markers_as_text", ())), *_look_alikes(result["steps"])]
     parts += [_mixture_line(mixture) for mixture in result["mixtures"]]
     return "\n".join(parts)
 
@@ -41,6 +44,12 @@ def show_control_tokens(tokens: Sequence[Mapping[str, Any]]) -> list[str]:
     if there:
         where.append(f"{there} in the vocabulary already")
     return [f"control tokens: {len(tokens)}, {'; '.join(where)}"] if tokens else []
+
+
+def _markers_as_text(pieces: Sequence[str]) -> list[str]:
+    named = ", ".join(one_line(piece) for piece in pieces[:_SHOWN_MARKERS])
+    more = f" and {len(pieces) - _SHOWN_MARKERS:,} more" if len(pieces) > _SHOWN_MARKERS else ""
+    return [f"non-special markers of the tokenizer, taken as plain text in texts: {named}{more}"] if pieces else []
 
 
 def show_mixture_list(result: dict[str, Any]) -> str:

@@ -141,6 +141,14 @@ def test_imitations_are_counted_per_document_and_named(tagged: Any) -> None:
     assert "<|im_start|> 30" in show_run(result)
 
 
+def test_the_run_names_the_markers_that_the_base_would_match_in_texts(tagged: Any) -> None:
+    folder, result = tagged
+    is_published = store_of(folder)[1].meta.kind == "huggingface"
+    assert result["markers_as_text"] == (["<|im_start|>", "<|im_end|>"] if is_published else [])
+    line = "non-special markers of the tokenizer, taken as plain text in texts: <|im_start|>, <|im_end|>"
+    assert (line in show_run(result)) == is_published
+
+
 def test_the_run_and_the_mixture_say_where_the_tags_have_their_ids(tagged: Any) -> None:
     folder, result = tagged
     store, tokenizer = store_of(folder)
