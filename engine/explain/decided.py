@@ -1,5 +1,6 @@
 """Why a document was decided as it was: the rule of its reason, those of its tags, its group of balance."""
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ from engine.select.grouping import grouping, stored_columns
 def rules_behind(
     found: dict[str, Any], selection: Selection, place: Place, annotations: Sequence[Annotation]
 ) -> dict[str, Any]:
-    """Return `rule`, the words for what decided; `tagged`, tag -> its rule; `balance`, the group that was full.
+    """Return `rule`, the words for what decided; `tagged`, tag -> why; `balance`, the group that was full.
 
     found: decision, reason and tags of the document. balance: null, or the group's row of the view `balance`, with
     nulls where the selection does not say it.
@@ -26,7 +27,7 @@ def rules_behind(
         group = _group(found["reason"], balance, selection, place, annotations)
     return {
         "rule": _rule_text(found, rules, group),
-        "tagged": {tag: _condition(tag, [*rules, *balance]) for tag in found.get("tags") or ()},
+        "tagged": {tag: _tagged(tag, rules, balance) for tag in found.get("tags") or ()},
         "balance": group,
     }
 
@@ -43,6 +44,17 @@ def _rule_text(found: dict[str, Any], rules: Sequence[dict[str, Any]], group: di
     if condition is not None:
         return f"dropped {condition}"
     return "it has no text" if reason == "no_text" else f"the row could not be read: {reason}"
+
+
+def _tagged(tag: str, rules: Sequence[dict[str, Any]], balance: Sequence[dict[str, Any]]) -> str | None:
+    for rule in rules:
+        if rule["reason"] == tag and rule.get("action") == "tag":
+            keep = rule.get("keep")
+            is_one = keep and not re.search(r"\b(AND|OR)\b", keep, re.IGNORECASE)
+            said = rule["drop"] if keep is None else f"not {keep}" if is_one else f"not ({keep})"
+            return f"{said} (this rule only tags)"
+    condition = _condition(tag, [*rules, *balance])
+    return condition and f"it would go {condition}"
 
 
 def _condition(reason: str, rules: Iterable[dict[str, Any]]) -> str | None:

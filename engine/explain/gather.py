@@ -11,6 +11,7 @@ import polars as pl
 
 from engine.base.errors import InputError
 from engine.explain.decided import rules_behind
+from engine.explain.tokenised import tokens_of
 from engine.formats.annotation import Annotation, part_path
 from engine.formats.documents import SourceDocuments
 from engine.formats.find import Place, find_document, find_documents, plain, plain_row
@@ -37,7 +38,8 @@ def explain(doc_id: str, workspace: Path | str, recipe: str | None = None) -> di
         doc_id, recipe, source, place (file, row in it, shard), columns (core), text (excerpt), annotations by column
         prefix, decision (with the rule that made it, those of its tags, and its group where balance left it over; null
         before a selection), label (the newest one, or null, or a problem), duplicates, hits (contamination), heldout,
-        mixtures (with the schedule's steps), and not_in: current mixtures without it.
+        control_tokens and look_alikes (of the token store), mixtures (with the schedule's steps), and not_in: current
+        mixtures without it.
 
     Raises:
         InputError: No document, or several, have this id; no recipe finished; files are gone.
@@ -66,6 +68,10 @@ class _Gathering:
         return {prefix: self.workspace.root / folder for prefix, folder in self.state.artifacts.items()}
 
     @property
+    def token_store(self) -> Path | None:
+        return None if self.state.token_store is None else self.workspace.root / self.state.token_store
+
+    @property
     def doc_id(self) -> bytes:
         return self.place.doc_id
 
@@ -92,6 +98,7 @@ class _Gathering:
             "duplicates": [found for a in self.annotations if (found := self.duplicates(a)) is not None],
             "hits": self.hits(),
             "heldout": self.heldout(),
+            **tokens_of(self.token_store, self.doc_id),
             "mixtures": mixtures,
             "not_in": not_in,
         }

@@ -20,6 +20,7 @@ def show_explain(result: dict[str, Any], width: int | None = None) -> str:
         *((f"duplicates ({found['stage']})", _duplicates(found)) for found in result["duplicates"]),
         *((f"hits ({prefix})", [_pairs_of(hit) for hit in hits]) for prefix, hits in result["hits"].items()),
         ("held out", _heldout(result["heldout"])),
+        ("tokens", _tokens(result)),
         ("mixtures", _mixtures(result)),
         *((prefix, [_annotation(prefix, columns)]) for prefix, columns in result["annotations"].items()),
     ]
@@ -52,7 +53,7 @@ def _decision(result: dict[str, Any]) -> list[str]:
     if decision is None:
         return ["none yet: the recipe stopped before the selection"]
     reason = f": {decision['reason']}" if decision["reason"] is not None else ""
-    tags = [f"tagged {tag}{f': it would go {why}' if why else ''}" for tag, why in decision["tagged"].items()]
+    tags = [f"tagged {tag}{f': {why}' if why else ''}" for tag, why in decision["tagged"].items()]
     return [f"{decision['decision']}{reason}", decision["rule"], *tags]
 
 
@@ -88,6 +89,12 @@ def _heldout(found: dict[str, Any] | None) -> list[str]:
     if found is None:
         return []
     return [f"set {found['set']}, group {found['group_id']} with {found['num_others']:,} other documents"]
+
+
+def _tokens(result: dict[str, Any]) -> list[str]:
+    alike = ", ".join(f"{one_line(one['token'])} {one['occurrences']:,}" for one in result["look_alikes"])
+    lines = [f"control tokens: {''.join(result['control_tokens'])}"] if result["control_tokens"] else []
+    return [*lines, f"looks like a token, kept as text: {alike}"] if alike else lines
 
 
 def _mixtures(result: dict[str, Any]) -> list[str]:

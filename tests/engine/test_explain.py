@@ -17,6 +17,12 @@ from engine.formats.find import find_documents
 from engine.formats.parquet import write_parquet
 from engine.formats.selection import SCHEMA
 from engine.formats.state import RecipeState, write_state
+from engine.formats.token_store import (
+    CONTROL_TOKENS_FILE,
+    CONTROL_TOKENS_SCHEMA,
+    LOOK_ALIKES_FILE,
+    LOOK_ALIKES_SCHEMA,
+)
 
 small_workspace = runpy.run_path(str(Path(__file__).parent / "small_workspace.py"))["small_workspace"]
 NAMES = ["w1", "w2", "w3", "w4", "w5", "b1", "b2", "b3", "b4"]
@@ -88,12 +94,71 @@ def test_tagged_document_names_the_rules_that_would_have_dropped_it(small_worksp
         "reason": None,
         "tags": ["too_short", "odd"],
         "rule": "rules that apply only tag it",
-        "tagged": {"too_short": "unless heuristics__num_words >= 2", "odd": None},
+        "tagged": {"too_short": "it would go unless heuristics__num_words >= 2", "odd": None},
         "balance": None,
     }
     shown = show_explain(result, 100)
     assert "tagged too_short: it would go unless heuristics__num_words >= 2" in shown
     assert "tagged odd\n" in shown
+
+
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [
+        ({"keep": "heuristics__num_words < 2"}, "not heuristics__num_words < 2"),
+        ({"keep": "a < 2 or b"}, "not (a < 2 or b)"),
+        ({"drop": "a < 2 or b", "keep": None}, "a < 2 or b"),
+    ],
+)
+def test_rule_that_only_tags_is_not_said_to_drop(
+    small_workspace: SimpleNamespace, rule: dict[str, str | None], said: str
+) -> None:
+    path = small_workspace.root / "selections/6666/selection.json"
+    written = read_json(path)
+    written["rules"].append({"reason": "odd", "drop": None, "action": "tag"} | rule)
+    write_json(path, written)
+    shown = show_explain(explain(small_workspace.id["b2"], small_workspace.root), 200)
+    assert f"tagged odd: {said} (this rule only tags)\n" in shown
+    assert "tagged too_short: it would go unless heuristics__num_words >= 2\n" in shown
+
+
+def add_token_store(workspace: SimpleNamespace) -> None:
+    """Write the two files about control tokens of a token store; the rows are not in the order of their positions."""
+    here, other = (UUID(workspace.id[name]).bytes for name in ("b1", "w1"))
+    folder = workspace.root / "tokens/9999"
+    placed = [(here, 1, "<|quality:high|>"), (other, 0, "<|lang:de|>"), (here, 0, "<|lang:en|>")]
+    alike = [(here, "<s>", 1_200), (here, "<|lang:de|>", 1), (other, "</s>", 3)]
+    for file, rows, schema in (
+        (CONTROL_TOKENS_FILE, placed, CONTROL_TOKENS_SCHEMA),
+        (LOOK_ALIKES_FILE, alike, LOOK_ALIKES_SCHEMA),
+    ):
+        write_parquet(folder / file, pl.DataFrame(rows, schema=schema, orient="row"))
+    write_state(workspace.workspace, workspace.state.model_copy(update={"token_store": "tokens/9999"}))
+
+
+def test_control_tokens_and_look_alikes_are_those_of_the_document(small_workspace: SimpleNamespace) -> None:
+    add_token_store(small_workspace)
+    result = explain(small_workspace.id["b1"], small_workspace.root)
+    assert result["control_tokens"] == ["<|lang:en|>", "<|quality:high|>"]
+    assert result["look_alikes"] == [
+        {"token": "<s>", "occurrences": 1200},
+        {"token": "<|lang:de|>", "occurrences": 1},
+    ]
+    assert (
+        "tokens\n  control tokens: <|lang:en|><|quality:high|>\n"
+        "  looks like a token, kept as text: <s> 1,200, <|lang:de|> 1\n"
+    ) in show_explain(result, 200)
+    without = explain(small_workspace.id["b2"], small_workspace.root)
+    assert (without["control_tokens"], without["look_alikes"]) == ([], [])
+    assert "\ntokens\n" not in show_explain(without, 200)
+
+
+def test_store_without_the_files_about_control_tokens_says_nothing(small_workspace: SimpleNamespace) -> None:
+    add_token_store(small_workspace)
+    for file in (CONTROL_TOKENS_FILE, LOOK_ALIKES_FILE):
+        (small_workspace.root / "tokens/9999" / file).unlink()
+    result = explain(small_workspace.id["b1"], small_workspace.root)
+    assert (result["control_tokens"], result["look_alikes"]) == ([], [])
 
 
 def test_document_that_balance_would_have_left_over_says_so(small_workspace: SimpleNamespace) -> None:
