@@ -54,14 +54,14 @@ def balance_table(numbers: Balance) -> Table | None:
         asked = f"{'quota' if row['is_quota'] else 'cap'} {words(row['asked'])}"
         unmet = f"{words(row['missing'])} ({share(row['missing'], row['asked'])})" if row["missing"] else MISSING
         rows.append([
-            row["group"], row["rule"], row["unit"], asked, words(row["available"]), words(row["kept"]),
-            words(row["available"] - row["kept"]), unmet,
+            row["group"], words(row["kept"]), unmet, asked, words(row["available"]),
+            words(row["available"] - row["kept"]), row["unit"], row["rule"],
         ])  # fmt: skip
     caption = "Groups: unmet quotas first, then those of which most documents were left over"
     if shown.height < numbers.groups.height:
         caption += f"; {shown.height:,} of {numbers.groups.height:,}, `@balance` has all"
-    headings = ["group", "rule", "unit", "asked", "came", "kept", "left over", "missing"]
-    return table(headings, rows, 3, caption, marked=range(numbers.unmet.height))
+    headings = ["group", "kept", "missing", "asked", "came", "left over", "unit", "rule"]
+    return table(headings, rows, 1, caption, marked=range(numbers.unmet.height))
 
 
 def balance_findings(numbers: Balance | None) -> Iterator[str]:
