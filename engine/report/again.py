@@ -46,6 +46,10 @@ def _data(evidence: Evidence, numbers: Numbers) -> list[tuple[str, str]]:
     if numbers.tokenizer_fit:
         rows.append(("Tokenizer fit by source and domain", "@tokenizer_fit"))
         rows.append(("Words that shatter", "SELECT * FROM shattered_words"))
+    if numbers.control_tokens is not None:
+        for what, view in (("Control tokens", "control_tokens"), ("Text that looks like one", "look_alikes")):
+            query = f"SELECT token, count(DISTINCT doc_id) AS documents FROM {view} GROUP BY token"
+            rows.append((what, query))
     if numbers.heldout is not None and evidence.split is not None:
         rows.append(("Documents of held-out groups", "SELECT * FROM heldout_groups"))
     if numbers.mixtures:

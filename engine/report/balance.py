@@ -73,7 +73,8 @@ def balance_findings(numbers: Balance | None) -> Iterator[str]:
         named = [_unmet(row) for row in unmet.head(_MOST_NAMED).iter_rows(named=True)]
         more = f"; {unmet.height - _MOST_NAMED:,} more in the table" if unmet.height > _MOST_NAMED else ""
         lack = f"{unmet.height:,} of {counted(quotas, 'quota')} {'is' if unmet.height == 1 else 'are'} not met"
-        yield f"{lack}, and nothing was repeated to fill them: {listed(named)}{more}."
+        they = "it" if unmet.height == 1 else "them"
+        yield f"{lack}, and nothing was repeated to fill {they}: {listed(named)}{more}."
     elif quotas:
         yield f"{'The quota is' if quotas == 1 else f'All {quotas:,} quotas are'} met."
     if left := numbers.left_over:
@@ -81,7 +82,8 @@ def balance_findings(numbers: Balance | None) -> Iterator[str]:
             f"{counted(documents, 'document')} by '{rule}'" for rule, documents in list(left.items())[:_MOST_NAMED]
         ]
         rest = f" and {len(left) - _MOST_NAMED:,} more rules" if len(left) > _MOST_NAMED else ""
-        yield f"Balance left over {listed(named)}{rest}; they passed every filter and are in no mixture."
+        stand = "it passed every filter and is" if sum(left.values()) == 1 else "they passed every filter and are"
+        yield f"Balance left over {listed(named)}{rest}; {stand} in no mixture."
 
 
 def _unmet(row: dict[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from engine.report.balance import Balance, balance
+from engine.report.control_tokens import ControlTokens, control_tokens
 from engine.report.diversity import Diversity, diversity
 from engine.report.duplicates import Duplicates, duplicates
 from engine.report.evidence import Evidence
@@ -31,6 +32,7 @@ class Numbers:
     duplicates: Duplicates | None
     quality: list[Quality]
     tokenizer_fit: list[TokenizerFit]
+    control_tokens: ControlTokens | None
     heldout: HeldOut | None
     mixtures: list[MixtureNumbers]
     runs: list[RunNumbers]
@@ -50,6 +52,7 @@ def gather(evidence: Evidence) -> Numbers:
         duplicates=duplicates(evidence),
         quality=quality(evidence),
         tokenizer_fit=tokenizer_fit(evidence),
+        control_tokens=control_tokens(evidence),
         heldout=heldout(evidence),
         mixtures=mixtures(evidence),
         runs=runs,

@@ -14,6 +14,7 @@ from engine.base.atomic import atomic_file
 from engine.base.hashing import short
 from engine.report.again import again
 from engine.report.balance import balance_table
+from engine.report.control_tokens import control_token_tables
 from engine.report.diversity import diversity_table
 from engine.report.duplicate_recall import recall_table
 from engine.report.duplicates import duplicates_charts
@@ -29,6 +30,7 @@ from engine.report.sources import licenses_table, sources_chart, sources_table
 from engine.report.tags import tags_table
 from engine.report.tokenizer_fit import fit_tables
 from engine.report.training import loss_charts, run_settings, runs_table, source_loss_charts
+from engine.report.wording import counted
 
 FILE_NAME = "report.html"
 
@@ -66,7 +68,7 @@ def render(evidence: Evidence, numbers: Numbers, sentences: Sequence[str]) -> st
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["breakable"] = breakable
+    environment.filters |= {"breakable": breakable, "counted": counted}
     return environment.get_template("page.html.j2").render(
         recipe=evidence.state.recipe,
         finished=_finished(evidence.state.finished),
@@ -101,6 +103,7 @@ def _data_sections(numbers: Numbers) -> dict[str, Any]:
         "recall_table": recall_table(numbers.duplicates.recalls) if numbers.duplicates else None,
         "quality": [(quality_chart(q), quality_sources_chart(q), quality_table(q)) for q in numbers.quality],
         "fit_tables": [table for found in numbers.tokenizer_fit for table in fit_tables(found)],
+        "control_token_tables": control_token_tables(numbers.control_tokens) if numbers.control_tokens else [],
         "heldout_tables": heldout_tables(numbers.heldout) if numbers.heldout else [],
         "mixtures_chart": mixtures_chart(numbers.mixtures) if numbers.mixtures else None,
         "mixtures_tables": [mixtures_table(numbers.mixtures), mixture_sources_table(numbers.mixtures)]
@@ -129,6 +132,7 @@ def _contents(numbers: Numbers) -> list[tuple[str, str]]:
         ("duplicates", "Duplicates", numbers.duplicates),
         ("quality", "Quality", numbers.quality),
         ("tokenizer", "Tokenizer fit", numbers.tokenizer_fit),
+        ("control-tokens", "Control tokens", numbers.control_tokens),
         ("heldout", "Held-out text", numbers.heldout),
         ("mixtures", "Mixtures", numbers.mixtures),
         ("forgetting", "Forgetting", numbers.curves),

@@ -54,6 +54,17 @@ def test_quotas_that_are_met_are_said_to_be() -> None:
     assert list(balance_findings(made([met, met]))) == ["All 2 quotas are met."]
 
 
+def test_one_quota_and_one_document_are_spoken_of_in_the_singular() -> None:
+    unmet = ("r", "documents", "a = 1", True, 5, 2, 2, 3, 2, 2)
+    assert list(balance_findings(made([unmet], 1))) == [
+        "1 of 1 quota is not met, and nothing was repeated to fill it: a = 1 has 2 of 5 documents.",
+        "Balance left over 1 document by 'r'; it passed every filter and is in no mixture.",
+    ]
+    several = list(balance_findings(made([unmet, unmet], 2)))
+    assert several[0].startswith("2 of 2 quotas are not met, and nothing was repeated to fill them: ")
+    assert several[1].endswith("2 documents by 'r'; they passed every filter and are in no mixture.")
+
+
 def test_many_groups_are_cut_but_no_unmet_quota_is() -> None:
     unmet = [("r", "bytes", f"a = {n}", True, 2_000, 500, 500, 1_500, 1, 1) for n in range(45)]
     capped = [("r", "bytes", f"b = {n}", False, 5, 9, 5, 0, 9, 5) for n in range(45)]

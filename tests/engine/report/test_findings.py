@@ -129,7 +129,7 @@ def test_what_balance_left_over_is_neither_dropped_nor_hidden(balanced: Path) ->
     assert "182 were kept" in said[0]
     assert "48 were dropped, 50 left over by balance and 20 held out for measuring." in said[0]
     assert said[2:5] == [
-        "1 of 2 quotas is not met, and nothing was repeated to fill them: source = medquad has 73 of 100 documents.",
+        "1 of 2 quotas is not met, and nothing was repeated to fill it: source = medquad has 73 of 100 documents.",
         "Balance left over 50 documents by 'sources'; they passed every filter and are in no mixture.",
         "Kept only because their source is protected: 5 documents of 'code' (8.3 %); a rule would have dropped them.",
     ]
