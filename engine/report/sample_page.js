@@ -28,8 +28,12 @@
 
   const labelOf = (article) => said[article.dataset.id]?.label ?? "";
 
+  // A reason alone says nothing that could be stored.
+  const isOpen = (article) => Boolean(said[article.dataset.id]?.why?.trim()) && !labelOf(article);
+
   const show = (article) => {
     const label = labelOf(article);
+    article.querySelector(".hint").hidden = !isOpen(article);
     article.classList.toggle("good", label === "good");
     article.classList.toggle("bad", label === "bad");
     for (const button of article.querySelectorAll("button")) {
@@ -40,8 +44,11 @@
   const showProgress = () => {
     const labels = articles.map(labelOf).filter(Boolean);
     const good = labels.filter((label) => label === "good").length;
+    const open = articles.filter(isOpen).length;
+    const reasons = `${open} ${open === 1 ? "reason" : "reasons"} without a label`;
+    const hint = open ? `; ${reasons}: choose good or bad` : labels.length ? "" : ": choose good or bad";
     const lost = isKept ? "" : " (this browser keeps nothing: save before you leave)";
-    byId("progress").textContent = `${good} good, ${labels.length - good} bad of ${articles.length}${lost}`;
+    byId("progress").textContent = `${good} good, ${labels.length - good} bad of ${articles.length}${hint}${lost}`;
     byId("save").disabled = labels.length === 0;
   };
 
@@ -94,7 +101,7 @@
 
   addEventListener("beforeunload", (event) => {
     // Where the browser keeps nothing, it asks before the page and what was chosen on it go away.
-    if (!isKept && articles.some(labelOf)) event.preventDefault();
+    if (!isKept && articles.some((article) => said[article.dataset.id])) event.preventDefault();
   });
   load();
   articles.forEach(listen);

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from engine.base.atomic import read_json, write_json
 from engine.formats.parquet import read_parquet, write_parquet
+from engine.report import report
 from engine.report.evidence import open_evidence
 from engine.report.heldout import heldout, heldout_tables
 from engine.report.mixtures import mixture_sources_table, mixtures, mixtures_chart, mixtures_table
@@ -27,6 +28,8 @@ def test_documents_that_only_belong_to_a_group_are_counted_apart(workspace: Path
     found = heldout(open_evidence(workspace))
     assert found is not None
     assert found.grouped == {"domain": 1}
+    html = Path(report(workspace)["path"]).read_text(encoding="utf-8")
+    assert "1 more document is similar to the set 'domain' and was kept out of training with it." in html
 
 
 def test_coverage_sheet_is_shown_with_whatever_columns_it_has(workspace: Path) -> None:

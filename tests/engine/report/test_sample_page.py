@@ -86,6 +86,7 @@ def test_every_document_has_its_outcome_score_columns_text_and_buttons(small_wor
     }
     assert page.texts == ["\n" + one["text"] for one in result["documents"]]
     assert [tag for tag, _ in page.tags].count("button") == 2 * 8 + 1
+    assert html.count('role="status" hidden>choose good or bad</span></div>') == 8
     assert "In the workspace: labelled bad on " in html
     assert "&lt;b&gt;dark&lt;/b&gt;" in html
     assert "license__spdx <code>CC0-1.0</code>" in html
