@@ -228,10 +228,14 @@ COMMANDS = (
     ),
     Command(
         ("stages",),
-        "list annotate stages, source readers and presets of filters; or one stage with its options and columns",
+        "list annotate stages, source readers and presets of filters; or one with its options, columns or rules",
         "provender stages pii",
         "engine.catalog.stages:stages",
-        (argument("name", help="stage or source reader to show (default: list all)", nargs="?", metavar="NAME"),),
+        (
+            argument(
+                "name", help="stage, source reader or preset to show (default: list all)", nargs="?", metavar="NAME"
+            ),
+        ),
         "engine.catalog.show_stages:show_stages",
     ),
     Command(

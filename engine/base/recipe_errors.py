@@ -26,6 +26,8 @@ _KINDS = {
     "dict_type": _MAPPING,
     "list_type": _LIST,
     "tuple_type": _LIST,
+    "set_type": _LIST,
+    "frozen_set_type": _LIST,
     "int_type": _INTEGER,
     "int_parsing": _INTEGER,
     "int_from_float": _INTEGER,
@@ -130,10 +132,24 @@ def _describe(detail: ErrorDetails, model: type[BaseModel]) -> _Mistake:
                 str(detail["input"]), [choice.strip("' ") for choice in choices.replace(" or ", ", ").split(",")]
             )
             return _Mistake(key, f"got {_shown(detail['input'])}", choices, _did_you_mean(guess))
-    needed = _KINDS.get(detail["type"]) or message.removeprefix("Input should be ").replace(
+    return _Mistake(key, f"got {_shown(detail['input'])}", _needed(detail, message), None)
+
+
+def _needed(detail: ErrorDetails, message: str) -> str:
+    limits = detail.get("ctx", {})
+    match detail["type"]:
+        case "too_short" | "string_too_short":
+            return f"at least {_length(detail['type'], limits['min_length'])}"
+        case "too_long" | "string_too_long":
+            return f"at most {_length(detail['type'], limits['max_length'])}"
+    return _KINDS.get(detail["type"]) or message.removeprefix("Input should be ").replace(
         "String should match pattern", "text that matches"
     )
-    return _Mistake(key, f"got {_shown(detail['input'])}", needed, None)
+
+
+def _length(kind: str, limit: int) -> str:
+    noun = "character" if kind.startswith("string") else "item"
+    return f"{limit:,} {noun}{'' if limit == 1 else 's'}"
 
 
 def _did_you_mean(guess: str | None) -> str | None:

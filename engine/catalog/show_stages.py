@@ -14,7 +14,9 @@ _LEAST_TEXT = 30
 def show_stages(result: dict[str, Any], width: int | None = None) -> str:
     """Return what `stages` returned as text for a terminal of `width` columns (default: this one's)."""
     width = width or terminal_width()
-    return _overview(result, width) if "stages" in result else _stage(result, width)
+    if "stages" in result:
+        return _overview(result, width)
+    return _preset(result, width) if "preset" in result else _stage(result, width)
 
 
 def _overview(result: dict[str, Any], width: int) -> str:
@@ -23,7 +25,7 @@ def _overview(result: dict[str, Any], width: int) -> str:
     parts = [
         _table(("stage", "kind", "needs", "what it does"), rows, width),
         _table(("preset of filters", "rules", "published in"), presets, width),
-        wrapped("provender stages NAME: options, columns and drop reasons of a stage", width),
+        wrapped("provender stages NAME: options, columns and drop reasons of a stage, or the rules of a preset", width),
     ]
     return "\n\n".join(parts)
 
@@ -47,6 +49,15 @@ def _stage(result: dict[str, Any], width: int) -> str:
         parts.append("drop reasons:\n" + _entries(drops, width))
     parts.append(f"more: python -m pydoc {result['module']}")
     return "\n\n".join(parts)
+
+
+def _preset(result: dict[str, Any], width: int) -> str:
+    rules = ((rule["reason"], f"kept where {rule['keep']}", rule["source"]) for rule in result["filters"])
+    return "\n\n".join([
+        wrapped(f"{result['preset']}: a preset of {len(result['filters'])} filters over the stage heuristics", width),
+        f"filters:\n  {result['example']}",
+        "drop reasons:\n" + _entries(rules, width),
+    ])  # fmt: skip
 
 
 def _entries(entries: Iterable[tuple[str, str, str]], width: int) -> str:

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from engine.base.errors import RecipeError, unknown
 from engine.base.stage import ANNOTATOR, ANNOTATOR_GROUP, Column, find_stage, stage_adds, stage_names
 from engine.catalog.stage_options import minimal, options_of
-from engine.select.presets import PRESETS
+from engine.select.presets import HEURISTICS, PRESETS
 
 PLACE = "provender stages"
 READER = "source reader"
@@ -24,11 +24,12 @@ KINDS = {"annotate": ANNOTATOR, "source": READER}
 
 
 def stages(name: str | None = None) -> dict[str, Any]:
-    """Return all stages, source readers and presets; or everything about the stage or reader `name`.
+    """Return all stages, source readers and presets; or everything about the stage, reader or preset `name`.
 
     Without a name: `stages` (stage, kind, module, what, needs, extra, problem) and `presets` (preset, rules, sources).
     With one (of an annotate stage, should a reader be called alike): stage, kind, module, what, needs, extra, example,
     options, columns (null where they depend on options that have to be given), columns_depend_on_options, drops.
+    With a preset's: preset, example, filters (reason, keep: the condition that keeps, source: where it was published).
     Raises RecipeError for an unknown name, or a stage of another package that cannot be used.
     """
     modules = {"annotate": stage_names("engine.annotate", ANNOTATOR_GROUP), "source": stage_names("engine.sources")}
@@ -36,8 +37,11 @@ def stages(name: str | None = None) -> dict[str, Any]:
         listed = [_listed(kind, one, found) for kind, found in modules.items() for one in sorted(found)]
         return {"stages": listed, "presets": _presets()}
     kind = next((kind for kind, found in modules.items() if name in found), None)
+    if kind is None and name in PRESETS:
+        return _preset(name)
     if kind is None:
-        raise RecipeError(unknown(PLACE, "stage or source reader", name, [*modules["annotate"], *modules["source"]]))
+        known = [*modules["annotate"], *modules["source"], *PRESETS]
+        raise RecipeError(unknown(PLACE, "stage, source reader or preset", name, known))
     return _shown(kind, name, find_stage(PLACE, KINDS[kind], name, modules[kind]))
 
 
@@ -116,6 +120,13 @@ def _dtype_in_words(dtype: Any) -> str:
         return "number"
     names = {pl.String: "text", pl.Boolean: "true or false", pl.Binary: "bytes"}
     return next((words for known, words in names.items() if dtype == known), str(dtype).lower())
+
+
+def _preset(name: str) -> dict[str, Any]:
+    rules = [
+        {"reason": rule.reason, "keep": rule.keep.format(h=HEURISTICS), "source": rule.source} for rule in PRESETS[name]
+    ]
+    return {"preset": name, "example": f"- {{preset: {name}}}", "filters": rules}
 
 
 def _presets() -> list[dict[str, Any]]:

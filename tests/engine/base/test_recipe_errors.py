@@ -24,6 +24,9 @@ class Recipe(StrictModel):
     weights: dict[Annotated[str, Field(pattern="^[a-z]+$")], float] | list[str] = Field(default_factory=dict)
     base: Tiny | None = None
     betas: tuple[float, float] = (0.9, 0.95)
+    by: tuple[str, ...] = Field(default=("a",), min_length=1, max_length=2)
+    code: str = Field(default="a", min_length=1, max_length=2)
+    among: frozenset[str] = frozenset()
 
     @model_validator(mode="after")
     def _good(self) -> Self:
@@ -65,7 +68,7 @@ def test_missing_key_is_told_with_its_meaning_and_the_misspelt_one_with_a_guess(
 
 def test_unknown_key_like_no_other_lists_what_there_is() -> None:
     assert messages({"name": "a", "xyz": 1}) == [
-        "r.yaml: xyz: unknown key. Needed: one of base, betas, name, stages, weights."
+        "r.yaml: xyz: unknown key. Needed: one of among, base, betas, by, code, name, stages, weights."
     ]
 
 
@@ -84,6 +87,22 @@ def test_unknown_key_like_no_other_lists_what_there_is() -> None:
 )
 def test_value_of_several_types_is_told_once_and_without_names_of_types(weights: object, expected: list[str]) -> None:
     assert messages({"name": "a", "weights": weights}) == expected
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ({"by": []}, "by: got []. Needed: at least 1 item."),
+        ({"by": ["a", "b", "c"]}, "by: got ['a', 'b', 'c']. Needed: at most 2 items."),
+        ({"by": "a"}, "by: got 'a'. Needed: a list."),
+        ({"code": ""}, "code: got ''. Needed: at least 1 character."),
+        ({"code": "abc"}, "code: got 'abc'. Needed: at most 2 characters."),
+        ({"betas": [1, 2, 3]}, "betas: got [1, 2, 3]. Needed: at most 2 items."),
+        ({"among": 1}, "among: got 1. Needed: a list."),
+    ],
+)
+def test_lengths_and_lists_are_told_without_words_of_python(content: dict[str, object], expected: str) -> None:
+    assert messages({"name": "a"} | content) == [f"r.yaml: {expected}"]
 
 
 def test_own_checks_keep_their_words() -> None:

@@ -60,6 +60,35 @@ def test_presets_are_listed_with_their_number_of_rules() -> None:
     }
 
 
+@pytest.mark.parametrize("width", [50, 100])
+def test_preset_shows_its_rules_with_condition_and_source(width: int) -> None:
+    result = stages("gopher_quality")
+    assert (result["preset"], len(result["filters"])) == ("gopher_quality", 10)
+    assert result["filters"][0] == {
+        "reason": "gopher_too_few_words",
+        "keep": "COALESCE(heuristics__num_words >= 50, FALSE)",
+        "source": "Rae et al. 2021, arXiv:2112.11446, A.1.1, quality filtering",
+    }
+    shown = show_stages(result, width)
+    assert shown.count("COALESCE(heuristics__") == 10
+    assert squeezed("gopher_too_few_words: kept where COALESCE(heuristics__num_words >= 50, FALSE)") in squeezed(shown)
+    assert max(map(len, shown.splitlines())) <= width
+
+
+@pytest.mark.parametrize("name", sorted(PRESETS))
+def test_every_preset_is_shown_and_its_example_passes(name: str) -> None:
+    result = stages(name)
+    assert [rule["reason"] for rule in result["filters"]] == [rule.reason for rule in PRESETS[name]]
+    assert yaml.safe_load(result["example"]) == [{"preset": name}]
+
+
+def test_preset_that_is_misspelt_is_guessed() -> None:
+    with pytest.raises(
+        RecipeError, match=r"no stage, source reader or preset 'gopher_qualty'.*did you mean 'gopher_quality'"
+    ):
+        stages("gopher_qualty")
+
+
 @pytest.mark.parametrize("name", sorted(MODULES))
 @pytest.mark.parametrize("width", [50, 100])
 def test_every_option_is_shown_with_its_description(name: str, width: int) -> None:
@@ -166,7 +195,7 @@ def test_own_options_come_first_and_shared_ones_last() -> None:
 def test_unknown_name_guesses_what_was_meant(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["stages", "near_dupe"]) == 1
     said = capsys.readouterr().err
-    assert said.startswith("provender stages: no stage or source reader 'near_dupe' (have: chat, contamination, ")
+    assert said.startswith("provender stages: no stage, source reader or preset 'near_dupe' (have: c4, chat, ")
     assert said.endswith("Fix: did you mean 'near_dup'?\n")
 
 
