@@ -121,7 +121,8 @@ def build_token_store(
             write_parquet(temporary / LOOK_ALIKES_FILE, look_alikes)
             write_parquet(temporary / CONTROL_TOKENS_FILE, _control_tokens(table, tokenizer.meta.control_tokens))
             meta = _describe(table, tokenizer, config, temporary, digest)
-            _sign(temporary, meta, texts, _counts(table, look_alikes), started)
+            counts = _counts(table, look_alikes, tokenizer.meta.control_tokens)
+            _sign(temporary, meta, texts, counts, started)
     return open_token_store(folder)
 
 
@@ -234,12 +235,14 @@ def _control_tokens(table: pl.DataFrame, ids: Mapping[str, int]) -> pl.DataFrame
     return positions.with_columns(token=tokens).cast(pl.Schema(CONTROL_TOKENS_SCHEMA))
 
 
-def _counts(table: pl.DataFrame, look_alikes: pl.DataFrame) -> dict[str, Any]:
-    """Return what the receipt counts: labels, documents with control tokens, look-alikes by token."""
+def _counts(table: pl.DataFrame, look_alikes: pl.DataFrame, ids: Mapping[str, int]) -> dict[str, Any]:
+    """Return what the receipt counts: labels, documents by control token, look-alikes by token."""
+    in_front = dict(table["control_ids"].explode().drop_nulls().value_counts().iter_rows())
     by_token = look_alikes.group_by("token").agg(pl.col("occurrences").sum()).sort("token")
     return {
         "supervised_tokens": int(table["supervised_tokens"].cast(pl.Int64).sum()),
         "tagged_documents": int((table["control_ids"].list.len() > 0).sum()),
+        "control_tokens": {token: in_front.get(number, 0) for token, number in ids.items()},
         "look_alikes": dict(by_token.iter_rows()),
         "look_alike_documents": look_alikes["doc_id"].n_unique(),
     }

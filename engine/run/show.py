@@ -26,6 +26,7 @@ def show_run(result: dict[str, Any]) -> str:
         figures = (f"{unit} {n['before']:.2f} -> {n['after']:.2f}" for unit, n in result["n_eff"].items())
         parts.append(f"N_eff of the sources, read -> kept: {', '.join(figures)}")
     parts += show_control_tokens(result.get("control_tokens", ()))
+    parts += _tokens_in_front(result["steps"])
     parts += [*_markers_as_text(result.get("markers_as_text", ())), *_look_alikes(result["steps"])]
     parts += [_mixture_line(mixture) for mixture in result["mixtures"]]
     return "\n".join(parts)
@@ -44,6 +45,20 @@ def show_control_tokens(tokens: Sequence[Mapping[str, Any]]) -> list[str]:
     if there:
         where.append(f"{there} in the vocabulary already")
     return [f"control tokens: {len(tokens)}, {'; '.join(where)}"] if tokens else []
+
+
+def _tokens_in_front(steps: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return a line with the documents each control token stands in front of, and one that names those of none."""
+    counts = _of_token_store(steps).get("control_tokens", {})
+    told = ", ".join(f"{token} {count:,}" for token, count in counts.items() if count)
+    unused = ", ".join(token for token, count in counts.items() if not count)
+    lines = [wrapped(f"documents behind each: {told}", terminal_width())] if told else []
+    missing = f"in front of no document: {unused}; look at the values of its column, or take it out"
+    return [*lines, *([wrapped(missing, terminal_width())] if unused else [])]
+
+
+def _of_token_store(steps: Iterable[Mapping[str, Any]]) -> Mapping[str, Any]:
+    return next((step["details"] for step in steps if step["name"] == TOKEN_STORE), {})
 
 
 def _markers_as_text(pieces: Sequence[str]) -> list[str]:
@@ -200,7 +215,7 @@ def _what_if(result: dict[str, Any]) -> list[str]:
 
 
 def _look_alikes(steps: Iterable[Mapping[str, Any]]) -> list[str]:
-    details: Mapping[str, Any] = next((step["details"] for step in steps if step["name"] == TOKEN_STORE), {})
+    details = _of_token_store(steps)
     found = details.get("look_alikes", {})
     if not found:
         return []

@@ -3,6 +3,7 @@
 from typing import Any
 
 from engine.run.show import show_run
+from engine.run.steps import TOKEN_STORE
 
 SAMPLE = {"pairs": 40, "found": 39, "share": 0.975, "interval_95": [0.8712, 0.9956]}
 NO_SAMPLE = {"pairs": 0, "found": 0, "share": None, "interval_95": None}
@@ -36,6 +37,14 @@ def test_relatives_of_held_out_documents_are_counted_beside_them() -> None:
     text = shown("made", {"sets": [size | {"group_documents": 21}]})
     assert "8,352 bytes; 5 relatives of them are neither measured nor trained on\n" in text
     assert "relatives" not in shown("made", {"sets": [size | {"group_documents": 16}]})
+
+
+def test_control_tokens_in_front_of_nothing_are_named() -> None:
+    step = {"name": TOKEN_STORE, "state": "made", "why": "", "rows": 10, "seconds": 1.0}
+    step |= {"details": {"control_tokens": {"<|lang:en|>": 7, "<|lang:english|>": 0}}}
+    text = show_run({"dry_run": False, "steps": [step], "annotating": [], "ledger": [], "n_eff": {}, "mixtures": []})
+    assert "documents behind each: <|lang:en|> 7\n" in text
+    assert "in front of no document: <|lang:english|>; look at the values of its column, or take it out" in text
 
 
 def test_each_stage_has_its_share_of_the_time() -> None:
