@@ -213,20 +213,6 @@ def _name(codes: NDArray[np.uint16], outcomes: list[Outcome], code: int, reasons
         outcomes += [(outcomes[code][0], reason) for reason in known]
 
 
-def final_survivors(documents: pl.DataFrame) -> pl.Series:
-    """Return for each document the doc_id of the one that stays for it in the end, null where it stays itself.
-
-    documents: doc_id, exact_dup__kept_id, near_dup__kept_id of the whole corpus. An exact duplicate names its
-    representative, which may itself have gone for a near-duplicate; that one always stays, so two steps are enough.
-    """
-    onward = documents.select(pl.col("doc_id").alias("exact_dup__kept_id"), pl.col("near_dup__kept_id").alias("final"))
-    return (
-        documents.join(onward, on="exact_dup__kept_id", how="left", maintain_order="left")
-        .select(pl.coalesce("final", "exact_dup__kept_id", "near_dup__kept_id").alias("final_survivor"))
-        .to_series()
-    )
-
-
 def _takes(rule: Rule) -> pl.Expr:
     if rule.drop is not None:
         return parse_condition(rule.drop).fill_null(False)

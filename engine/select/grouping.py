@@ -5,8 +5,8 @@ from collections.abc import Iterable
 import polars as pl
 
 URL_HOST = "url_host"
-"""The host of the core column `url`, in lower case; null where there is none."""
-_HOST = r"^[A-Za-z][A-Za-z0-9+.-]*://(?:[^/?#@]*@)?([^/?#:]+)"
+"""The host of the core column `url`, in lower case, an IPv6 address in its brackets; null where there is none."""
+_HOST = r"^[A-Za-z][A-Za-z0-9+.-]*://(?:[^/?#@]*@)?(\[[^\]/?#]*\]|[^/?#:\[]+)"
 
 
 def stored_columns(names: Iterable[str]) -> tuple[str, ...]:

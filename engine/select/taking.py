@@ -148,7 +148,7 @@ def _is_behind(entries: Entries, row: int, prefer: np.uint64, order: np.uint64, 
 
 @kernel
 def _swap(entries: Entries, one: int, other: int) -> None:
-    for column in range(5):
+    for column in range(COLUMNS):
         kept = entries[one, column]
         entries[one, column] = entries[other, column]
         entries[other, column] = kept

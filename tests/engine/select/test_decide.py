@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from engine.base.errors import RecipeError
 from engine.formats.ledger import SCHEMA, unbalanced
-from engine.select.decide import Rule, decide, final_survivors, over_budget_code, rule_columns
+from engine.select.decide import Rule, decide, over_budget_code, rule_columns
 from engine.select.ledger import Cut, ledger_rows
 
 RULES = [
@@ -100,17 +100,6 @@ def test_ledger_of_no_documents_is_zero_in() -> None:
     assert ledger_rows(decide(documents(), RULES), none, None, "web", Cut()).rows() == [
         ("selection", "web", "in", None, 0, 0, None)
     ]
-
-
-def test_exact_duplicate_of_a_removed_near_duplicate_follows_to_the_end() -> None:
-    frame = pl.DataFrame(
-        {
-            "doc_id": [b"a", b"b", b"c", b"d", b"e"],
-            "exact_dup__kept_id": [b"b", None, None, b"c", None],
-            "near_dup__kept_id": [None, b"c", None, None, None],
-        }
-    )
-    assert final_survivors(frame).to_list() == [b"c", b"c", None, b"c", None]
 
 
 ROWS = st.fixed_dictionaries(

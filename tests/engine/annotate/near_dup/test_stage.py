@@ -148,15 +148,6 @@ def test_recall_out_of_reach_says_what_can_be_reached() -> None:
         Config(threshold=0.5, recall=0.99, num_permutations=4)
 
 
-def test_survivors_of_exact_duplicates_follow_to_the_end(world: World) -> None:
-    from engine.select.decide import final_survivors
-
-    docs = {"a": text(0, 9), "b": text(0, 9), "c": text(0, 10)}
-    done = run(world({"web": docs}), config())
-    frame = done.corpus().all_columns(["doc_id", "exact_dup__kept_id", KEPT]).sort("doc_id")
-    assert [bytes(kept).rstrip(b"\0") if kept else None for kept in final_survivors(frame)] == [b"c", b"c", None]
-
-
 def test_exact_duplicates_have_to_be_known_before() -> None:
     assert near_dup.READS(Config()) == ("doc_id", "source", "text", "text_digest", "num_chars", "exact_dup__kept_id")
     assert near_dup.READS(Config(score="q__score"))[-1] == "q__score"
