@@ -4,11 +4,12 @@
 2. Documents of groups with less room than documents are taken in order (reads doc_ids and `prefer`)
 3. The others go over budget; of protected sources they only get the tag
 
-Memory: four bytes a document for the groups and one for the outcome, and at most ENTRIES documents to be ordered at
-once, or the largest group.
+Memory: four bytes a document for the groups and one for the outcome, one more for every rule with quotas but the last,
+and a third of the memory ceiling for documents that are ordered at once. A group with more of them than that is taken
+in several rounds (engine.run.large_groups).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from threading import Lock
@@ -23,6 +24,7 @@ from engine.formats.annotation import read_columns
 from engine.formats.documents import Shard
 from engine.formats.selection import BALANCE_SCHEMA
 from engine.run.cheap_reads import doc_id_words
+from engine.run.large_groups import LargeGroup, Members
 from engine.run.stage_run import Annotated
 from engine.run.steps import RunContext
 from engine.run.workers import work
@@ -34,8 +36,7 @@ from engine.select.group_codes import ABSENT, Codes, GroupCodes
 from engine.select.grouping import grouping, stored_columns
 from engine.select.taking import COLUMNS, Numbers, count_groups, enter, order_seed, preference_keys, take
 
-ENTRIES = 1 << 25
-"""Documents put in order at once, 40 bytes each."""
+LEAST_ENTRIES = 1 << 16
 _EACH_IS_ONE = np.empty(0, dtype=np.int64)
 _NO_PREFERENCE = np.empty(0, dtype=np.uint64)
 
@@ -165,8 +166,14 @@ class _Balancing:
         sums.kept_documents = np.where(exceeds, sums.protected_documents, sums.documents)
         for closed in (False, True):
             free = rooms if closed else rooms - sums.protected_amounts
-            for batch in _batches(np.flatnonzero(exceeds & (is_closed == closed)), counts):
+            groups, most = (
+                np.flatnonzero(exceeds & (is_closed == closed)),
+                most_entries(self.corpus.context.memory_bytes),
+            )
+            for batch in _batches(groups[counts[groups] <= most], counts, most):
                 self._take_batch(batch, counts[batch], free[batch], closed)
+            for group in groups[counts[groups] > most].tolist():
+                self._take_large(group, int(counts[group]), int(free[group]), closed, most)
 
     def apply(self, rooms: Numbers) -> None:
         """Bring the decisions up to date."""
@@ -269,6 +276,36 @@ class _Balancing:
             self.sums.kept_amounts[batch] += taken[:, 0]
             self.sums.kept_documents[batch] += taken[:, 1]
 
+    def _take_large(self, group: int, count: int, free: int, of_protected: bool, most: int) -> None:
+        shards = []
+        for position, (shard, codes) in enumerate(zip(self.corpus.shards, self._codes, strict=True)):
+            is_member = codes == group
+            if is_protected(self.corpus.state, shard) == of_protected and is_member.any():
+                shards.append(position)
+                self._left[self._firsts[position] : self._firsts[position + 1]][is_member] = 1
+        seed = order_seed(self.rule.seed, self.rule.reason)
+
+        def read(position: int, every: int) -> Members:
+            codes = self._codes[position]
+            rows = np.flatnonzero(codes == group)[::every]
+            is_read = np.full(len(codes), ABSENT, dtype=np.uint32)
+            is_read[rows] = 0
+            shard = self.corpus.shards[position]
+            prefer, sizes = self._order_of(shard, self.decided[position])
+            entries = np.empty((len(rows), COLUMNS), dtype=np.uint64)
+            start = int(self._firsts[position])
+            enter(is_read, np.zeros(1, np.int64), doc_id_words(shard), prefer, sizes, start, seed, entries)
+            return Members(entries)
+
+        def each(function: Callable[[int], None], positions: Sequence[int]) -> None:
+            work(f"balance {self.rule.reason}: order", function, positions, self.corpus.context.jobs)
+
+        large = LargeGroup(shards, count, read, each, most)
+        amount, documents = large.take(free, of_protected, self._left)
+        if not of_protected:
+            self.sums.kept_amounts[group] += amount
+            self.sums.kept_documents[group] += documents
+
     def _order_of(self, shard: Shard, decided: Decided) -> tuple[NDArray[np.uint64], Numbers]:
         size, prefer = self.corpus.size_column(self.rule), self.rule.prefer
         frame = self.corpus.columns(
@@ -288,11 +325,16 @@ def _sizes(frame: pl.DataFrame, column: str | None) -> Numbers:
     return frame[column].cast(pl.Int64).fill_null(0).to_numpy(writable=True)
 
 
-def _batches(groups: NDArray[np.int64], counts: Numbers) -> list[NDArray[np.int64]]:
-    """Return the groups in batches of at most ENTRIES documents; a larger one stands alone."""
-    batches, size = list[list[int]](), ENTRIES + 1
+def most_entries(memory_bytes: int) -> int:
+    """Return how many documents may be put in order at once: a third of the memory ceiling."""
+    return max(LEAST_ENTRIES, memory_bytes // 3 // (COLUMNS * 8))
+
+
+def _batches(groups: NDArray[np.int64], counts: Numbers, most: int) -> list[NDArray[np.int64]]:
+    """Return the groups, none of them larger, in batches of at most so many documents."""
+    batches, size = list[list[int]](), most + 1
     for group, count in zip(groups.tolist(), counts[groups].tolist(), strict=True):
-        if size + count > ENTRIES:
+        if size + count > most:
             batches.append([])
             size = 0
         batches[-1].append(group)

@@ -17,6 +17,8 @@ Entries = NDArray[np.uint64]
 PREFER, HASH, ID, SIZE, PLACE = range(5)
 """Columns of entries: key of the preferred column, hash of the doc_id, its first half, size, place in the corpus."""
 COLUMNS = 5
+KEY = 3
+"""Columns, the first ones, that say the order."""
 _LEAF = 12
 _DEPTH = 4096
 _SIGN = np.uint64(1 << 63)
@@ -85,6 +87,40 @@ def enter(
 
 
 @kernel
+def _is_before(entries: Entries, row: int, prefer: np.uint64, order: np.uint64, identity: np.uint64) -> bool:
+    if entries[row, 0] != prefer:
+        return bool(entries[row, 0] < prefer)
+    if entries[row, 1] != order:
+        return bool(entries[row, 1] < order)
+    return bool(entries[row, 2] < identity)
+
+
+@kernel
+def _is_behind(entries: Entries, row: int, prefer: np.uint64, order: np.uint64, identity: np.uint64) -> bool:
+    if entries[row, 0] != prefer:
+        return bool(entries[row, 0] > prefer)
+    if entries[row, 1] != order:
+        return bool(entries[row, 1] > order)
+    return bool(entries[row, 2] > identity)
+
+
+@kernel
+def bins_of(keys: Entries, bounds: Entries) -> NDArray[np.uint32]:
+    """Return for each row how many bounds are not behind it; both begin with the columns of KEY, bounds in order."""
+    bins = np.empty(len(keys), dtype=np.uint32)
+    for row in range(len(keys)):
+        low, high = 0, len(bounds)
+        while low < high:
+            middle = (low + high) // 2
+            if _is_behind(bounds, middle, keys[row, 0], keys[row, 1], keys[row, 2]):
+                high = middle
+            else:
+                low = middle + 1
+        bins[row] = low
+    return bins
+
+
+@kernel
 def take(
     entries: Entries, starts: Numbers, rooms: Numbers, is_closing: bool, left: NDArray[np.uint8], taken: Numbers
 ) -> None:
@@ -126,24 +162,6 @@ def take(
                 bound = ends[depth]
         for row in range(first, end):
             left[np.int64(entries[row, 4])] = 1
-
-
-@kernel
-def _is_before(entries: Entries, row: int, prefer: np.uint64, order: np.uint64, identity: np.uint64) -> bool:
-    if entries[row, 0] != prefer:
-        return bool(entries[row, 0] < prefer)
-    if entries[row, 1] != order:
-        return bool(entries[row, 1] < order)
-    return bool(entries[row, 2] < identity)
-
-
-@kernel
-def _is_behind(entries: Entries, row: int, prefer: np.uint64, order: np.uint64, identity: np.uint64) -> bool:
-    if entries[row, 0] != prefer:
-        return bool(entries[row, 0] > prefer)
-    if entries[row, 1] != order:
-        return bool(entries[row, 1] > order)
-    return bool(entries[row, 2] > identity)
 
 
 @kernel

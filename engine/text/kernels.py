@@ -47,7 +47,7 @@ def _cache_folder() -> Path:
 
 
 def _sources(engine: Path) -> list[Path]:
-    folders = ("text", "annotate", "pack", "run/dedup", "run/oneshot")
+    folders = ("text", "annotate", "select", "pack", "run/dedup", "run/oneshot")
     return sorted(path for folder in folders for path in (engine / folder).rglob("*.py"))
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from engine.base.errors import AuditError
 from engine.formats.encoder import open_encoder
 from engine.formats.ledger import unbalanced
-from engine.run import balancing
+from engine.run import balancing, large_groups
 from engine.run.deciding import decisions_in_memory
 from engine.select.balance import Rule
 from engine.select.filters import Filter
@@ -118,7 +118,9 @@ def test_decisions_and_ledger_are_those_of_plain_python(
     passes = {name: test for name, (_, test) in FILTERS.items()}
     backwards, jobs, entries = layout
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(balancing, "ENTRIES", entries)
+        patch.setattr(balancing, "most_entries", lambda _: entries)
+        patch.setattr(large_groups, "BOUNDS", 4)
+        patch.setattr(large_groups, "SAMPLE", 6)
         made = corpus(Path(folder), rows, chosen, rules, lambda place: place * 7 % 11 // width, jobs, backwards)
         decisions = decisions_in_memory(made.context, made.state)
         encode = open_encoder(letters(Path(folder)))
