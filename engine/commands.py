@@ -192,7 +192,7 @@ COMMANDS = (
         ("sample",),
         "show documents to read by hand, kept beside dropped with reasons",
         "provender sample --documents 10 --reason near_duplicate",
-        "engine.report.sample_page:sample",
+        "engine.sample:sample",
         (
             argument("--documents", help="how many (default: 50)", type=int, default=50, metavar="N"),
             argument("--reason", help="only documents dropped or tagged for this reason"),

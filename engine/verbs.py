@@ -5,13 +5,13 @@ from engine.catalog.stages import stages
 from engine.explain import explain
 from engine.mixture.versions import mixture_list, mixture_show, mixture_verify
 from engine.report import report
-from engine.report.sample_page import sample
 from engine.run.decontaminate import decontaminate
 from engine.run.dedup import dedup
 from engine.run.init import init
 from engine.run.label import label
 from engine.run.pipeline import run, tokenizer_train
 from engine.run.quality_train import quality_train
+from engine.sample import sample
 
 __all__ = [
     "decontaminate",

@@ -7,15 +7,22 @@ import runpy
 from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from engine.report.sample_page import PAGE_CHARS, render
+from engine.report.sample_page import render as render_with
 from engine.run.sample import draw_sample
+from engine.run.sample.show import AS_READ
+from engine.sample import PAGE_CHARS
 from engine.verbs import label, sample
 
 small_workspace = runpy.run_path(str(Path(__file__).parents[1] / "small_workspace.py"))["small_workspace"]
 FORGED = "\n</pre><script>alert(1)</script><img src=x onerror=alert(1)>\" onclick='x' {{ drawn }} &lt;b&gt;"
+
+
+def render(drawn: dict[str, Any]) -> str:
+    return render_with(drawn, AS_READ)
 
 
 class Page(HTMLParser):
@@ -109,7 +116,7 @@ def test_document_without_text_has_no_buttons(small_workspace: SimpleNamespace) 
 
 
 def test_a_long_text_is_cut_and_says_so(small_workspace: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engine.report.sample_page.PAGE_CHARS", 10)
+    monkeypatch.setattr("engine.sample.PAGE_CHARS", 10)
     out = Path(small_workspace.root) / "page.html"
     sample(small_workspace.root, html=out)
     html = out.read_text(encoding="utf-8")
