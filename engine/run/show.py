@@ -21,7 +21,7 @@ def show_run(result: dict[str, Any]) -> str:
     parts += _recalls(result["steps"])
     parts += _held_out(result["steps"])
     parts.append(_ledger_table(result["ledger"]))
-    parts += [*_tagged(result["steps"]), *_unmet_quotas(result["steps"])]
+    parts += [*_tagged(result["steps"]), *_unmet_quotas(_balance_of(result["steps"]))]
     if result["n_eff"]:
         figures = (f"{unit} {n['before']:.2f} -> {n['after']:.2f}" for unit, n in result["n_eff"].items())
         parts.append(f"N_eff of the sources, read -> kept: {', '.join(figures)}")
@@ -172,13 +172,16 @@ def _recalls(steps: Iterable[dict[str, Any]]) -> list[str]:
     return lines
 
 
-def _unmet_quotas(steps: Iterable[dict[str, Any]]) -> list[str]:
+def _balance_of(steps: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    return [rule for step in steps for rule in step["details"].get("balance", ())]
+
+
+def _unmet_quotas(rules: Iterable[Mapping[str, Any]]) -> list[str]:
     """Return a line for every quota of which less is kept than was asked for."""
     return [
         f"balance {rule['rule']}: {one['group']}: {one['kept']:,} of {one['asked']:,} {rule['unit']} kept, "
         f"{one['missing']:,} missing ({one['available']:,} came)"
-        for step in steps
-        for rule in step["details"].get("balance", ())
+        for rule in rules
         for one in rule["unmet"]
     ]
 
@@ -211,7 +214,8 @@ def _held_out(steps: Iterable[dict[str, Any]]) -> list[str]:
 def _what_if(result: dict[str, Any]) -> list[str]:
     from engine.run.what_if.show import show_what_if
 
-    return [show_what_if(result["what_if"], table)] if result.get("what_if") else []
+    found = result.get("what_if")
+    return [show_what_if(found, table), *_unmet_quotas(found["balance"])] if found else []
 
 
 def _look_alikes(steps: Iterable[Mapping[str, Any]]) -> list[str]:

@@ -60,9 +60,9 @@ def what_if(context: RunContext, state: Annotated, every_border: bool = False) -
         compared_with (selection, finished; None on a first run), rules (those that changed), order_changed, sources and
         total (documents, bytes and tokens of whole texts that are kept_before, kept_now, newly_kept, newly_lost;
         new_documents: those the earlier selection did not decide on), reasons (documents before and now), tags (source,
-        reason, kept documents that have it as a tag: documents_before, documents_now), ledger, guard (what the removal
-        guard would say, empty where it would let the run pass), borders and changed_documents
-        (engine.run.what_if.examples).
+        reason, kept documents that have it as a tag: documents_before, documents_now), ledger, balance (what its rules
+        would come to, quotas that would not be met among it), guard (what the removal guard would say, empty where it
+        would let the run pass), borders and changed_documents (engine.run.what_if.examples).
     """
     earlier = _earlier(context)
     decisions = decisions_in_memory(context, state)
@@ -79,6 +79,7 @@ def what_if(context: RunContext, state: Annotated, every_border: bool = False) -
         "reasons": _reasons(earlier.selection.ledger() if earlier else None, ledger),
         "tags": tags(decisions, earlier.decisions if earlier else None),
         "ledger": ledger.to_dicts(),
+        "balance": decisions.balance.details,
         "guard": _guard(context, decisions, ledger),
         **examples(decisions, earlier.decisions if earlier else None, _looked_at(changes, decisions, every_border)),
     }

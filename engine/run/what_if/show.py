@@ -44,18 +44,35 @@ def _rules(found: Mapping[str, Any], width: int) -> list[str]:
     lines = []
     for rule in found["rules"]:
         lines.append(wrapped(f"rule {rule['reason']}: {rule['change']}", width))
+        before, now = rule["before"] or {}, rule["now"] or {}
         if rule["change"] != ADDED:
-            lines.append(wrapped(f"before: {_said(rule['before'])}", width, 2))
+            lines.append(wrapped(f"before: {_said(before, now)}", width, 2))
         if rule["change"] != REMOVED:
-            lines.append(wrapped(f"now: {_said(rule['now'])}", width, 2))
+            lines.append(wrapped(f"now: {_said(now, before)}", width, 2))
     if found["order_changed"]:
         lines.append(wrapped("the rules stand in another order; the first that applies is the reason", width))
-    return lines or [wrapped("no rule changed; columns, sources or the split did", width)]
+    moved = found["total"] and any(found["total"][part]["documents"] for part in ("newly_kept", "newly_lost"))
+    nothing = "columns, sources or the split did" if moved else "every document is decided on as before"
+    return lines or [wrapped(f"no rule changed; {nothing}", width)]
 
 
-def _said(rule: Mapping[str, Any]) -> str:
-    said = [f"{key} {value}" for key, value in rule.items() if key != "action"]
+def _said(rule: Mapping[str, Any], other: Mapping[str, Any]) -> str:
+    """Return what a rule says; of a rule of balance only its groups and what the other does not say."""
+    said = [f"{key} {_value(key, value, other.get(key))}" for key, value in rule.items() if _is_said(key, rule, other)]
     return ", ".join([*said, *(["only tags"] if rule.get("action") == "tag" else [])]) or "members of held-out groups"
+
+
+def _is_said(key: str, rule: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    return key != "action" and ("by" not in rule or key == "by" or rule[key] != other.get(key))
+
+
+def _value(key: str, value: Any, other: Any) -> str:
+    if key == "quotas":
+        own = [quota for quota in value if quota not in (other or ())]
+        return (
+            "; ".join(f"{', '.join(map(str, quota['group'].values()))}: {quota['amount']:,}" for quota in own) or "none"
+        )
+    return ", ".join(value) if key == "by" else str(value)
 
 
 def _sources(found: Mapping[str, Any]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
