@@ -24,6 +24,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from engine.base.errors import InputError, problem
 from engine.base.hashing import digest_bytes
+from engine.base.recipe_errors import mistakes
 from engine.base.stage import StrictModel
 from engine.base.terminal import one_line
 from engine.formats.messages import MESSAGES, ROLES, SEPARATOR, WHOLE, texts_of
@@ -60,7 +61,10 @@ class Judgement(StrictModel):
     @field_validator("doc_id")
     @classmethod
     def _is_uuid(cls, value: str) -> str:
-        return str(UUID(value))
+        try:
+            return str(UUID(value))
+        except ValueError as error:
+            raise ValueError(f"got {one_line(value)!r}. Needed: a UUID") from error
 
     @field_validator("when")
     @classmethod
@@ -273,7 +277,4 @@ def _checked(place: str, row: Any, model: Any) -> Any:
     try:
         return model.model_validate(row)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        found = f"{key}: {first['msg']}" if key else str(first["msg"])
-        raise InputError(problem(place, found, "doc_id, label (good or bad) and when")) from error
+        raise InputError(mistakes(place, error, model)[0]) from error

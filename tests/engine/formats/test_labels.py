@@ -35,6 +35,22 @@ def test_labels_come_back_as_they_were_stored_oldest_first(tmp_path: Path) -> No
     assert read_labels(tmp_path / "none") == []
 
 
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ({"doc_id": IDS[0], "label": "good"}, "when: is missing. Needed: when it was given, ISO 8601 in UTC."),
+        ({"doc_id": "7", "label": "good", "when": "2026-01-01"}, "doc_id: got '7'. Needed: a UUID."),
+        ([], "got []. Needed: a mapping of keys to values."),
+    ],
+)
+def test_what_a_line_lacks_is_told_in_the_house_form(tmp_path: Path, line: object, message: str) -> None:
+    path = tmp_path / "saved.jsonl"
+    path.write_text(json.dumps(line), encoding="utf-8")
+    with pytest.raises(InputError) as error:
+        read_judgements(path)
+    assert str(error.value) == f"{path}:1: {message}"
+
+
 def test_the_newest_label_of_a_document_counts(tmp_path: Path) -> None:
     same = "2026-01-02T00:00:00Z"
     append_labels(
@@ -81,7 +97,7 @@ def test_a_prompt_or_a_response_is_taken_out_of_a_labelled_chat() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"label": "fine"}, "labels.jsonl:2: label: Input should be 'good' or 'bad'"),
+        ({"label": "fine"}, "labels.jsonl:2: label: got 'fine'. Needed: 'good' or 'bad'"),
         ({"doc_id": "7"}, "labels.jsonl:2: doc_id: "),
         ({"when": "yesterday"}, "labels.jsonl:2: when: "),
         ({"text": "another text"}, "labels.jsonl:2: .*the text is not the one of text_digest"),
