@@ -116,7 +116,7 @@ def test_a_damaged_line_fails_only_what_reads_labels(small_workspace: SimpleName
     label(here.root, here.id["b1"], "bad")
     with (Path(here.root) / "labels" / "labels.jsonl").open("a") as file:
         file.write("{}\n")
-    damage = r"labels\.jsonl:2: doc_id: Field required"
+    damage = r"labels\.jsonl:2: doc_id: is missing"
     assert sql("SELECT count(*) FROM documents", here.root)["rows"] == [[9]]
     assert "labels" in {view["name"] for view in sql(None, here.root, list_queries=True)["views"]}
     for query in ("FROM labels", "SELECT count(*) FROM labels"):
