@@ -66,7 +66,7 @@ def measured_world(
         write_items(made.benchmarks[name], pl.DataFrame(rows, schema=ITEMS))
     if held_out:
         folder = made.folder / "split"
-        rows = [(id_of(n), s, "web", id_of(n), len(t.encode()), t) for n, (s, t) in held_out.items()]
+        rows = [(id_of(n), s, "web", id_of(n), len(t.encode()), None, t) for n, (s, t) in held_out.items()]
         frame = pl.DataFrame(rows, schema=HELDOUT_SCHEMA, orient="row").sort("set", "doc_id")
         write_parquet(folder / "heldout.parquet", frame)
         write_parquet(folder / "groups.parquet", frame.select("doc_id", "group_id", "set"))
