@@ -18,7 +18,7 @@ from engine.catalog.history_views import create_history_views
 from engine.catalog.recipe_views import STAGE_VIEW, create_recipe_views, in_place_files
 from engine.catalog.relation import STORED, identifier
 from engine.catalog.values import plain_rows
-from engine.formats.state import read_state
+from engine.formats.state import RecipeState, read_state
 from engine.formats.workspace import Workspace
 
 VIEWS = "catalog"
@@ -96,14 +96,18 @@ def sql_list(workspace: Path | str | None = None, recipe: str | None = None) -> 
 
 
 @contextmanager
-def open_catalog(workspace: Path | str, recipe: str | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+def open_catalog(
+    workspace: Path | str, recipe: str | None = None, state: RecipeState | None = None
+) -> Iterator[duckdb.DuckDBPyConnection]:
     """Yield a locked DuckDB with all views over a workspace; views of what does not exist yet are empty.
+
+    `state`: what the views show, where it is not that of a recipe that finished.
 
     Raises InputError where the workspace or recipe does not exist, or files the recipe ended with are gone.
     """
     opened = Workspace.open(workspace)
     place = Workspace(opened.root.resolve())
-    state = read_state(place, recipe)
+    state = state or read_state(place, recipe)
     temporary = place.root / f"{TEMPORARY_PREFIX}sql-{uuid.uuid4().hex[:12]}"
     connection = open_connection(temporary)
     try:

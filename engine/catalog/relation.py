@@ -16,6 +16,7 @@ _GLOB = frozenset("*?[")
 _TYPES = {
     pl.String: "VARCHAR",
     pl.Boolean: "BOOLEAN",
+    pl.UInt8: "UTINYINT",
     pl.UInt16: "USMALLINT",
     pl.UInt32: "UINTEGER",
     pl.Int32: "INTEGER",

@@ -4,6 +4,7 @@ mixtures/<name>/v<version>/
     manifest.json       Manifest
     documents.parquet   DOCUMENTS_SCHEMA, in the order of the curriculum; `document` is the position
     ledger.parquet      what the budget took and left, per source (engine.formats.ledger)
+    state.json          where the artifacts lie that it was made from (engine.formats.state); outside all digests
     receipt.json
 
 A version never changes; building the same content again returns the old number. `name@v2`, `name@latest` (the highest
@@ -22,6 +23,7 @@ from engine.base.atomic import read_json
 from engine.base.errors import InputError, problem, unknown
 from engine.base.stage import StrictModel
 from engine.formats.parquet import read_parquet
+from engine.formats.state import RecipeState
 from engine.formats.workspace import Workspace
 
 DOCUMENTS_SCHEMA = {
@@ -29,18 +31,47 @@ DOCUMENTS_SCHEMA = {
     "doc_id": pl.Binary,
     "source": pl.String,
     "is_replay": pl.Boolean,
+    "phase": pl.UInt8,  # position in the manifest's phases; a document used in two phases stands twice
     "store_row": pl.UInt32,  # row in the token store's documents.parquet
     "num_tokens": pl.Int32,  # of one use, EOS and control tokens included
     "supervised_tokens": pl.Int32,  # of one use, when not cut
-    "repeats": pl.UInt16,  # how often the document is used, at least 1
+    "repeats": pl.UInt16,  # how often the document is used in this phase, at least 1
 }
 
 
+OBJECTIVES = ("text", "answers", "last_answer")
+"""What of a document is supervised: every token; of chats the assistant's turns, or the last of them."""
+
+
+class Phase(StrictModel):
+    """A part of the training with weights and an order of its own; phases follow one another, row by row."""
+
+    name: str
+    curriculum: str = Field(description="order of its documents, with the column it goes by")
+    budget_tokens: int = Field(description="supervised tokens planned, repeats and replay included")
+    documents: int = Field(description="distinct documents used")
+    tokens: int = Field(description="tokens, repeats included")
+    supervised_tokens: int = Field(description="labels, repeats included")
+
+
+class Derivation(StrictModel):
+    """The version a version was made from, where it was not built by a recipe alone."""
+
+    how: str = Field(description="takedown or extend")
+    reference: str = Field(description="name@v<version>")
+    digest: str = Field(description="digest of that version")
+    removed: list[str] = Field(default_factory=list, description="doc_ids that left, in hex")
+    added: int = Field(default=0, description="documents that came in")
+    reason: str | None = Field(default=None, description="what the user gave as the reason")
+
+
 class MixtureSource(StrictModel):
-    """One source in the mixture; a source used as domain text and as replay stands twice."""
+    """One source in one phase; a source used as domain text and as replay stands twice."""
 
     source: str
     is_replay: bool
+    phase: int = Field(default=0, description="position in `phases`")
+    objective: str = Field(default="text", description="text, answers or last_answer: what is supervised")
     input_digest: str = Field(description="digest of the source's documents")
     budget_tokens: int = Field(description="supervised tokens planned, repeats included")
     available_documents: int = Field(description="kept by the selection")
@@ -97,21 +128,30 @@ class Audit(StrictModel):
 class Manifest(StrictModel):
     """Everything a training run must know about its data; sums are integers, digests 32 hex digits."""
 
-    format: int = 1
+    format: int = 2
     name: str
     version: int
-    digest: str = Field(description="digest of everything here but name, version and schedule")
+    digest: str = Field(description="digest of everything here but name, version, recipe's name and schedule")
     recipe: str = Field(description="name of the data recipe")
+    recipe_digest: str = Field(default="", description="digest of the whole recipe, defaults written out")
+    derived_from: Derivation | None = Field(default=None, description="null where a recipe built it")
     tokenizer: str
     token_store: str
+    template: str | None = Field(default=None, description="chat template that rendered it; null without chats")
+    render: dict[str, Any] = Field(
+        default_factory=dict, description="how documents became ids: BOS, template and its digest, control tokens"
+    )
+    control_tokens: dict[str, int] = Field(default_factory=dict, description="control token -> its id")
     selection: str
     split: str | None = None
     seed: int
-    curriculum: str
+    curriculum: str = Field(description="order of the documents; of several phases, theirs one after the other")
+    phases: list[Phase] = Field(default_factory=list, description="at least one")
     replay_share: float | None = Field(description="asked for, as a share of supervised tokens")
     sources: list[MixtureSource]
     held_out: list[HeldOutSet] = Field(default_factory=list)
     benchmarks: list[SearchedBenchmark] = Field(default_factory=list)
+    coverage: str | None = Field(default=None, description="digest of the coverage sheet of the search")
     audit: Audit | None = Field(default=None, description="null where no stage searches for anything")
     models: dict[str, str] = Field(
         default_factory=dict, description="column prefix -> digest of the files of the model its stage asked"
@@ -147,6 +187,11 @@ class Mixture:
     def documents(self) -> pl.DataFrame:
         """Return the documents (DOCUMENTS_SCHEMA), in the order of the curriculum."""
         return read_parquet(self.folder / "documents.parquet")
+
+    def state(self) -> RecipeState | None:
+        """Return where the artifacts lie that it was made from, None where it was not written down."""
+        path = self.folder / "state.json"
+        return RecipeState.model_validate(read_json(path)) if path.is_file() else None
 
 
 def mixture_versions(workspace: Workspace, name: str) -> list[Mixture]:

@@ -33,6 +33,7 @@ class RecipeState(StrictModel):
 
     recipe: str = Field(description="name of the recipe")
     finished: str = Field(description="when it ended, ISO 8601; a time without a zone is UTC")
+    path: str = Field(default="", description="the recipe's file, absolute; outside all digests")
     sources: dict[str, str] = Field(description="source -> documents folder, in the order of the recipe")
     annotations: list[AnnotationState] = Field(default_factory=list)
     artifacts: dict[str, str] = Field(default_factory=dict, description="column prefix -> folder of corpus artifacts")

@@ -1,8 +1,8 @@
 """The token store: every rendered document once, whatever mixture or schedule uses it.
 
 tokens/<digest>/
-    documents.parquet   doc_id, source, offset (tokens from the start), num_tokens, supervised_tokens, num_bytes
-                        in the order of doc_id
+    documents.parquet   doc_id, source, offset (tokens from the start), num_tokens, supervised_tokens, num_bytes,
+                        text_digest (of what was rendered: text or messages with their edits); in the order of doc_id
     control_tokens.parquet  doc_id, position, token: the control tokens of the documents that have any, after BOS
     look_alikes.parquet     doc_id, token, occurrences: text that spells a control or chat token, and is plain text
     ids.bin             token ids, uint16 or uint32 little-endian, documents one after the other
@@ -34,6 +34,7 @@ DOCUMENTS_SCHEMA = {
     "num_tokens": pl.Int32,
     "supervised_tokens": pl.Int32,
     "num_bytes": pl.Int64,
+    "text_digest": pl.Binary,
 }
 CONTROL_TOKENS_SCHEMA = {"doc_id": pl.Binary, "position": pl.Int32, "token": pl.String}
 LOOK_ALIKES_SCHEMA = {"doc_id": pl.Binary, "token": pl.String, "occurrences": pl.Int64}

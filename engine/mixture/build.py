@@ -76,6 +76,7 @@ def plan_mixture(name: str, config: Config, candidates: pl.DataFrame, input_dige
     if config.difficulty is not None:
         chosen = chosen.with_columns(pl.col(config.difficulty).alias(curriculum.DIFFICULTY))
     documents = curriculum.order(chosen, config.curriculum, config.seed).with_row_index("document")
+    documents = documents.with_columns(phase=pl.lit(0))
     before = {row.source: row for row in rows}.values()
     after = [[row for row in rows if row.source == source.source] for source in before]
     schema = pl.Schema(DOCUMENTS_SCHEMA)

@@ -99,9 +99,7 @@ def _content(mixture: Mixture) -> list[str]:
         found += _differing(f"{mixture.reference}: source {key[0]}", said.get(key, {}), expected)
     whole = documents.select(sums).to_dicts()[0]
     whole = {name: whole[name] for name in ("documents", "tokens", "supervised_tokens")}
-    if manifest.n_eff_documents_after is not None:
-        # The digest leaves it out, because older versions do not say it.
-        whole["n_eff_documents_after"] = effective_sources(documents.group_by("source").len()["len"])
+    whole["n_eff_documents_after"] = effective_sources(documents.group_by("source").len()["len"])
     return found + _differing(place, manifest.model_dump(), whole)
 
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field
 
@@ -18,9 +19,11 @@ from engine.base.hashing import digest_file, digest_json
 from engine.base.stage import StrictModel
 from engine.formats.manifest import (
     Audit,
+    Derivation,
     HeldOutSet,
     Manifest,
     Mixture,
+    Phase,
     SearchedBenchmark,
     mixture_versions,
     open_mixture,
@@ -29,28 +32,34 @@ from engine.formats.parquet import write_parquet
 from engine.formats.receipt import NAME as RECEIPT
 from engine.formats.receipt import Receipt, write_receipt
 from engine.formats.schedule import ScheduleMeta
+from engine.formats.state import RecipeState
 from engine.formats.workspace import Workspace
 from engine.mixture.build import MixturePlan
 
 VERSION = 1
 FILES = ("manifest.json", "documents.parquet", "ledger.parquet")
-_DERIVED = {"n_eff_documents_before", "n_eff_documents_after"}
-"""Follows from the documents of each source, and older versions do not say it."""
-_NOT_CONTENT = {"name", "version", "digest", "recipe", "schedule", "num_steps"} | _DERIVED
+_NOT_CONTENT = {"name", "version", "digest", "recipe", "recipe_digest", "schedule", "num_steps"}
 
 
 class MixtureInputs(StrictModel):
     """What a version was made from, besides its part of the recipe."""
 
     recipe: str = Field(description="name of the data recipe")
+    recipe_digest: str = Field(default="", description="digest of the whole recipe")
+    derived_from: Derivation | None = None
     tokenizer: str = Field(description="digest")
     token_store: str = Field(description="digest")
+    template: str | None = Field(default=None, description="name of the chat template")
+    render: dict[str, Any] = Field(default_factory=dict, description="how documents became ids (StoreMeta.render)")
+    control_tokens: dict[str, int] = Field(default_factory=dict, description="control token -> id")
     selection: str = Field(description="digest")
     split: str | None = Field(default=None, description="digest")
     held_out: list[HeldOutSet] = Field(default_factory=list)
     benchmarks: list[SearchedBenchmark] = Field(default_factory=list)
+    coverage: str | None = Field(default=None, description="digest of the coverage sheet")
     audit: Audit | None = None
     models: dict[str, str] = Field(default_factory=dict, description="column prefix -> digest of its model's files")
+    state: RecipeState | None = Field(default=None, exclude=True, description="where its artifacts lie; no content")
 
 
 def write_version(workspace: Workspace, plan: MixturePlan, inputs: MixtureInputs, schedule: ScheduleMeta) -> Mixture:
@@ -67,6 +76,8 @@ def write_version(workspace: Workspace, plan: MixturePlan, inputs: MixtureInputs
         manifest = manifest.model_copy(update={"version": number})
         with atomic_folder(workspace.mixture(plan.name, number)) as temporary:
             write_json(temporary / "manifest.json", manifest.model_dump(mode="json"))
+            if inputs.state is not None:
+                write_json(temporary / "state.json", inputs.state.model_dump(mode="json"))
             write_parquet(temporary / "documents.parquet", plan.documents)
             write_parquet(temporary / "ledger.parquet", plan.ledger)
             _sign(temporary, manifest, plan.documents_digest, _referred(workspace, inputs), started)
@@ -83,20 +94,29 @@ def find_version(
 
 def content_digest(manifest: Manifest, documents: str) -> str:
     """Digest of a version's content; `documents` is the digest of its documents and their order."""
-    # Versions written before there were models have none, and keep their digest.
-    left_out = _NOT_CONTENT | (set() if manifest.models else {"models"})
-    return digest_json({"manifest": manifest.model_dump(mode="json", exclude=left_out), "documents": documents})
+    return digest_json({"manifest": manifest.model_dump(mode="json", exclude=_NOT_CONTENT), "documents": documents})
 
 
 def _manifest(plan: MixturePlan, inputs: MixtureInputs, schedule: ScheduleMeta) -> Manifest:
     config = plan.config
+    curriculum = config.curriculum + (f" by {config.difficulty}" if config.difficulty is not None else "")
     manifest = Manifest(
         name=plan.name,
         version=0,
         digest="",
         **inputs.model_dump(),
         seed=config.seed,
-        curriculum=config.curriculum + (f" by {config.difficulty}" if config.difficulty is not None else ""),
+        curriculum=curriculum,
+        phases=[
+            Phase(
+                name="all",
+                curriculum=curriculum,
+                budget_tokens=sum(row.budget_tokens for row in plan.sources),
+                documents=plan.documents.height,
+                tokens=sum(row.tokens for row in plan.sources),
+                supervised_tokens=sum(row.supervised_tokens for row in plan.sources),
+            )
+        ],
         replay_share=float(config.replay_share) if config.replay is not None else None,
         sources=plan.sources,
         documents=plan.documents.height,

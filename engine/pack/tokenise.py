@@ -39,7 +39,7 @@ from engine.formats.tokenizer import Encoder, Tokenizer
 from engine.pack.look_alikes import LookAlikes, SpecialIds
 from engine.pack.render import Fronts, RenderConfig, Rendered, bos_of, positions, render
 
-VERSION = 2
+VERSION = 3
 MADE_BY = f"token_store/{VERSION}"
 FILES = ("documents.parquet", CONTROL_TOKENS_FILE, LOOK_ALIKES_FILE, "ids.bin", "supervised.bin", "store.json")
 _CHUNK_BYTES = 4 << 20
@@ -212,7 +212,7 @@ def _write_parts(chunks: Iterable[_Encoded], folder: Path, dtype: np.dtype[Any])
             tables.append(chunk.table)
             look_alikes.append(chunk.look_alikes)
     schema: dict[str, Any] = {name: dtype for name, dtype in DOCUMENTS_SCHEMA.items() if name != "offset"}
-    schema |= {"text_digest": pl.Binary, "control_ids": _CONTROL_IDS}
+    schema |= {"control_ids": _CONTROL_IDS}
     table = pl.concat(tables) if tables else pl.DataFrame(schema=schema)
     num_tokens = pl.col("num_tokens").cast(pl.Int64)
     table = (

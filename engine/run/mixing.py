@@ -22,6 +22,7 @@ from engine.mixture.build import MixturePlan, plan_mixture
 from engine.mixture.write import MixtureInputs, find_version, write_version
 from engine.pack.schedule import ScheduleConfig, schedule_digest, write_schedule
 from engine.run.audit import audit, left_in, searched_field, widest_search
+from engine.run.recipe_state import recipe_state
 from engine.run.stage_run import Annotated
 from engine.run.steps import FRESH, MADE, STALE, PlanEndsError, RunContext
 from engine.run.tokens import kept_documents
@@ -40,19 +41,24 @@ def build_mixtures(
     input_digests = {source.name: source.digest for source in state.sources}
     searched_again = audit(context, state, tokenizer, store)
     models = _models(context, state)
+    where = recipe_state(context, state, selection, tokenizer, store, [])
     built = []
     for name in names:
         plan = plan_mixture(name, context.recipe.mixtures[name], candidates, input_digests)
         inputs = MixtureInputs(
             recipe=context.recipe.name,
+            recipe_digest=context.recipe.digest(),
             tokenizer=tokenizer.meta.digest,
             token_store=store.meta.digest,
+            render=store.meta.render,
+            control_tokens=tokenizer.meta.control_tokens,
             selection=selection.digest,
             split=state.split.digest if state.split is not None else None,
             held_out=_held_out(context, state, plan),
             benchmarks=_benchmarks(context, state, plan),
             audit=searched_again,
             models=models,
+            state=where,
         )
         built.append(_build(context, plan, inputs, store))
     return built

@@ -196,6 +196,7 @@ def _mixture_documents(names: list[str]) -> pl.DataFrame:
             "doc_id": [doc_id(name) for name in names],
             "source": ["books" if name.startswith("b") else "web" for name in names],
             "is_replay": [name.startswith("w") for name in names],
+            "phase": [0] * len(names),
             "store_row": [sorted(KEPT_TOKENS).index(name) for name in names],
             "num_tokens": [KEPT_TOKENS[name] for name in names],
             "supervised_tokens": [KEPT_TOKENS[name] - 1 for name in names],

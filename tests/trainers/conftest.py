@@ -227,6 +227,7 @@ def write_mixture(workspace: Workspace, name: str, documents: list[Document], to
                 "doc_id": d.doc_id,
                 "source": d.source,
                 "is_replay": d.is_replay,
+                "phase": 0,
                 "store_row": row_of[d.doc_id],
                 "num_tokens": len(ids[row_of[d.doc_id]]),
                 "supervised_tokens": int(bits[row_of[d.doc_id]].sum()),
@@ -284,6 +285,7 @@ def _write_store(
         "num_tokens": lengths,
         "supervised_tokens": [int(flags.sum()) for flags in bits],
         "num_bytes": [len(d.text.encode()) for d in stored],
+        "text_digest": [digest_bytes(d.text.encode()) for d in stored],
     }
     write_parquet(folder / "documents.parquet", pl.DataFrame(columns, schema=STORE_SCHEMA))
     flat.tofile(folder / "ids.bin")

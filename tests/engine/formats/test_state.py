@@ -12,6 +12,7 @@ from engine.formats.workspace import Workspace
 STATE = {
     "recipe": "demo",
     "finished": "2026-05-01T10:00:00+00:00",
+    "path": "/data/demo.yaml",
     "sources": {"web": "documents/web/abc"},
     "annotations": [
         {"prefix": "edu", "stage": "quality", "digest": "ab", "folder": "annotations/edu/ab", "columns": ["edu__score"]}

@@ -72,6 +72,8 @@ def test_a_row_says_what_was_there_and_what_is_used() -> None:
         {
             "source": "a",
             "is_replay": False,
+            "phase": 0,
+            "objective": "text",
             "input_digest": "digest of a",
             "budget_tokens": 25,
             "available_documents": 2,

@@ -40,6 +40,7 @@ def write_store(folder: Path, num_tokens: list[int], seed: int = 0) -> TokenStor
         "num_tokens": num_tokens,
         "supervised_tokens": [bits[a:b].sum() for a, b in pairwise(offsets)],
         "num_bytes": num_tokens,
+        "text_digest": [bytes(16)] * len(num_tokens),
     }
     write_parquet(folder / "documents.parquet", pl.DataFrame(rows).cast(pl.Schema(STORE_SCHEMA)))
     meta = StoreMeta(
@@ -63,6 +64,7 @@ def mixture_documents(store: TokenStore, uses: list[Use]) -> pl.DataFrame:
             pl.int_range(pl.len(), dtype=pl.UInt32).alias("document"),
             pl.Series("source", [use[0] for use in uses]),
             pl.Series("is_replay", [use[1] for use in uses]),
+            pl.lit(0).alias("phase"),
             pl.Series("repeats", [use[3] for use in uses], dtype=pl.UInt16),
         )
         .select(DOCUMENTS_SCHEMA.keys())

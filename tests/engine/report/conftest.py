@@ -330,6 +330,7 @@ def _store(place: Workspace) -> str:
             "num_tokens": [k[2] for k in kept],
             "supervised_tokens": [k[2] - 1 for k in kept],
             "num_bytes": [k[2] * 4 for k in kept],
+            "text_digest": [bytes(16) for _ in kept],
         },
         schema=STORE_DOCUMENTS,
     )
