@@ -15,7 +15,8 @@ from benchmarks.annotate.timing import View, stage_rate
 from benchmarks.harness import Row
 from benchmarks.near_dup.tools import BENCH_PYTHON
 from engine.annotate import heuristics
-from engine.select.filters import Filter, Preset, parse_condition
+from engine.select.conditions import parse_condition
+from engine.select.filters import Filter, Preset
 
 PEER = Path(__file__).parent / "peers" / "run_datatrove_filters.py"
 PEER_MB, QUICK_PEER_MB = 2, 0.2

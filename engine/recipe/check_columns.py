@@ -4,13 +4,14 @@ from typing import Any
 
 import polars as pl
 
-from engine.base.errors import RecipeError, problem, unknown
+from engine.base.errors import problem, unknown
 from engine.base.stage import prefixed, stage_adds, stage_names, stage_reads
 from engine.formats.columns import CORE
 from engine.mixture.config import Config as MixtureConfig
-from engine.recipe.check_selection import check_balance, check_control_tokens, check_reasons, check_split_sizes
+from engine.recipe.check_selection import check_balance, check_control_tokens, check_reasons, check_split_sizes, raised
 from engine.recipe.frame import lenient
 from engine.recipe.stages import Stage, split_token_counts
+from engine.select.conditions import check_condition
 from engine.select.filters import TAG, Filter, Preset, check_filter, expanded, tag_column
 from engine.select.split import Config as SplitConfig
 from engine.select.split import split_columns
@@ -47,7 +48,7 @@ def check_columns(place: str, content: dict[str, Any], annotators: tuple[Stage, 
         unwritten = [name for name in reads if name not in written]
         found += [_unwritten(f"{place}: split", name, written) for name in unwritten]
         if split.where is not None and set(reads) <= set(written):
-            found += _checked_filter(f"{place}: split.where", Filter(reason="where", keep=split.where), written)
+            found += raised(check_condition, f"{place}: split.where", split.where, written)
         found += _check_order(place, annotators, set(reads))
     found += _check_curricula(place, content.get("mixtures"), written)
     found += _check_filters(place, content.get("filters"), written)
@@ -75,7 +76,7 @@ def _check_filters(place: str, filters: Any, written: dict[str, Any]) -> list[st
             found.append(problem(where, finding, "the stage heuristics", fix))
         else:
             for rule in expanded([given] if given is not None else []):
-                found += _checked_filter(where, rule, written)
+                found += raised(check_filter, where, rule, written)
     return found
 
 
@@ -100,14 +101,6 @@ def _unwritten(place: str, column: str, written: dict[str, Any]) -> str:
     return problem(
         place, f"it reads {column}, which no stage writes", f"the stage {stage}", f"add - {{stage: {stage}}}"
     )
-
-
-def _checked_filter(place: str, rule: Filter, written: dict[str, Any]) -> list[str]:
-    try:
-        check_filter(place, rule, written)
-    except RecipeError as error:
-        return [str(error)]
-    return []
 
 
 def _check_order(place: str, annotators: tuple[Stage, ...], split_reads: set[str]) -> list[str]:

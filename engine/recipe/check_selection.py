@@ -1,6 +1,6 @@
 """What a recipe says about balance and control tokens suits the columns that are there."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import polars as pl
@@ -13,10 +13,11 @@ from engine.pack.tokenizer import CONTROL_PIECE, TokenizerConfig
 from engine.recipe.frame import lenient
 from engine.recipe.stages import Stage, stage_drops, tokens_stage
 from engine.select.balance import Rule, balance_columns
+from engine.select.conditions import check_condition
 from engine.select.control_tokens import Config as ControlTokensConfig
 from engine.select.control_tokens import Tag, all_tokens
 from engine.select.decide import NO_TEXT
-from engine.select.filters import Filter, Preset, check_filter, expanded
+from engine.select.filters import Filter, Preset, expanded
 from engine.select.grouping import grouping, stored_columns
 from engine.select.split import Config as SplitConfig
 
@@ -99,11 +100,17 @@ def _check_rule(where: str, rule: Rule, written: Mapping[str, Any]) -> list[str]
     if rule.prefer is not None and not schema[rule.prefer].is_numeric():
         found.append(problem(where, f"the column {rule.prefer} is {schema[rule.prefer]}", "a column of numbers"))
     if rule.where is not None:
-        try:
-            check_filter(f"{where}.where", Filter(reason="where", keep=rule.where), written)
-        except RecipeError as error:
-            found.append(str(error))
+        found += raised(check_condition, f"{where}.where", rule.where, written)
     return found
+
+
+def raised(check: Callable[..., None], *arguments: Any) -> list[str]:
+    """Return the message of the RecipeError a check raises, or nothing."""
+    try:
+        check(*arguments)
+    except RecipeError as error:
+        return [str(error)]
+    return []
 
 
 def check_control_tokens(place: str, content: Mapping[str, Any], written: Mapping[str, Any]) -> list[str]:

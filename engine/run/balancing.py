@@ -30,8 +30,9 @@ from engine.run.steps import RunContext
 from engine.run.workers import work
 from engine.select.balance import Rule
 from engine.select.balance_table import GroupSums, after_later_rules, details_of, table_of, unmet_quotas
+from engine.select.conditions import condition_columns, holds
 from engine.select.decide import KEPT_CODE, Decided, over_budget_code
-from engine.select.filters import TAG, condition_columns, parse_condition, tag_column
+from engine.select.filters import TAG, tag_column
 from engine.select.group_codes import ABSENT, Codes, GroupCodes
 from engine.select.grouping import grouping, stored_columns
 from engine.select.taking import COLUMNS, Numbers, count_groups, enter, order_seed, preference_keys, take
@@ -207,18 +208,17 @@ class _Balancing:
     def _group(self, position: int) -> Codes:
         rule, shard, decided = self.rule, self.corpus.shards[position], self.decided[position]
         size = self.corpus.size_column(rule)
-        reads = [*stored_columns(rule.by), *(condition_columns(rule.where) if rule.where is not None else ())]
+        reads = [*stored_columns(rule.by), *condition_columns(rule.where)]
         frame = self.corpus.columns(shard, decided, list(dict.fromkeys([*reads, *([size] if size else [])])))
         self._look_for_quotas(frame)
         is_kept = decided.codes == KEPT_CODE
         kept = frame.filter(pl.Series(is_kept))
-        takes_part = parse_condition(rule.where).fill_null(False) if rule.where is not None else pl.lit(True)
-        values = kept.select(*(grouping(name).alias(name) for name in rule.by), takes_part.alias(" takes part"))
-        has_group = values.select(pl.all_horizontal(pl.col(rule.by).is_not_null())).to_series()
-        inside = has_group & values[" takes part"]
+        values = kept.select(*(grouping(name).alias(name) for name in rule.by))
+        has_group = values.select(pl.all_horizontal(pl.all().is_not_null())).to_series()
+        inside = has_group if rule.where is None else has_group & holds(kept, rule.where, f"{self._place()}.where")
         rows = np.flatnonzero(is_kept)[inside.to_numpy()]
         codes = np.full(shard.num_rows, ABSENT, dtype=np.uint32)
-        codes[rows] = self.groups.codes(values.select(rule.by).filter(inside))
+        codes[rows] = self.groups.codes(values.filter(inside))
         with self._lock:
             self.counts["outside_documents"] += kept.height - len(rows)
             self.counts["null_documents"] += int((~has_group).sum())
@@ -239,9 +239,11 @@ class _Balancing:
         for shard, decided in zip(self.corpus.shards, self.decided, strict=True):
             values = self.corpus.columns(shard, decided, stored_columns([name])).select(grouping(name)).to_series()
             known |= set(values.unique().drop_nulls().cast(pl.String))
-        place = f"{self.corpus.context.recipe.path.name}: balance[{self.position}] ({self.rule.reason}): quotas"
         text = str(value).lower() if isinstance(value, bool) else str(value)
-        raise RecipeError(unknown(place, f"document with {name} =", text, known))
+        raise RecipeError(unknown(f"{self._place()}: quotas", f"document with {name} =", text, known))
+
+    def _place(self) -> str:
+        return f"{self.corpus.context.recipe.path.name}: balance[{self.position}] ({self.rule.reason})"
 
     def _take_batch(self, batch: NDArray[np.int64], counts: Numbers, free: Numbers, of_protected: bool) -> None:
         starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)

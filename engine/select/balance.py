@@ -20,10 +20,10 @@ document of the corpus has, kept or not, is an error.
 
 from typing import Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from engine.base.stage import StrictModel
-from engine.select.filters import condition_columns, parse_condition
+from engine.select.conditions import Condition, condition_columns
 from engine.select.grouping import stored_columns
 
 Value = str | bool | int
@@ -53,15 +53,8 @@ class Rule(StrictModel):
     prefer: str | None = Field(
         default=None, description="column of numbers, higher first, by which documents are taken; null: drawn by `seed`"
     )
-    where: str | None = Field(default=None, description="SQL condition; other documents take no part, and stay")
+    where: Condition | None = Field(default=None, description="SQL condition; other documents take no part, and stay")
     seed: int = Field(default=1, ge=0, lt=1 << 63, description="seed of the order in which documents are taken")
-
-    @field_validator("where")
-    @classmethod
-    def _parses(cls, where: str | None) -> str | None:
-        if where is not None:
-            parse_condition(where)
-        return where
 
     @model_validator(mode="after")
     def _is_whole(self) -> "Rule":
@@ -83,5 +76,5 @@ class Rule(StrictModel):
 
 def balance_columns(rule: Rule) -> tuple[str, ...]:
     """Return the columns a rule reads, those of its unit left out."""
-    conditions = condition_columns(rule.where) if rule.where is not None else ()
-    return tuple(dict.fromkeys([*stored_columns(rule.by), *([rule.prefer] if rule.prefer else []), *conditions]))
+    preferred = [rule.prefer] if rule.prefer else []
+    return tuple(dict.fromkeys([*stored_columns(rule.by), *preferred, *condition_columns(rule.where)]))

@@ -15,10 +15,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from engine.base.errors import RecipeError, problem
 from engine.base.stage import StrictModel
 from engine.formats.selection import DROPPED, HELD_OUT, KEPT, OVER_BUDGET, SCHEMA
-from engine.select.filters import DROP, TAG, Action, condition_columns, parse_condition
+from engine.select.conditions import condition_columns, holds, parse_condition
+from engine.select.filters import DROP, TAG, Action
 
 NO_TEXT = "no_text"
 CORE_READS = ("read_problem", "text_digest")
@@ -44,15 +44,19 @@ class Rule(StrictModel):
         return self
 
     @property
+    def condition(self) -> str | None:
+        """What it says, of drop or of keep; None of the rule of the split."""
+        return self.drop if self.drop is not None else self.keep
+
+    @property
     def is_split(self) -> bool:
         """Whether it takes the members of held-out groups."""
-        return self.drop is None and self.keep is None
+        return self.condition is None
 
 
 def rule_columns(rule: Rule) -> tuple[str, ...]:
     """Return the columns a rule's condition reads, sorted; none for the rule of the split."""
-    condition = rule.drop if rule.drop is not None else rule.keep
-    return condition_columns(condition) if condition is not None else ()
+    return condition_columns(rule.condition)
 
 
 @dataclass(frozen=True)
@@ -172,8 +176,12 @@ def decide(
             code.otherwise(_code(KEPT_CODE)).cast(pl.UInt16).alias("code"),
             *(one.alias(f"tags_{position}") for position, one in enumerate(sums)),
         )
-    except pl.exceptions.PolarsError as error:
-        raise RecipeError(_failing(documents, rules) or str(error)) from error
+    except pl.exceptions.PolarsError:
+        # All were worked out together; one by one, the first that fails says so itself.
+        for rule in rules:
+            if rule.condition is not None:
+                holds(documents, rule.condition, f"rule {rule.reason}")
+        raise
     codes = found["code"].to_numpy(writable=True)
     _name(codes, outcomes, UNREADABLE_CODE, documents["read_problem"])
     if split_code is not None:
@@ -185,18 +193,6 @@ def decide(
     more = num_tag_bytes(reasons) - len(tags)
     tags += [np.zeros(len(codes), np.uint8) for _ in range(more)]
     return Decided(tuple(outcomes), codes, reasons, tuple(tags))
-
-
-def _failing(documents: pl.DataFrame, rules: Sequence[Rule]) -> str | None:
-    """Return the message for the first rule whose condition is well formed and fails on these documents."""
-    for rule in rules:
-        try:
-            documents.select(_takes(rule))
-        except pl.exceptions.PolarsError as error:
-            found = f"'{rule.keep or rule.drop}': {str(error).splitlines()[0]}"
-            needed = "a condition that has a value for every document"
-            return problem(f"rule {rule.reason}", found, needed, "write TRY_CAST for CAST, NULLIF(x, 0) to divide by x")
-    return None
 
 
 def _code(code: int) -> pl.Expr:

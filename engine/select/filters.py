@@ -1,39 +1,30 @@
 """Filters: rules of the recipe over columns, each with the reason it gives; the first that fails decides.
 
-A filter keeps a document where its SQL expression is true, and drops it where that is false or null. An expression
-speaks about one row: aggregates, windows and subqueries would depend on how the documents are cut into shards.
+A filter keeps a document where its SQL condition (engine.select.conditions) is true, and drops it where that is false
+or null.
 """
 
-import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
-import polars as pl
 from pydantic import Discriminator, Field, Tag, field_validator
 
-from engine.base.errors import RecipeError, closest, problem, unknown
+from engine.base.errors import closest
 from engine.base.stage import StrictModel
+from engine.select.conditions import Condition, check_condition, condition_columns
 from engine.select.presets import HEURISTICS, PRESETS
 
 Action = Literal["drop", "tag"]
 DROP: Action = "drop"
 TAG: Action = "tag"
-_BEYOND_ONE_ROW = {"Agg": "an aggregate", "Over": "a window", "Len": "a count of rows", "SubPlan": "a subquery"}
-_VALUES = ("Column", "Literal")
 
 
 class Filter(StrictModel):
     """One rule: which documents stay, and why the others go."""
 
     reason: str = Field(pattern=r"^[a-z][a-z0-9_]*$", description="drop reason of the documents it does not keep")
-    keep: str = Field(description="SQL expression over columns; true keeps, false and null drop")
+    keep: Condition = Field(description="SQL expression over columns; true keeps, false and null drop")
     action: Action = Field(default=DROP, description="drop, or tag: the document stays, with the reason among its tags")
-
-    @field_validator("keep")
-    @classmethod
-    def _parses(cls, keep: str) -> str:
-        parse_condition(keep)
-        return keep
 
 
 class Preset(StrictModel):
@@ -48,17 +39,10 @@ class Preset(StrictModel):
     )
 
     action: Action = Field(default=DROP, description="what its rules do: drop, or tag")
-    where: str | None = Field(
+    where: Condition | None = Field(
         default=None,
         description="SQL condition; the rules judge only documents for which it is true, as language__top = 'en'",
     )
-
-    @field_validator("where")
-    @classmethod
-    def _parses(cls, where: str | None) -> str | None:
-        if where is not None:
-            parse_condition(where)
-        return where
 
     @field_validator("preset")
     @classmethod
@@ -101,27 +85,6 @@ def expanded(items: Iterable[Filter | Preset]) -> tuple[Filter, ...]:
     return tuple(rule for item in items for rule in (item.filters() if isinstance(item, Preset) else (item,)))
 
 
-def parse_condition(condition: str) -> pl.Expr:
-    """Return the expression of an SQL condition over the columns of one row; raises ValueError where it is none."""
-    try:
-        expression = pl.sql_expr(condition)
-    except pl.exceptions.PolarsError as error:
-        raise ValueError(f"not an SQL expression: {_first_line(error)}") from error
-    beyond = [
-        _BEYOND_ONE_ROW[node]
-        for node in _nodes(json.loads(expression.meta.serialize(format="json")))
-        if node in _BEYOND_ONE_ROW
-    ]
-    if beyond:
-        raise ValueError(f"{beyond[0]} looks at more than one document; a condition is over the columns of one")
-    return expression
-
-
-def condition_columns(condition: str) -> tuple[str, ...]:
-    """Return the columns an SQL condition reads, sorted."""
-    return tuple(sorted(set(parse_condition(condition).meta.root_names())))
-
-
 def filter_columns(rule: Filter) -> tuple[str, ...]:
     """Return the columns a filter reads, sorted."""
     return condition_columns(rule.keep)
@@ -129,35 +92,4 @@ def filter_columns(rule: Filter) -> tuple[str, ...]:
 
 def check_filter(place: object, rule: Filter, schema: Mapping[str, Any]) -> None:
     """Raise RecipeError where a filter reads a column `schema` (name -> Polars type) lacks, or is no condition."""
-    for name in filter_columns(rule):
-        if name not in schema:
-            raise RecipeError(unknown(f"{place} ({rule.reason})", "column", name, schema))
-    try:
-        found = (
-            pl.LazyFrame(schema=dict(schema)).select(parse_condition(rule.keep).alias("keep")).collect_schema()["keep"]
-        )
-    except pl.exceptions.PolarsError as error:
-        raise RecipeError(problem(f"{place} ({rule.reason})", f"'{rule.keep}': {_first_line(error)}")) from error
-    if found not in (pl.Boolean, pl.Null):
-        needed = "true, false or null"
-        raise RecipeError(
-            problem(f"{place} ({rule.reason})", f"'{rule.keep}' is {found}", needed, "write a comparison")
-        )
-
-
-def _nodes(value: Any) -> Iterator[str]:
-    # Operations of a serialised expression, without the names of its columns and its texts.
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _nodes(inner)
-    elif isinstance(value, dict):
-        for key, inner in value.items():
-            yield key
-            if key not in _VALUES:
-                yield from _nodes(inner)
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    check_condition(f"{place} ({rule.reason})", rule.keep, schema)

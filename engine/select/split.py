@@ -19,7 +19,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from engine.base.atomic import read_json
 from engine.base.errors import RecipeError, problem
@@ -28,7 +28,7 @@ from engine.base.stage import StrictModel
 from engine.formats.parquet import read_parquet, write_parquet
 from engine.formats.split import HELDOUT_SCHEMA
 from engine.select.components import components
-from engine.select.filters import condition_columns, parse_condition
+from engine.select.conditions import Condition, condition_columns, holds
 from engine.select.grouping import grouping, stored_columns
 
 if TYPE_CHECKING:
@@ -81,15 +81,8 @@ class Config(StrictModel):
     group_by: tuple[str, ...] = Field(
         default=(), description="columns whose equal values join documents; url_host works"
     )
-    where: str | None = Field(default=None, description="SQL condition on documents that may stand in a set")
+    where: Condition | None = Field(default=None, description="SQL condition on documents that may stand in a set")
     seed: int = Field(default=1, ge=0, lt=1 << 63, description="seed of the order in which groups are taken")
-
-    @field_validator("where")
-    @classmethod
-    def _parses(cls, where: str | None) -> str | None:
-        if where is not None:
-            parse_condition(where)
-        return where
 
 
 def split_columns(config: Config, token_counts: str | None = None) -> tuple[str, ...]:
@@ -97,16 +90,17 @@ def split_columns(config: Config, token_counts: str | None = None) -> tuple[str,
 
     token_counts: the column of tokens per document, where the recipe has one.
     """
-    conditions = condition_columns(config.where) if config.where is not None else ()
     counts = [token_counts] if token_counts is not None else []
-    return tuple(dict.fromkeys([*_CORE, *_SURVIVAL, *stored_columns(config.group_by), *conditions, *counts]))
+    chosen = [*stored_columns(config.group_by), *condition_columns(config.where)]
+    return tuple(dict.fromkeys([*_CORE, *_SURVIVAL, *chosen, *counts]))
 
 
 def make_split(corpus: "Corpus", config: Config, folder: Path, token_counts: str | None = None) -> None:
     """Write heldout.parquet and groups.parquet (engine.formats.split) to `folder`.
 
     token_counts: the column of tokens per document; sets sized in tokens need it, else num_tokens may stay null.
-    Raises RecipeError where a set stays empty or asks for too much, or pairs were not verified to `min_similarity`.
+    Raises RecipeError where a set stays empty or asks for too much, pairs were not verified to `min_similarity`, or
+    `where` fails on a document.
     """
     documents = corpus.all_columns(split_columns(config, token_counts)).sort("doc_id")
     counts = pl.lit(None) if token_counts is None else pl.col(token_counts)
@@ -153,9 +147,9 @@ def _equal(values: pl.Series) -> NDArray[np.int64]:
 
 def _able(documents: pl.DataFrame, config: Config) -> pl.DataFrame:
     """Return the documents that may stand in a set of their source: readable survivors that satisfy `where`."""
-    condition = parse_condition(config.where) if config.where is not None else pl.lit(True)
     stays = [pl.col(name).is_null() for name in ("read_problem", *_SURVIVAL)]
-    return documents.filter(*stays, pl.col("text_digest").is_not_null(), condition)
+    there = documents.filter(*stays, pl.col("text_digest").is_not_null())
+    return there if config.where is None else there.filter(holds(there, config.where, "split.where"))
 
 
 def _choose(documents: pl.DataFrame, config: Config) -> pl.DataFrame:

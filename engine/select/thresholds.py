@@ -16,7 +16,7 @@ from typing import Any
 
 import polars as pl
 
-from engine.select.filters import parse_condition
+from engine.select.conditions import parse_condition
 
 _FLIPPED = {"Gt": "Lt", "GtEq": "LtEq", "Lt": "Gt", "LtEq": "GtEq"}
 _SIGNS = {"Gt": ">", "GtEq": ">=", "Lt": "<", "LtEq": "<="}

@@ -124,8 +124,7 @@ def _border(decisions: Decisions, entry: int, change: RuleChange) -> _Border | N
     if change.position is None:
         return None
     rule = decisions.rules[change.position]
-    condition = rule.drop if rule.drop is not None else rule.keep
-    threshold = threshold_of(condition) if condition is not None else None
+    threshold = threshold_of(rule.condition) if rule.condition is not None else None
     return None if threshold is None else _Border(entry, change.reason, rule, change.position, threshold)
 
 

@@ -196,6 +196,19 @@ def test_whoever_has_a_null_or_is_not_meant_stays_and_is_counted(tmp_path: Path)
     assert (details["outside_documents"], details["null_documents"], details["available_documents"]) == (3, 1, 2)
 
 
+def test_where_that_fails_on_a_document_is_an_error_of_the_recipe(tmp_path: Path) -> None:
+    rows = [row("a", language="1"), row("b", language="en")]
+    place = r"^recipe\.yaml: balance\[0\] \(languages\)\.where: 'CAST\(m__language AS INT\) > 0': "
+    with pytest.raises(RecipeError, match=place + ".* Fix: write TRY_CAST"):
+        decided(tmp_path, rows, by_language(cap=0, where="CAST(m__language AS INT) > 0"))
+
+
+def test_a_condition_that_reads_no_column_holds_for_all_or_nobody(tmp_path: Path) -> None:
+    rows = [row(f"{n}", language="en") for n in range(3)]
+    assert names(decided(tmp_path / "all", rows, by_language(cap=0, where="TRUE")), rows) == []
+    assert names(decided(tmp_path / "nobody", rows, by_language(cap=0, where="1 > 2")), rows) == ["0", "1", "2"]
+
+
 def test_quota_that_cannot_be_met_is_reported_and_shown(tmp_path: Path) -> None:
     rows = [row(f"{n}", language="de") for n in range(3)] + [row("en", language="en", score=0.0)]
     made = corpus(

@@ -7,7 +7,8 @@ import pytest
 from pydantic import ValidationError
 
 from engine.annotate.heuristics import ADDS
-from engine.select.filters import Filter, Preset, check_filter, expanded, parse_condition
+from engine.select.conditions import parse_condition
+from engine.select.filters import Filter, Preset, check_filter, expanded
 from engine.select.presets import PRESETS
 
 SCHEMA = {name: column.dtype for name, column in ADDS.items()}

@@ -199,6 +199,16 @@ def test_only_documents_that_satisfy_where_are_measured_but_whole_groups_leave(w
     assert members == {"a": "general", "b": "general"}
 
 
+def test_where_that_fails_on_a_document_is_an_error_of_the_recipe(world: World) -> None:
+    made = world({"web": {"a": alone(1), "b": alone(2)}})
+    made = made.add_columns("h", {"h__year": {"a": "1999", "b": "n.d."}}, {"h__year": pl.String})
+    made, place = dedup(made), r"^split\.where: 'CAST\(h__year AS INT\) > 0': "
+    with pytest.raises(RecipeError, match=place + r".*n\.d\..* Fix: write TRY_CAST"):
+        split(made, config(where="CAST(h__year AS INT) > 0"))
+    measured, _, _ = split(made, config(where="TRY_CAST(h__year AS INT) > 0"), "tried")
+    assert measured == {"a": "general"}
+
+
 def test_no_more_bytes_than_asked_for(world: World) -> None:
     docs = {f"d{number:02}": text(1000 * number, 1000 * number + 20 * number + 20) for number in range(12)}
     for seed in range(5):

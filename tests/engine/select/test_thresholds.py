@@ -5,7 +5,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from engine.select.filters import parse_condition
+from engine.select.conditions import parse_condition
 from engine.select.presets import HEURISTICS, PRESETS
 from engine.select.thresholds import threshold_of
 
