@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 import engine
@@ -18,6 +17,7 @@ from engine.report.control_tokens import control_token_tables
 from engine.report.diversity import diversity_table
 from engine.report.duplicate_recall import recall_table
 from engine.report.duplicates import duplicates_charts
+from engine.report.environment import environment
 from engine.report.evidence import Evidence, open_evidence
 from engine.report.findings import findings
 from engine.report.forgetting import forgetting_charts, forgetting_table
@@ -61,15 +61,9 @@ def show_report(result: dict[str, Any]) -> str:
 
 def render(evidence: Evidence, numbers: Numbers, sentences: Sequence[str]) -> str:
     """Return the page as HTML; everything that is not a chart of ours is escaped."""
-    environment = Environment(
-        loader=PackageLoader("engine.report", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"breakable": breakable, "counted": counted}
-    return environment.get_template("page.html.j2").render(
+    templates = environment()
+    templates.filters |= {"breakable": breakable, "counted": counted}
+    return templates.get_template("page.html.j2").render(
         recipe=evidence.state.recipe,
         finished=_finished(evidence.state.finished),
         version=engine.__version__,

@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 import engine
 from engine.formats.labels import in_words
 from engine.formats.selection import KEPT
+from engine.report.environment import environment
 
 
 def render(drawn: dict[str, Any], note: str) -> str:
@@ -25,18 +25,12 @@ def render(drawn: dict[str, Any], note: str) -> str:
 
     note: one sentence above them all.
     """
-    environment = Environment(
-        loader=PackageLoader("engine.report", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["in_words"] = in_words
+    templates = environment()
+    templates.filters["in_words"] = in_words
     folder = files("engine.report")
     style = "\n".join((folder / name).read_text(encoding="utf-8") for name in ("page.css", "sample_page.css"))
     script = (folder / "sample_page.js").read_text(encoding="utf-8")
-    return environment.get_template("sample_page.html.j2").render(
+    return templates.get_template("sample_page.html.j2").render(
         version=engine.__version__,
         drawn=drawn,
         sources=_by_source(drawn["documents"]),
