@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.select.group_codes import ABSENT
-from engine.select.taking import COLUMNS, KEY, Entries, Numbers, bins_of, count_groups, take
+from engine.select.taking import COLUMNS, KEY, PLACE, SIZE, Entries, Numbers, bins_of, count_groups, take
 
 SAMPLE = 1 << 16
 """Keys that bounds are chosen from."""
@@ -37,7 +37,7 @@ class Members:
     @property
     def sizes(self) -> Numbers:
         """What each takes of the room."""
-        return self.entries[:, 3].astype(np.int64)
+        return self.entries[:, SIZE].astype(np.int64)
 
 
 @dataclass
@@ -143,7 +143,7 @@ class LargeGroup:
             codes = bins_of(members.entries, bounds)
             is_in = (members.sizes <= fits) & (codes >= first) & (codes < end)
             chosen = members.entries[is_in & (codes >= border)]
-            left[members.entries[is_in, 4].astype(np.int64)] = 0
+            left[members.entries[is_in, PLACE].astype(np.int64)] = 0
             with lock:
                 entries[place : place + len(chosen)] = chosen
                 place += len(chosen)

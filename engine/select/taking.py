@@ -79,29 +79,29 @@ def enter(
         if code < cursors.size and cursors[code] >= 0:
             place = cursors[code]
             cursors[code] += 1
-            entries[place, 0] = prefer[row] if prefer.size else np.uint64(0)
-            entries[place, 1] = finish(absorb(absorb(seed, words[row, 0]), words[row, 1]))
-            entries[place, 2] = words[row, 0]
-            entries[place, 3] = np.uint64(sizes[row] if sizes.size else 1)
-            entries[place, 4] = np.uint64(first_place + row)
+            entries[place, PREFER] = prefer[row] if prefer.size else np.uint64(0)
+            entries[place, HASH] = finish(absorb(absorb(seed, words[row, 0]), words[row, 1]))
+            entries[place, ID] = words[row, 0]
+            entries[place, SIZE] = np.uint64(sizes[row] if sizes.size else 1)
+            entries[place, PLACE] = np.uint64(first_place + row)
 
 
 @kernel
 def _is_before(entries: Entries, row: int, prefer: np.uint64, order: np.uint64, identity: np.uint64) -> bool:
-    if entries[row, 0] != prefer:
-        return bool(entries[row, 0] < prefer)
-    if entries[row, 1] != order:
-        return bool(entries[row, 1] < order)
-    return bool(entries[row, 2] < identity)
+    if entries[row, PREFER] != prefer:
+        return bool(entries[row, PREFER] < prefer)
+    if entries[row, HASH] != order:
+        return bool(entries[row, HASH] < order)
+    return bool(entries[row, ID] < identity)
 
 
 @kernel
 def _is_behind(entries: Entries, row: int, prefer: np.uint64, order: np.uint64, identity: np.uint64) -> bool:
-    if entries[row, 0] != prefer:
-        return bool(entries[row, 0] > prefer)
-    if entries[row, 1] != order:
-        return bool(entries[row, 1] > order)
-    return bool(entries[row, 2] > identity)
+    if entries[row, PREFER] != prefer:
+        return bool(entries[row, PREFER] > prefer)
+    if entries[row, HASH] != order:
+        return bool(entries[row, HASH] > order)
+    return bool(entries[row, ID] > identity)
 
 
 @kernel
@@ -112,7 +112,7 @@ def bins_of(keys: Entries, bounds: Entries) -> NDArray[np.uint32]:
         low, high = 0, len(bounds)
         while low < high:
             middle = (low + high) // 2
-            if _is_behind(bounds, middle, keys[row, 0], keys[row, 1], keys[row, 2]):
+            if _is_behind(bounds, middle, keys[row, PREFER], keys[row, HASH], keys[row, ID]):
                 high = middle
             else:
                 low = middle + 1
@@ -135,7 +135,7 @@ def take(
         room = rooms[group]
         smallest = np.int64(0)
         for row in range(first, end):
-            size = np.int64(entries[row, 3])
+            size = np.int64(entries[row, SIZE])
             if row == first or size < smallest:
                 smallest = size
         depth = 0
@@ -147,13 +147,13 @@ def take(
                 bound = _parted(entries, first, bound)
             _sort(entries, first, bound)
             for row in range(first, bound):
-                size = np.int64(entries[row, 3])
+                size = np.int64(entries[row, SIZE])
                 if size <= room:
                     room -= size
                     taken[group, 0] += size
                     taken[group, 1] += 1
                 else:
-                    left[np.int64(entries[row, 4])] = 1
+                    left[np.int64(entries[row, PLACE])] = 1
                     if is_closing:
                         room = np.int64(-1)
             first = bound
@@ -161,7 +161,7 @@ def take(
                 depth -= 1
                 bound = ends[depth]
         for row in range(first, end):
-            left[np.int64(entries[row, 4])] = 1
+            left[np.int64(entries[row, PLACE])] = 1
 
 
 @kernel
@@ -177,14 +177,14 @@ def _parted(entries: Entries, first: int, end: int) -> int:
     """Part rows first to before end in two, none of the first part behind one of the second; return where (Hoare)."""
     middle, last = (first + end) // 2, end - 1
     # The median of three as pivot, put first.
-    if _is_before(entries, middle, entries[first, 0], entries[first, 1], entries[first, 2]):
+    if _is_before(entries, middle, entries[first, PREFER], entries[first, HASH], entries[first, ID]):
         _swap(entries, middle, first)
-    if _is_before(entries, last, entries[first, 0], entries[first, 1], entries[first, 2]):
+    if _is_before(entries, last, entries[first, PREFER], entries[first, HASH], entries[first, ID]):
         _swap(entries, last, first)
-    if _is_before(entries, last, entries[middle, 0], entries[middle, 1], entries[middle, 2]):
+    if _is_before(entries, last, entries[middle, PREFER], entries[middle, HASH], entries[middle, ID]):
         _swap(entries, last, middle)
     _swap(entries, first, middle)
-    prefer, order, identity = entries[first, 0], entries[first, 1], entries[first, 2]
+    prefer, order, identity = entries[first, PREFER], entries[first, HASH], entries[first, ID]
     low, high = first - 1, end
     while True:
         low += 1
@@ -201,7 +201,8 @@ def _parted(entries: Entries, first: int, end: int) -> int:
 @kernel
 def _sort(entries: Entries, first: int, end: int) -> None:
     for row in range(first + 1, end):
+        prefer, order, identity = entries[row, PREFER], entries[row, HASH], entries[row, ID]
         place = row
-        while place > first and _is_behind(entries, place - 1, entries[place, 0], entries[place, 1], entries[place, 2]):
+        while place > first and _is_behind(entries, place - 1, prefer, order, identity):
             _swap(entries, place - 1, place)
             place -= 1
