@@ -16,7 +16,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -110,87 +110,105 @@ def main(quick: bool = False, rows: int | None = None) -> None:
 
 def make_rows(folder: Path, count: int) -> None:
     """Write core columns and columns of stages for `count` documents, shard by shard."""
-    import numpy as np
     import polars as pl
 
     from engine.formats.parquet import write_parquet
 
-    write, counted = _writer(folder), dict.fromkeys(SOURCES, 0)
+    counted = dict.fromkeys(SOURCES, 0)
     for number, start in enumerate(range(0, count, SHARD_ROWS)):
-        numbers = np.random.default_rng(number)
         # One shard in 20 is of the protected source.
         source = SOURCES[3] if number % 20 == 7 else SOURCES[number % 3]
-        counted[source] += write(number, source, min(SHARD_ROWS, count - start), numbers)
+        counted[source] += _write_shard(folder, number, source, min(SHARD_ROWS, count - start))
     sums = pl.DataFrame(list(counted.items()), schema={"source": pl.String, "tokens": pl.Int64}, orient="row")
     write_parquet(folder / "tokens" / "fit.parquet", sums)
 
 
-def _writer(folder: Path) -> Callable[..., int]:
+def _write_shard(folder: Path, number: int, source: str, size: int) -> int:
+    """Write one shard with the columns of every stage; return its tokens."""
+    import numpy as np
+    import pyarrow as pa
+
+    from engine.formats.parquet import write_parquet
+
+    numbers = np.random.default_rng(number)
+    tokens = np.minimum(numbers.lognormal(5.5, 1.1, size), 100_000).astype(np.uint32) + 1
+    here = folder / "documents" / source
+    here.mkdir(parents=True, exist_ok=True)
+    write_parquet(here / f"{number:05}.ids.parquet", pa.table(_core_columns(source, tokens, numbers)))
+    texts = pa.DictionaryArray.from_arrays(pa.array(np.zeros(size, np.int8)), pa.array([TEXT]))
+    write_parquet(here / f"{number:05}.parquet", pa.table({"text": texts}))
+    for stage, columns in _stage_columns(tokens, numbers).items():
+        write_parquet(folder / stage / source / f"{number:05}.parquet", pa.table(columns))
+    return int(tokens.sum())
+
+
+def _ids(size: int, numbers: Any) -> Any:
+    import pyarrow as pa
+
+    ids = pa.FixedSizeBinaryArray.from_buffers(pa.binary(16), size, [None, pa.py_buffer(numbers.bytes(16 * size))])
+    return ids.cast(pa.binary())
+
+
+def _core_columns(source: str, tokens: Any, numbers: Any) -> dict[str, Any]:
+    import numpy as np
+    import pyarrow as pa
+
+    size = tokens.size
+    num_bytes = tokens.astype(np.int64) * 4 + numbers.integers(0, 4, size)
+    stated = ("license", "url", "date", "language", "domain", "read_problem")
+    return {
+        "doc_id": _ids(size, numbers),
+        "source": pa.DictionaryArray.from_arrays(pa.array(np.zeros(size, np.int8)), pa.array([source])),
+        "text_digest": _ids(size, numbers),
+        "num_bytes": num_bytes,
+        "num_chars": num_bytes,
+        **{name: pa.nulls(size, pa.large_string()) for name in stated},
+    }
+
+
+def _stage_columns(tokens: Any, numbers: Any) -> dict[str, dict[str, Any]]:
     import numpy as np
     import polars as pl
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    from engine.formats.parquet import write_parquet
+    size = tokens.size
+    is_copy, is_near = numbers.random(size) < 0.1, numbers.random(size) < 0.15
+    ranks = numbers.zipf(1.15, size) % HOSTS
 
-    hosts = pl.Series([f"www.site-{number}.example" for number in range(HOSTS)])
+    def chosen(values: list[str]) -> Any:
+        weights = 1 / np.arange(1, len(values) + 1)
+        return pl.Series(values).gather(numbers.choice(len(values), size, p=weights / weights.sum())).to_arrow()
 
-    def ids(size: int, numbers: Any) -> pa.Array:
-        return pa.FixedSizeBinaryArray.from_buffers(pa.binary(16), size, [None, pa.py_buffer(numbers.bytes(16 * size))])
+    def scores() -> Any:
+        return numbers.integers(0, 10_001, size) / 10_000
 
-    def write(number: int, source: str, size: int, numbers: Any) -> int:
-        tokens = np.minimum(numbers.lognormal(5.5, 1.1, size), 100_000).astype(np.uint32) + 1
-        stated = {
-            name: pa.nulls(size, pa.large_string())
-            for name in ("license", "url", "date", "language", "domain", "read_problem")
-        }
-        num_bytes = tokens.astype(np.int64) * 4 + numbers.integers(0, 4, size)
-        core = {
-            "doc_id": ids(size, numbers).cast(pa.binary()),
-            "source": pa.DictionaryArray.from_arrays(pa.array(np.zeros(size, np.int8)), pa.array([source])),
-            "text_digest": ids(size, numbers).cast(pa.binary()),
-            "num_bytes": num_bytes,
-            "num_chars": num_bytes,
-            **stated,
-        }
-        here = folder / "documents" / source
-        here.mkdir(parents=True, exist_ok=True)
-        write_parquet(here / f"{number:05}.ids.parquet", pa.table(core))
-        texts = pa.DictionaryArray.from_arrays(pa.array(np.zeros(size, np.int8)), pa.array([TEXT]))
-        write_parquet(here / f"{number:05}.parquet", pa.table({"text": texts}))
-        is_copy, is_near = numbers.random(size) < 0.1, numbers.random(size) < 0.15
+    def kept_ids(goes: Any) -> Any:
+        # The name of the one that stays, of every document that goes.
+        return pc.if_else(pa.array(goes), _ids(size, numbers), pa.scalar(None, pa.binary()))
 
-        def chosen(values: list[str], weights: Any) -> pl.Series:
-            return pl.Series(values).gather(numbers.choice(len(values), size, p=weights / weights.sum())).to_arrow()
+    return {
+        "quality": {"quality__score": scores()},
+        "language": {"language__top": chosen(LANGUAGES), "language__score": scores()},
+        "domain": {"domain__top": chosen(DOMAINS)},
+        "site": {"site__host": _hosts().gather(ranks).to_arrow()},
+        "exact_dup": {
+            "exact_dup__kept_id": kept_ids(is_copy),
+            "exact_dup__group_documents": 1 + is_copy.astype(np.uint32),
+        },
+        "near_dup": {
+            "near_dup__kept_id": kept_ids(is_near),
+            "near_dup__cluster_documents": 1 + is_near.astype(np.uint32),
+        },
+        "tokens": {"tokens__count": tokens},
+    }
 
-        def kept(which: Any) -> pa.Array:
-            # The name of the one that stays, of every document that goes.
-            return pc.if_else(pa.array(which), ids(size, numbers).cast(pa.binary()), pa.scalar(None, pa.binary()))
 
-        ranks = numbers.zipf(1.15, size) % HOSTS
-        columns = {
-            "quality": {"quality__score": numbers.integers(0, 10_001, size) / 10_000},
-            "language": {
-                "language__top": chosen(LANGUAGES, 1 / np.arange(1, 11)),
-                "language__score": numbers.integers(0, 10_001, size) / 10_000,
-            },
-            "domain": {"domain__top": chosen(DOMAINS, 1 / np.arange(1, 9))},
-            "site": {"site__host": hosts.gather(ranks).to_arrow()},
-            "exact_dup": {
-                "exact_dup__kept_id": kept(is_copy),
-                "exact_dup__group_documents": 1 + is_copy.astype(np.uint32),
-            },
-            "near_dup": {
-                "near_dup__kept_id": kept(is_near),
-                "near_dup__cluster_documents": 1 + is_near.astype(np.uint32),
-            },
-            "tokens": {"tokens__count": tokens},
-        }
-        for stage, of_stage in columns.items():
-            write_parquet(folder / stage / source / f"{number:05}.parquet", pa.table(of_stage))
-        return int(tokens.sum())
+@cache
+def _hosts() -> Any:
+    import polars as pl
 
-    return write
+    return pl.Series([f"www.site-{number}.example" for number in range(HOSTS)])
 
 
 def measured(folder: Path, count: int) -> dict[str, Any]:
