@@ -68,13 +68,6 @@ def sample(
 
 
 def _cut(document: dict[str, Any]) -> dict[str, Any]:
-    text = document["text"]
-    return (
-        document
-        if text is None
-        else document
-        | {
-            "text": text[:TEXT_CHARS],
-            "is_cut": document["is_cut"] or len(text) > TEXT_CHARS,
-        }
-    )
+    """Return a document with no more of its text than the terminal shows; the page shows more."""
+    text = document["text"] or ""
+    return document if len(text) <= TEXT_CHARS else document | {"text": text[:TEXT_CHARS], "is_cut": True}
