@@ -52,8 +52,10 @@ def problem(place: object, found: str, needed: str | None = None, fix: str | Non
 
 
 def closest(name: str, known: Iterable[str]) -> str | None:
-    """Return the known name that `name` most likely meant, or None."""
-    matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    """Return the known name that `name` most likely meant, or None: the column of a stage before what is like it."""
+    names = list(known)
+    of_a_stage = [one for one in names if one.endswith(f"__{name}")]
+    matches = of_a_stage or difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     return matches[0] if matches else None
 
 

@@ -5,6 +5,7 @@
 Stands in `base` because data recipes (engine) and train recipes (trainers) must speak alike.
 """
 
+import re
 import types
 import typing
 from collections.abc import Hashable, Iterable, Iterator
@@ -132,7 +133,10 @@ def _describe(detail: ErrorDetails, model: type[BaseModel]) -> _Mistake:
                 str(detail["input"]), [choice.strip("' ") for choice in choices.replace(" or ", ", ").split(",")]
             )
             return _Mistake(key, f"got {_shown(detail['input'])}", choices, _did_you_mean(guess))
-    return _Mistake(key, f"got {_shown(detail['input'])}", _needed(detail, message), None)
+    needed = _needed(detail, message)
+    given = detail["input"]
+    is_one = needed == _LIST and isinstance(given, str) and re.fullmatch(r"[\w./-]+", given) is not None
+    return _Mistake(key, f"got {_shown(given)}", needed, f"write [{given}]" if is_one else None)
 
 
 def _needed(detail: ErrorDetails, message: str) -> str:

@@ -13,6 +13,7 @@ from engine.recipe.frame import lenient
 from engine.recipe.stages import Stage, split_token_counts
 from engine.select.conditions import check_condition
 from engine.select.filters import TAG, Filter, Preset, check_filter, expanded, tag_column
+from engine.select.grouping import URL_HOST
 from engine.select.split import Config as SplitConfig
 from engine.select.split import split_columns
 
@@ -46,7 +47,10 @@ def check_columns(place: str, content: dict[str, Any], annotators: tuple[Stage, 
         found += check_split_sizes(place, split, annotators)
         reads = split_columns(split, split_token_counts(annotators, split))
         unwritten = [name for name in reads if name not in written]
-        found += [_unwritten(f"{place}: split", name, written) for name in unwritten]
+        grouped = {URL_HOST: pl.String} | written
+        found += [
+            _unwritten(f"{place}: split", name, grouped if name in split.group_by else written) for name in unwritten
+        ]
         if split.where is not None and set(reads) <= set(written):
             found += raised(check_condition, f"{place}: split.where", split.where, written)
         found += _check_order(place, annotators, set(reads))

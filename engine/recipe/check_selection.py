@@ -18,7 +18,7 @@ from engine.select.control_tokens import Config as ControlTokensConfig
 from engine.select.control_tokens import Tag, all_tokens
 from engine.select.decide import NO_TEXT
 from engine.select.filters import Filter, Preset, expanded
-from engine.select.grouping import grouping, stored_columns
+from engine.select.grouping import URL_HOST, grouping, stored_columns
 from engine.select.split import Config as SplitConfig
 
 
@@ -63,7 +63,9 @@ def check_balance(place: str, rules: Any, annotators: tuple[Stage, ...], written
             continue
         where = f"{place}: balance[{position}] ({rule.reason})"
         missing = [name for name in balance_columns(rule) if name not in written]
-        found += [unknown(where, "column", name, written) for name in missing]
+        found += [
+            unknown(where, "column", name, [*written, *([URL_HOST] if name in rule.by else ())]) for name in missing
+        ]
         if not missing:
             found += _check_rule(where, rule, written)
         if rule.unit == "tokens" and tokens_stage(annotators) is None:

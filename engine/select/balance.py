@@ -18,9 +18,10 @@ did not fit (less than one document is missing then), or because a later rule to
 document of the corpus has, kept or not, is an error.
 """
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from engine.base.stage import StrictModel
 from engine.select.conditions import Condition, condition_columns
@@ -55,6 +56,14 @@ class Rule(StrictModel):
     )
     where: Condition | None = Field(default=None, description="SQL condition; other documents take no part, and stay")
     seed: int = Field(default=1, ge=0, lt=1 << 63, description="seed of the order in which documents are taken")
+
+    @field_validator("quotas", mode="before")
+    @classmethod
+    def _lists(cls, quotas: Any) -> Any:
+        if isinstance(quotas, Mapping):
+            needed = "a list of quotas, such as - {group: {language: en}, amount: 1000}"
+            raise ValueError(f"got {dict(quotas)!r}. Needed: {needed}")
+        return quotas
 
     @model_validator(mode="after")
     def _is_whole(self) -> "Rule":

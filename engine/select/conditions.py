@@ -10,10 +10,17 @@ from typing import Annotated, Any
 import polars as pl
 from pydantic import AfterValidator
 
-from engine.base.errors import RecipeError, problem, unknown
+from engine.base.errors import RecipeError, closest, problem, unknown
 
 _BEYOND_ONE_ROW = {"Agg": "an aggregate", "Over": "a window", "Len": "a count of rows", "SubPlan": "a subquery"}
 _VALUES = ("Column", "Literal")
+_EXAMPLE = "SQL, such as language IN ('en', 'de') AND heuristics__num_words >= 20"
+_FIX = "write TRY_CAST for CAST, NULLIF(x, 0) to divide by x"
+_NO_COLUMNS = {
+    "text": "a condition reads columns beside the text, such as num_chars or heuristics__num_words",
+    "None": "write IS NULL or IS NOT NULL",
+}
+"""What is written like a column and never is one -> what to write."""
 
 
 def parse_condition(condition: str) -> pl.Expr:
@@ -21,7 +28,7 @@ def parse_condition(condition: str) -> pl.Expr:
     try:
         expression = pl.sql_expr(condition)
     except pl.exceptions.PolarsError as error:
-        raise ValueError(f"not an SQL expression: {_first_line(error)}") from error
+        raise ValueError(f"not an SQL expression: {_first_line(error)}. Needed: {_EXAMPLE}") from error
     beyond = [
         _BEYOND_ONE_ROW[node]
         for node in _nodes(json.loads(expression.meta.serialize(format="json")))
@@ -48,16 +55,21 @@ def condition_columns(condition: str | None) -> tuple[str, ...]:
 
 def check_condition(place: object, condition: str, schema: Mapping[str, Any]) -> None:
     """Raise RecipeError where a condition reads a column `schema` (name -> Polars type) lacks, or is no condition."""
-    for name in condition_columns(condition):
+    columns = condition_columns(condition)
+    for name in columns:
         if name not in schema:
-            raise RecipeError(unknown(place, "column", name, schema))
+            raise RecipeError(_unknown_column(place, name, condition, schema))
+    nobody = pl.DataFrame(schema={name: schema[name] for name in columns})
     try:
-        types = pl.LazyFrame(schema=dict(schema)).select(parse_condition(condition).alias("holds")).collect_schema()
+        # Worked out over no rows: some mistakes about types are no mistakes to the planner.
+        found = nobody.select(parse_condition(condition)).to_series().dtype
     except pl.exceptions.PolarsError as error:
-        raise RecipeError(problem(place, f"'{condition}': {_first_line(error)}")) from error
-    if types["holds"] not in (pl.Boolean, pl.Null):
-        found, needed = f"'{condition}' is {types['holds']}", "true, false or null"
-        raise RecipeError(problem(place, found, needed, "write a comparison"))
+        types = ", ".join(f"{name} is {dtype}" for name, dtype in nobody.schema.items())
+        raise RecipeError(
+            problem(place, f"'{condition}': {_first_line(error)}", f"what suits its columns: {types}")
+        ) from error
+    if found not in (pl.Boolean, pl.Null):
+        raise RecipeError(problem(place, f"'{condition}' is {found}", "true, false or null", "write a comparison"))
 
 
 def holds(frame: pl.DataFrame, condition: str, place: object) -> pl.Series:
@@ -68,11 +80,22 @@ def holds(frame: pl.DataFrame, condition: str, place: object) -> pl.Series:
     try:
         values = frame.select(parse_condition(condition).fill_null(False)).to_series()
     except pl.exceptions.PolarsError as error:
-        needed = "a condition that has a value for every document"
-        fix = "write TRY_CAST for CAST, NULLIF(x, 0) to divide by x"
+        needed, fix = "a condition that has a value for every document", _FIX
+        if "is not supported" in _first_line(error):  # by TRY_CAST neither
+            fix = "compare the column as it is stored, a date as in date >= '2020-01-31'"
         raise RecipeError(problem(place, f"'{condition}': {_first_line(error)}", needed, fix)) from error
     # What reads no column has one value, however many rows there are.
     return values if len(values) == frame.height else values.new_from_index(0, frame.height)
+
+
+def _unknown_column(place: object, name: str, condition: str, known: Mapping[str, Any]) -> str:
+    """Return the message for a column that is not there, or is no column but a slip."""
+    if name in _NO_COLUMNS:
+        return problem(place, f"no column '{name}' in '{condition}'", fix=_NO_COLUMNS[name])
+    if f'"{name}"' in condition and closest(name, known) is None:
+        fix = f"write '{name}' with single quotes where it is a text"
+        return problem(place, f"no column '{name}', as a name in double quotes is", fix=fix)
+    return unknown(place, "column", name, known)
 
 
 def _nodes(value: Any) -> Iterator[str]:

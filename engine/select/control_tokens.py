@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Annotated, Any
 
 import polars as pl
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from engine.base.seeded import drawn
 from engine.base.stage import StrictModel
@@ -16,7 +16,16 @@ from engine.base.stage import StrictModel
 Label = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.+-]+$")]
 Value = bool | int | str
 Bound = int | float | None
-Range = Annotated[tuple[Bound, Bound], Field(description="from, below; null: without end")]
+
+
+def _two_ends(given: Any) -> Any:
+    ends = given if isinstance(given, list | tuple) else ()
+    if len(ends) != 2 or any(isinstance(end, bool) or not isinstance(end, int | float | None) for end in ends):
+        raise ValueError(f"got {given!r}. Needed: two ends, [from, below], such as [0, 50] or [50, null] for no end")
+    return given
+
+
+Range = Annotated[tuple[Bound, Bound], BeforeValidator(_two_ends), Field(description="from, below; null: without end")]
 
 
 class Tag(StrictModel):
@@ -53,7 +62,8 @@ class Tag(StrictModel):
     @model_validator(mode="after")
     def _is_one_kind(self) -> "Tag":
         if (self.values is None) == (self.ranges is None):
-            raise ValueError("exactly one of values and ranges is needed")
+            found = "it has both values and ranges" if self.values is not None else "it has neither values nor ranges"
+            raise ValueError(f"{found}. Needed: one of them, values: [en, de] or ranges: {{short: [0, 50]}}")
         if not self.labels:
             raise ValueError("it has no labels")
         named = [value for values in self.label_values.values() for value in values]

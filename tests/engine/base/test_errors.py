@@ -13,6 +13,12 @@ def test_unknown_name_lists_what_there_is_and_guesses() -> None:
     assert message == "recipe.yaml: no stage 'heuristcs' (have: heuristics, near_dup). Fix: did you mean 'heuristics'?"
 
 
+def test_name_without_its_stage_is_taken_for_the_column_of_the_stage() -> None:
+    assert "did you mean 'heuristics__num_words'?" in unknown(
+        "r", "column", "num_words", ["num_chars", "heuristics__num_words"]
+    )
+
+
 def test_unknown_name_that_resembles_nothing_gets_no_guess() -> None:
     assert "did you mean" not in unknown("r", "stage", "zzz", ["near_dup"])
 

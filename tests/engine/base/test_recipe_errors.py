@@ -94,7 +94,8 @@ def test_value_of_several_types_is_told_once_and_without_names_of_types(weights:
     [
         ({"by": []}, "by: got []. Needed: at least 1 item."),
         ({"by": ["a", "b", "c"]}, "by: got ['a', 'b', 'c']. Needed: at most 2 items."),
-        ({"by": "a"}, "by: got 'a'. Needed: a list."),
+        ({"by": "a"}, "by: got 'a'. Needed: a list. Fix: write [a]."),
+        ({"by": "a > 1"}, "by: got 'a > 1'. Needed: a list."),
         ({"code": ""}, "code: got ''. Needed: at least 1 character."),
         ({"code": "abc"}, "code: got 'abc'. Needed: at most 2 characters."),
         ({"betas": [1, 2, 3]}, "betas: got [1, 2, 3]. Needed: at most 2 items."),

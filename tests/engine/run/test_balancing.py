@@ -5,6 +5,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+from pydantic import ValidationError
 
 from engine.base.errors import RecipeError
 from engine.run.deciding import Decisions, decisions_in_memory
@@ -253,3 +254,8 @@ def test_groups_are_listed_by_loss_and_only_the_largest(tmp_path: Path, monkeypa
     decisions = decided(tmp_path, rows, by_language(cap=1))
     assert decisions.balance.table["group"].to_list() == [f"m__language = {one}" for one in "bcd"]
     assert decisions.balance.details[0]["losing_groups"] == 5
+
+
+def test_quotas_written_as_a_mapping_show_the_list_they_should_be() -> None:
+    with pytest.raises(ValidationError, match=r"Needed: a list of quotas, such as - \{group: \{language: en\}, amount"):
+        by_language(quotas={"en": 10})

@@ -34,6 +34,13 @@ def test_condition_that_fails_on_a_row_is_an_error_that_names_place_value_and_wa
     assert str(error.value).endswith("Fix: write TRY_CAST for CAST, NULLIF(x, 0) to divide by x.")
 
 
+def test_cast_that_no_text_can_pass_leads_to_a_comparison_without_it() -> None:
+    with pytest.raises(
+        RecipeError, match=r"not supported.* Fix: compare the column as it is stored, a date as in date >="
+    ):
+        holds(FRAME, "CAST(text AS DATE) > '2020-01-31'", "x.yaml: split.where")
+
+
 def test_a_condition_is_checked_under_its_place_alone() -> None:
     with pytest.raises(RecipeError, match=r"^x\.yaml: split\.where: no column 'txt' .*did you mean 'text'\?"):
         check_condition("x.yaml: split.where", "txt = 'a'", FRAME.schema)

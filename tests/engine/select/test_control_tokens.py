@@ -7,9 +7,10 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from engine.base.hashing import digest_bytes
-from engine.select.control_tokens import Config, all_tokens, assign, control_token_columns
+from engine.select.control_tokens import Config, Tag, all_tokens, assign, control_token_columns
 
 TAGS = [
     {"tag": "quality", "column": "score", "ranges": {"high": [0.75, None], "mid": [0.25, 0.75], "bad": [None, 0.1]}},
@@ -125,3 +126,9 @@ def test_a_tag_more_leaves_the_draws_of_the_others_alone(many: pl.DataFrame) -> 
     more = assign(many, config(drop_out=0.3, drop_out_each=0.3))
     assert shares(some)[:2] == shares(more)[:2]
     assert assign(many, config(drop_out=0.3, seed=2)).to_list() != assign(many, config(drop_out=0.3)).to_list()
+
+
+@pytest.mark.parametrize("ends", ["<50", [40], [0, "inf"], [True, 3], [1, 2, 3]])
+def test_range_that_is_no_pair_of_numbers_shows_what_one_looks_like(ends: object) -> None:
+    with pytest.raises(ValidationError, match=r"Needed: two ends, \[from, below\], such as \[0, 50\] or \[50, null\]"):
+        Tag.model_validate({"tag": "length", "column": "n", "ranges": {"some": ends}})

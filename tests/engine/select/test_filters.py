@@ -33,6 +33,7 @@ def test_columns_are_those_of_the_expression(keep: str, columns: tuple[str, ...]
     ("keep", "message"),
     [
         ("q__score >", "not an SQL expression"),
+        ("language in ['en']", r"not an SQL expression: .* Needed: SQL, such as language IN \('en', 'de'\)"),
         ("q__score > 1; DROP TABLE x", "not an SQL expression"),
         ("nosuchfunction(q__score) > 1", "unsupported function 'nosuchfunction'"),
         ("q__score > AVG(q__score)", "an aggregate looks at more than one document"),
@@ -59,8 +60,28 @@ def test_unknown_column_suggests_the_right_one() -> None:
 
 
 @pytest.mark.parametrize(
-    ("keep", "message"), [("q__score + 1", "is Float64"), ("h__num_words LIKE 'a%'", "expected String type")]
+    ("keep", "message"),
+    [
+        ("q__score + 1", "is Float64"),
+        ("h__num_words LIKE 'a%'", "expected String type"),
+        ("language > 3", "cannot compare string with .* Needed: what suits its columns: language is String"),
+    ],
 )
 def test_expression_of_another_type_is_refused(keep: str, message: str) -> None:
     with pytest.raises(RecipeError, match=message.replace("+", r"\+")):
         check_filter("demo.yaml: filters[0]", Filter(reason="r", keep=keep), SCHEMA)
+
+
+@pytest.mark.parametrize(
+    ("keep", "fix"),
+    [
+        ('language = "en"', "write 'en' with single quotes where it is a text"),
+        ("language != None", "write IS NULL or IS NOT NULL"),
+        ("LENGTH(text) > 20", "such as num_chars or heuristics__num_words"),
+        ("num_words > 20", "did you mean 'h__num_words'?"),
+    ],
+)
+def test_what_is_written_like_a_column_and_is_none_leads_to_what_was_meant(keep: str, fix: str) -> None:
+    with pytest.raises(RecipeError) as error:
+        check_filter("demo.yaml: filters[0]", Filter(reason="r", keep=keep), SCHEMA)
+    assert fix in str(error.value).partition(" Fix: ")[2]
