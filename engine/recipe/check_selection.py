@@ -63,9 +63,8 @@ def check_balance(place: str, rules: Any, annotators: tuple[Stage, ...], written
             continue
         where = f"{place}: balance[{position}] ({rule.reason})"
         missing = [name for name in balance_columns(rule) if name not in written]
-        found += [
-            unknown(where, "column", name, [*written, *([URL_HOST] if name in rule.by else ())]) for name in missing
-        ]
+        grouped = [*written, URL_HOST]
+        found += [unknown(where, "column", name, grouped if name in rule.by else written) for name in missing]
         if not missing:
             found += _check_rule(where, rule, written)
         if rule.unit == "tokens" and tokens_stage(annotators) is None:

@@ -94,7 +94,7 @@ def _unknown_column(place: object, name: str, condition: str, known: Mapping[str
         return problem(place, f"no column '{name}' in '{condition}'", fix=_NO_COLUMNS[name])
     if f'"{name}"' in condition and closest(name, known) is None:
         fix = f"write '{name}' with single quotes where it is a text"
-        return problem(place, f"no column '{name}', as a name in double quotes is", fix=fix)
+        return problem(place, f"no column '{name}', and double quotes are for names", fix=fix)
     return unknown(place, "column", name, known)
 
 
