@@ -119,7 +119,15 @@ def _resolve(path: Path, workspace: Workspace, name: str | None) -> Job:
         open_schedule(workspace.schedule(manifest.schedule)),
         open_token_store(workspace.tokens(manifest.token_store)),
     )
-    if rows.schedule.meta.token_store != manifest.token_store or rows.store.meta.tokenizer != manifest.tokenizer:
+    made_from = {
+        manifest.schedule: rows.schedule.meta.digest,
+        manifest.token_store: rows.store.meta.digest,
+        manifest.tokenizer: rows.store.meta.tokenizer,
+    }
+    if (
+        any(said != there for said, there in made_from.items())
+        or rows.schedule.meta.token_store != manifest.token_store
+    ):
         raise InputError(
             problem(
                 mixture.folder,
@@ -133,6 +141,10 @@ def _resolve(path: Path, workspace: Workspace, name: str | None) -> Job:
             problem(f"{path.name}: max_steps", f"got {recipe.max_steps}", needed, "raise budget_tokens of the mixture")
         )
     tokenizer = load_tokenizer(workspace.tokenizer(manifest.tokenizer))
+    if tokenizer.meta.digest != manifest.tokenizer:
+        found = f"another tokenizer ({tokenizer.meta.digest[:12]}) than the one {mixture.reference} was made with"
+        fix = "restore the folder from a copy, or delete it and run the data recipe again"
+        raise InputError(problem(tokenizer.folder, found, f"digest {manifest.tokenizer[:12]}", fix))
     base = resolve_base(recipe.base, workspace, path.parent, tokenizer, recipe.seed)
     record = RunRecord(workspace.run(recipe.name))
     return Job(recipe, workspace, mixture, tokenizer, base, rows, record, recipe.max_steps or rows.num_steps)

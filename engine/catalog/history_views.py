@@ -20,7 +20,17 @@ from engine.catalog.relation import (
     union,
 )
 from engine.formats.labels import labels_frame, read_labels
-from engine.formats.manifest import DOCUMENTS_SCHEMA, Manifest, Mixture, MixtureSource, mixture_names, mixture_versions
+from engine.formats.manifest import (
+    DOCUMENTS_SCHEMA,
+    Derivation,
+    Manifest,
+    Mixture,
+    MixtureSource,
+    Phase,
+    mixture_names,
+    read_mixture,
+    version_folders,
+)
 from engine.formats.run import FORGETTING_SCHEMA, METRICS_SCHEMA, PROBES_SCHEMA, Run, open_run, run_names
 from engine.formats.schedule import SCHEMA as SCHEDULE_SCHEMA
 from engine.formats.state import RecipeState
@@ -30,6 +40,8 @@ _VERSION: dict[str, Any] = {"mixture": pl.String, "version": pl.Int64, "is_curre
 _MIXTURES: dict[str, Any] = _VERSION | {
     "digest": pl.String,
     "recipe": pl.String,
+    "derived_from": pl.String,
+    "template": pl.String,
     "documents": pl.Int64,
     "tokens": pl.Int64,
     "supervised_tokens": pl.Int64,
@@ -47,14 +59,25 @@ _MIXTURES: dict[str, Any] = _VERSION | {
     "split": pl.String,
     "schedule": pl.String,
 }
+_PHASE: dict[str, Any] = {"phase": pl.String, "phase_number": pl.Int64}
+_MIXTURE_PHASES: dict[str, Any] = (
+    _VERSION
+    | _PHASE
+    | {"curriculum": pl.String}
+    | dict.fromkeys(("budget_tokens", "documents", "tokens", "supervised_tokens"), pl.Int64)
+)
 _MIXTURE_SOURCES: dict[str, Any] = _VERSION | {
+    **_PHASE,
     "source": pl.String,
     "is_replay": pl.Boolean,
+    "objective": pl.String,
     "budget_tokens": pl.Int64,
     "available_documents": pl.Int64,
     "available_tokens": pl.Int64,
     "documents": pl.Int64,
     "unique_tokens": pl.Int64,
+    "first_documents": pl.Int64,
+    "first_tokens": pl.Int64,
     "tokens": pl.Int64,
     "supervised_tokens": pl.Int64,
     "max_repeats": pl.Int64,
@@ -67,20 +90,22 @@ def create_history_views(
     connection: duckdb.DuckDBPyConnection, workspace: Workspace, state: RecipeState | None
 ) -> None:
     """Create the stored views of mixture versions, runs and labels; raises InputError for damaged metrics."""
-    mixtures = [mixture for name in mixture_names(workspace) for mixture in mixture_versions(workspace, name)]
+    mixtures, damage = _readable(workspace)
     current = set(state.mixtures.values()) if state else set()
     versions = [(mixture, _version(mixture, mixture.reference in current)) for mixture in mixtures]
-    _create_mixtures(connection, versions)
+    _create_mixtures(connection, versions, damage)
     documents = [
-        _beside(version, mixture.folder / "documents.parquet", DOCUMENTS_SCHEMA) for mixture, version in versions
+        _beside(version, mixture.folder / "documents.parquet", DOCUMENTS_SCHEMA, _phase_name(mixture.manifest))
+        for mixture, version in versions
     ]
-    create_view(connection, "mixture_documents", union(documents, typed(_VERSION | DOCUMENTS_SCHEMA)))
+    columns = typed(_VERSION | DOCUMENTS_SCHEMA | _PHASE)
+    create_view(connection, "mixture_documents", _failing(union(documents, columns), damage))
     spans = [
         _beside(version, path, SCHEDULE_SCHEMA)
         for mixture, version in versions
         if (path := workspace.schedule(mixture.manifest.schedule) / "schedule.parquet").is_file()
     ]
-    create_view(connection, "spans", union(spans, typed(_VERSION | SCHEDULE_SCHEMA)))
+    create_view(connection, "spans", _failing(union(spans, typed(_VERSION | SCHEDULE_SCHEMA)), damage))
     _create_runs(connection, [open_run(workspace, name) for name in run_names(workspace)])
     _create_labels(connection, workspace)
 
@@ -89,24 +114,73 @@ def _version(mixture: Mixture, is_current: bool) -> dict[str, Any]:
     return {"mixture": mixture.manifest.name, "version": mixture.manifest.version, "is_current": is_current}
 
 
-def _create_mixtures(connection: duckdb.DuckDBPyConnection, versions: list[tuple[Mixture, dict[str, Any]]]) -> None:
+def _readable(workspace: Workspace) -> tuple[list[Mixture], str | None]:
+    """Return the versions that are as they were written, and what is wrong with the others, None where nothing is."""
+    found, damage = [], []
+    for name in mixture_names(workspace):
+        for folder in version_folders(workspace, name).values():
+            try:
+                mixture = read_mixture(folder)
+                mixture.require_size_of_documents()
+                found.append(mixture)
+            except InputError as error:
+                damage.append(str(error))
+    return found, "\n".join(damage) or None
+
+
+def _create_mixtures(
+    connection: duckdb.DuckDBPyConnection, versions: list[tuple[Mixture, dict[str, Any]]], damage: str | None
+) -> None:
     rows = [version | _chosen(mixture.manifest, _MIXTURES) for mixture, version in versions]
-    create_table(connection, "mixtures", pl.DataFrame(rows, schema=_MIXTURES, orient="row"))
-    shares = [
-        version | _chosen(source, _MIXTURE_SOURCES)
-        for mixture, version in versions
-        for source in mixture.manifest.sources
-    ]
-    create_table(connection, "mixture_sources", pl.DataFrame(shares, schema=_MIXTURE_SOURCES, orient="row"))
+    sources, phases = [], []
+    for mixture, version in versions:
+        manifest = mixture.manifest
+        for row in manifest.sources:
+            sources.append(version | _phase(manifest, row.phase) | _chosen(row, _MIXTURE_SOURCES))
+        for number, phase in enumerate(manifest.phases):
+            phases.append(version | _phase(manifest, number) | _chosen(phase, _MIXTURE_PHASES))
+    tables = {
+        "mixtures": (rows, _MIXTURES),
+        "mixture_sources": (sources, _MIXTURE_SOURCES),
+        "mixture_phases": (phases, _MIXTURE_PHASES),
+    }
+    for name, (content, schema) in tables.items():
+        create_table(connection, f"{name}_rows", pl.DataFrame(content, schema=schema, orient="row"))
+        create_view(connection, name, _failing(f"SELECT * FROM {STORED}.{name}_rows", damage))
 
 
-def _chosen(model: Manifest | MixtureSource, schema: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: getattr(model, name) for name in schema if name not in _VERSION}
+def _failing(select: str, damage: str | None) -> str:
+    """Return the SELECT; with damage, one that raises it where it is read, so that other questions are answered."""
+    if damage is None:
+        return select
+    raised = f"error({text_literal(damage)})::BOOLEAN"
+    return f"SELECT found.* FROM ({select}) AS found FULL JOIN range(1) ON true WHERE {raised}"
 
 
-def _beside(constants: Mapping[str, Any], path: Path, schema: Mapping[str, Any]) -> str:
-    fixed = ", ".join(f"{_literal(value)} AS {identifier(name)}" for name, value in constants.items())
-    return f"SELECT {fixed}, {', '.join(identifier(name) for name in schema)} FROM {read_files([path])}"
+def _phase(manifest: Manifest, number: int) -> dict[str, Any]:
+    return {"phase": manifest.phases[number].name if number < len(manifest.phases) else None, "phase_number": number}
+
+
+def _phase_name(manifest: Manifest) -> dict[str, str]:
+    """Return column -> expression: the name of a document's phase beside its number."""
+    names = ", ".join(text_literal(phase.name) for phase in manifest.phases)
+    return {"phase": f"([{names}]::VARCHAR[])[phase + 1]", "phase_number": "phase::BIGINT"}
+
+
+def _chosen(model: Manifest | MixtureSource | Phase, schema: Mapping[str, Any]) -> dict[str, Any]:
+    chosen = {name: getattr(model, name) for name in schema if name not in _VERSION | _PHASE}
+    derived = chosen.get("derived_from")
+    return chosen | {"derived_from": derived.reference} if isinstance(derived, Derivation) else chosen
+
+
+def _beside(
+    constants: Mapping[str, Any], path: Path, schema: Mapping[str, Any], computed: Mapping[str, str] | None = None
+) -> str:
+    """Return a SELECT of constants, a file's columns, and columns computed from these in place of or after them."""
+    columns = {name: _literal(value) for name, value in constants.items()}
+    columns |= {name: identifier(name) for name in schema} | dict(computed or {})
+    listed = ", ".join(f"{value} AS {identifier(name)}" for name, value in columns.items())
+    return f"SELECT {listed} FROM {read_files([path])}"
 
 
 def _literal(value: Any) -> str:
@@ -145,9 +219,7 @@ def _create_labels(connection: duckdb.DuckDBPyConnection, workspace: Workspace) 
     labels = labels_frame(found).rename({"when": "labelled_at"})
     create_table(connection, "label_rows", labels)
     columns = ", ".join("doc_id::UUID AS doc_id" if name == "doc_id" else name for name in labels.columns)
-    # Raised only where a query reads the view, so that all other questions can still be answered: of the one row.
-    rows = "" if damage is None else f" FULL JOIN range(1) ON true WHERE error({text_literal(damage)})::BOOLEAN"
-    create_view(connection, "labels", f"SELECT {columns} FROM {STORED}.label_rows{rows}")
+    create_view(connection, "labels", _failing(f"SELECT {columns} FROM {STORED}.label_rows", damage))
 
 
 def _metrics(run: Run) -> Path:

@@ -5,24 +5,34 @@ mixtures/<name>/v<version>/
     documents.parquet   DOCUMENTS_SCHEMA, in the order of the curriculum; `document` is the position
     ledger.parquet      what the budget took and left, per source (engine.formats.ledger)
     state.json          where the artifacts lie that it was made from (engine.formats.state); outside all digests
-    receipt.json
+    receipt.json        with the digest and the size of each of the first three
 
 A version never changes; building the same content again returns the old number. `name@v2`, `name@latest` (the highest
-number; also plain `name`) and `name@<digest>` (at least 6 hex digits) name one version.
+number; also plain `name`) and `name@<digest>` (at least 6 hex digits) name one version. Versions are numbered per name,
+whichever recipe made them: a training run names a mixture, not a recipe.
+
+Whoever opens a version has manifest.json compared with its receipt, and whoever reads its documents that file (10 ms
+per million documents); `provender mixture verify` compares all the rest. The manifest as a JSON schema:
+engine.formats.manifest_schema.
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import polars as pl
 from pydantic import Field
 
 from engine.base.atomic import read_json
 from engine.base.errors import InputError, problem, unknown
+from engine.base.hashing import digest_file
 from engine.base.stage import StrictModel
 from engine.formats.parquet import read_parquet
+from engine.formats.receipt import NAME as RECEIPT
+from engine.formats.receipt import Receipt, read_receipt
 from engine.formats.state import RecipeState
 from engine.formats.workspace import Workspace
 
@@ -78,6 +88,8 @@ class MixtureSource(StrictModel):
     available_tokens: int
     documents: int = Field(description="distinct documents used")
     unique_tokens: int = Field(description="tokens of the distinct documents")
+    first_documents: int = Field(default=0, description="documents that no row before this one uses; they add up")
+    first_tokens: int = Field(default=0, description="tokens of those; over all rows, tokens of distinct documents")
     tokens: int = Field(description="tokens, repeats included")
     supervised_tokens: int = Field(description="labels, repeats included")
     max_repeats: int = Field(description="the most often any document is used")
@@ -156,9 +168,12 @@ class Manifest(StrictModel):
     models: dict[str, str] = Field(
         default_factory=dict, description="column prefix -> digest of the files of the model its stage asked"
     )
-    documents: int
-    tokens: int
-    supervised_tokens: int
+    documents: int = Field(description="distinct documents used")
+    tokens: int = Field(description="tokens, repeats included")
+    supervised_tokens: int = Field(description="labels, repeats included")
+    licenses: dict[str, int] = Field(
+        default_factory=dict, description="licence -> documents, summed over `sources`; 'unknown' where none is stated"
+    )
     n_eff_before: float = Field(description="effective number of sources exp(H) of the kept tokens, rounded to 1e-4")
     n_eff_after: float = Field(description="the same of the mixture's tokens")
     n_eff_documents_before: float | None = Field(default=None, description="n_eff_before of the kept documents")
@@ -184,9 +199,30 @@ class Mixture:
         """name@v<version>."""
         return f"{self.manifest.name}@v{self.manifest.version}"
 
+    @cached_property
+    def receipt(self) -> Receipt | None:
+        """What made it, with the digests of its files."""
+        return read_receipt(self.folder)
+
     def documents(self) -> pl.DataFrame:
-        """Return the documents (DOCUMENTS_SCHEMA), in the order of the curriculum."""
+        """Return the documents (DOCUMENTS_SCHEMA), in the order of the curriculum.
+
+        Raises InputError where the file is not the one that was written with the manifest.
+        """
+        if not self._has_own_documents:
+            _refuse(self.folder / "documents.parquet")
         return read_parquet(self.folder / "documents.parquet")
+
+    def require_size_of_documents(self) -> None:
+        """Raise InputError where documents.parquet has another size than it was written with; reads none of it."""
+        path = self.folder / "documents.parquet"
+        size = self.receipt.details.get("bytes", {}).get(path.name) if self.receipt is not None else None
+        if size is not None and (not path.is_file() or path.stat().st_size != size):
+            _refuse(path)
+
+    @cached_property
+    def _has_own_documents(self) -> bool:
+        return not changed_files(self.folder, self.receipt, ["documents.parquet"])
 
     def state(self) -> RecipeState | None:
         """Return where the artifacts lie that it was made from, None where it was not written down."""
@@ -195,10 +231,16 @@ class Mixture:
 
 
 def mixture_versions(workspace: Workspace, name: str) -> list[Mixture]:
-    """Return the finished versions of a mixture, oldest first."""
+    """Return the finished versions of a mixture, oldest first; raises InputError where a manifest was changed."""
+    return [read_mixture(folder) for folder in version_folders(workspace, name).values()]
+
+
+def version_folders(workspace: Workspace, name: str) -> dict[int, Path]:
+    """Return number -> folder of the finished versions of a mixture, oldest first."""
     folder = workspace.root / "mixtures" / name
     numbers = sorted(int(path.name[1:]) for path in folder.glob("v*") if re.fullmatch(r"v[0-9]+", path.name))
-    return [_open(folder / f"v{number}") for number in numbers if (folder / f"v{number}" / "receipt.json").is_file()]
+    there = {number: folder / f"v{number}" for number in numbers}
+    return {number: path for number, path in there.items() if (path / RECEIPT).is_file()}
 
 
 def mixture_names(workspace: Workspace) -> list[str]:
@@ -208,24 +250,68 @@ def mixture_names(workspace: Workspace) -> list[str]:
 
 
 def open_mixture(workspace: Workspace, reference: str) -> Mixture:
-    """Open `name`, `name@latest`, `name@v<number>` or `name@<digest>`; raises InputError that lists what there is."""
+    """Open `name`, `name@latest`, `name@v<number>` or `name@<digest>`.
+
+    Raises InputError that lists what there is, or says that its manifest was changed since it was written.
+    """
+    return read_mixture(version_folder(workspace, reference))
+
+
+def version_folder(workspace: Workspace, reference: str) -> Path:
+    """Return the folder of the version that `reference` names, whatever its files hold; raises as `open_mixture`."""
     name, _, version = reference.partition("@")
     names = mixture_names(workspace)
     if name not in names:
         raise InputError(unknown(workspace.root, "mixture", name, names))
-    versions = mixture_versions(workspace, name)
+    folders = version_folders(workspace, name)
+    digests = {number: _digest(folder) for number, folder in folders.items()}
     if version in ("", "latest"):
-        matches = versions[-1:]
+        matches = list(folders)[-1:]
     elif re.fullmatch(r"v[0-9]+", version):
-        matches = [m for m in versions if m.manifest.version == int(version[1:])]
+        matches = [number for number in folders if number == int(version[1:])]
     else:
-        matches = [m for m in versions if len(version) >= 6 and m.manifest.digest.startswith(version)]
+        matches = [n for n, digest in digests.items() if len(version) >= 6 and digest.startswith(version.lower())]
     if len(matches) != 1:
-        have = ", ".join(f"v{m.manifest.version} ({m.manifest.digest[:12]})" for m in versions) or "none"
+        have = ", ".join(f"v{number} ({digest[:12]})" for number, digest in digests.items()) or "none"
         found = "several versions match" if matches else "there is no such version"
         raise InputError(problem(reference, found, f"one of {have}", f"{name}@v1, {name}@latest or {name}@<digest>"))
-    return matches[0]
+    return folders[matches[0]]
 
 
-def _open(folder: Path) -> Mixture:
-    return Mixture(folder, Manifest.model_validate(read_json(folder / "manifest.json")))
+def read_mixture(folder: Path, is_checked: bool = True) -> Mixture:
+    """Read the version in a folder; raises InputError where its manifest is not the one its receipt names.
+
+    is_checked: False reads whatever is there; a manifest that is no manifest raises ValueError then.
+    """
+    path = folder / "manifest.json"
+    if is_checked and changed_files(folder, read_receipt(folder), [path.name]):
+        _refuse(path)
+    return Mixture(folder, Manifest.model_validate(read_json(path)))
+
+
+def changed_files(folder: Path, receipt: Receipt | None, names: Iterable[str]) -> list[str]:
+    """Return those of the files whose bytes are not those the receipt names, or that are gone."""
+    digests = receipt.details.get("files", {}) if receipt is not None else {}
+    sizes = receipt.details.get("bytes", {}) if receipt is not None else {}
+    return [
+        name
+        for name in names
+        if name in digests
+        and (
+            not (folder / name).is_file()
+            or (folder / name).stat().st_size != sizes.get(name, (folder / name).stat().st_size)
+            or digest_file(folder / name) != digests[name]
+        )
+    ]
+
+
+def _refuse(path: Path) -> NoReturn:
+    found = "it was changed since the version was written" if path.is_file() else "it is gone"
+    needed = "the file that receipt.json beside it names: a version never changes"
+    fix = f"restore it from a copy; or delete {path.parent}, change the recipe and run it, which makes a new version"
+    raise InputError(problem(path, found, needed, fix))
+
+
+def _digest(folder: Path) -> str:
+    receipt = read_receipt(folder)
+    return receipt.digest if receipt is not None else ""

@@ -14,9 +14,9 @@ from pathlib import Path
 import polars as pl
 from pydantic import Field
 
-from engine.base.atomic import read_json
 from engine.base.errors import InputError, problem
 from engine.base.stage import StrictModel
+from engine.formats.json_model import read_model
 from engine.formats.parquet import read_parquet
 
 SCHEMA = {
@@ -29,6 +29,7 @@ SCHEMA = {
     "repeat": pl.UInt16,  # 0 the first time a document is used
     "supervised_tokens": pl.UInt32,  # labels the span contributes: its supervised tokens less the first
 }
+AGAIN = "delete the folder and run the data recipe again, which makes the same schedule"
 
 
 class ScheduleMeta(StrictModel):
@@ -60,4 +61,4 @@ def open_schedule(folder: Path) -> Schedule:
     """Open a finished schedule; raises InputError where there is none."""
     if not (folder / "receipt.json").is_file():
         raise InputError(problem(folder, "no finished schedule", fix="run the data recipe again"))
-    return Schedule(folder, ScheduleMeta.model_validate(read_json(folder / "schedule.json")))
+    return Schedule(folder, read_model(folder / "schedule.json", ScheduleMeta, AGAIN))

@@ -22,9 +22,9 @@ import numpy as np
 import polars as pl
 from pydantic import Field
 
-from engine.base.atomic import read_json
 from engine.base.errors import InputError, problem
 from engine.base.stage import StrictModel
+from engine.formats.json_model import read_model
 from engine.formats.parquet import read_parquet
 
 DOCUMENTS_SCHEMA = {
@@ -38,6 +38,7 @@ DOCUMENTS_SCHEMA = {
 }
 CONTROL_TOKENS_SCHEMA = {"doc_id": pl.Binary, "position": pl.Int32, "token": pl.String}
 LOOK_ALIKES_SCHEMA = {"doc_id": pl.Binary, "token": pl.String, "occurrences": pl.Int64}
+AGAIN = "delete the folder and run the data recipe again, which makes the same store"
 CONTROL_TOKENS_FILE, LOOK_ALIKES_FILE = "control_tokens.parquet", "look_alikes.parquet"
 
 
@@ -88,12 +89,11 @@ def open_token_store(folder: Path) -> TokenStore:
     """Open a finished token store; raises InputError where a file is missing or has the wrong size."""
     if not (folder / "receipt.json").is_file():
         raise InputError(problem(folder, "no finished token store", fix="run the data recipe again"))
-    meta = StoreMeta.model_validate(read_json(folder / "store.json"))
+    meta = read_model(folder / "store.json", StoreMeta, AGAIN)
     sizes = {"ids.bin": meta.num_tokens * np.dtype(meta.dtype).itemsize, "supervised.bin": (meta.num_tokens + 7) // 8}
     for name, size in sizes.items():
-        actual = (folder / name).stat().st_size if (folder / name).is_file() else -1
+        actual = (folder / name).stat().st_size if (folder / name).is_file() else None
         if actual != size:
-            raise InputError(
-                problem(folder / name, f"{actual} bytes", f"{size} bytes", "delete the folder, run the recipe again")
-            )
+            found = "it is gone" if actual is None else f"it was cut short or changed: {actual:,} bytes"
+            raise InputError(problem(folder / name, found, f"{size:,} bytes", AGAIN))
     return TokenStore(folder, meta)

@@ -16,7 +16,7 @@ from engine.base.atomic import read_json
 from engine.base.errors import InputError, problem
 from engine.base.hashing import digest_file, digest_json
 from engine.formats.items import benchmark_digest, read_items
-from engine.formats.manifest import Mixture
+from engine.formats.manifest import Mixture, version_folders
 from engine.formats.receipt import Receipt, read_receipt
 from engine.formats.schedule import open_schedule
 from engine.formats.split import Split
@@ -27,7 +27,7 @@ from engine.formats.tokenizer import TokenizerMeta, meta_digest
 from engine.formats.workspace import Workspace
 from engine.mixture.accounts import effective_sources
 from engine.mixture.build import documents_digest
-from engine.mixture.write import content_digest
+from engine.mixture.write import content_digest, with_first_uses
 
 # No JSON and no such model are ValueErrors, pydantic's too.
 _UNREADABLE = (InputError, OSError, ValueError, pl.exceptions.PolarsError)
@@ -38,6 +38,8 @@ def verify(workspace: Workspace, mixture: Mixture) -> tuple[list[str], list[str]
     audit = _Audit()
     if audit.run("version", _version, mixture):
         audit.run("documents and sums", _content, mixture)
+    if mixture.manifest.derived_from is not None:
+        audit.run("the version it was made from", _derived, workspace, mixture)
     audit.run("tokenizer", _tokenizer, workspace, mixture)
     if audit.run("token store", _token_store, workspace, mixture) and "documents and sums" in audit.checked:
         audit.run("tokens of the documents", _store_rows, workspace, mixture)
@@ -90,17 +92,62 @@ def _content(mixture: Mixture) -> list[str]:
         (pl.col("supervised_tokens").cast(pl.Int64) * repeats).sum().alias("supervised_tokens"),
         repeats.max().alias("max_repeats"),
     ]
-    said = {(row.source, row.is_replay): row.model_dump() for row in manifest.sources}
-    there = {
-        (row["source"], row["is_replay"]): row for row in documents.group_by("source", "is_replay").agg(sums).to_dicts()
-    }
+    said = {(row.source, row.is_replay, row.phase): row.model_dump() for row in manifest.sources}
+    keys = ["source", "is_replay", "phase"]
+    there = {tuple(row[key] for key in keys): row for row in documents.group_by(keys).agg(sums).to_dicts()}
     for key in sorted(said.keys() | there.keys()):
         expected = {name: value for name, value in there.get(key, {}).items() if name in said.get(key, there[key])}
         found += _differing(f"{mixture.reference}: source {key[0]}", said.get(key, {}), expected)
+    first = {(row.source, row.is_replay, row.phase): row for row in with_first_uses(manifest.sources, documents)}
+    for key, row in first.items():
+        expected = {name: getattr(row, name) for name in ("first_documents", "first_tokens")}
+        found += _differing(f"{mixture.reference}: source {key[0]}", said[key], expected)
+    return found + _phases(mixture, documents, sums) + _whole(mixture, documents, sums)
+
+
+def _phases(mixture: Mixture, documents: pl.DataFrame, sums: list[pl.Expr]) -> list[str]:
+    """Compare the phases' names, order and sums; the rows of the documents have to follow the phases."""
+    phases = mixture.manifest.phases
+    place = mixture.folder / "documents.parquet"
+    if not documents["phase"].is_sorted() or (
+        documents.height and int(documents["phase"].to_numpy().max()) >= len(phases)
+    ):
+        return [problem(place, "its rows are not sorted by the phases of the manifest")]
+    if documents.select(pl.struct("doc_id", "phase").is_duplicated().any()).item():
+        return [problem(place, "a document stands twice in one phase")]
+    there = {row["phase"]: row for row in documents.group_by("phase").agg(sums).to_dicts()}
+    found = []
+    for number, phase in enumerate(phases):
+        counted = there.get(number, {})
+        expected = {name: counted.get(name, 0) for name in ("documents", "tokens", "supervised_tokens")}
+        found += _differing(f"{mixture.reference}: phase {phase.name}", phase.model_dump(), expected)
+    return found
+
+
+def _whole(mixture: Mixture, documents: pl.DataFrame, sums: list[pl.Expr]) -> list[str]:
+    distinct = documents.unique("doc_id")
     whole = documents.select(sums).to_dicts()[0]
-    whole = {name: whole[name] for name in ("documents", "tokens", "supervised_tokens")}
-    whole["n_eff_documents_after"] = effective_sources(documents.group_by("source").len()["len"])
-    return found + _differing(place, manifest.model_dump(), whole)
+    expected: dict[str, object] = {name: whole[name] for name in ("tokens", "supervised_tokens")}
+    expected["documents"] = distinct.height
+    expected["n_eff_documents_after"] = effective_sources(distinct.group_by("source").len()["len"])
+    return _differing(mixture.folder / "manifest.json", mixture.manifest.model_dump(), expected)
+
+
+def _derived(workspace: Workspace, mixture: Mixture) -> list[str]:
+    """Compare the version it was made from, where that is still there, and look for what was taken down."""
+    derived = mixture.manifest.derived_from
+    assert derived is not None
+    removed = [bytes.fromhex(doc_id) for doc_id in derived.removed]
+    left = mixture.documents().filter(pl.col("doc_id").is_in(removed)) if removed else mixture.documents().clear()
+    found = []
+    if left.height:
+        found.append(problem(mixture.reference, f"{left.height} documents that were taken down are in it"))
+    name, _, version = derived.reference.partition("@v")
+    folder = version_folders(workspace, name).get(int(version)) if version.isdigit() else None
+    if folder is None:
+        return [*found, problem(derived.reference, f"{mixture.reference} was made from it, and it is gone")]
+    receipt, changed = _files(folder)
+    return found + changed + _differing(folder, {"digest": derived.digest}, {"digest": receipt.digest})
 
 
 def _tokenizer(workspace: Workspace, mixture: Mixture) -> list[str]:

@@ -5,7 +5,7 @@ from typing import Any
 
 from engine.base.atomic import read_json
 from engine.base.errors import AuditError, problem
-from engine.formats.manifest import Mixture, mixture_names, mixture_versions, open_mixture
+from engine.formats.manifest import Mixture, mixture_names, mixture_versions, open_mixture, read_mixture, version_folder
 from engine.formats.receipt import read_receipt
 from engine.formats.tokenizer import META as TOKENIZER_META
 from engine.formats.tokenizer import TokenizerMeta, control_tokens_told
@@ -49,8 +49,8 @@ def mixture_verify(reference: str, workspace: Path | str = DEFAULT_WORKSPACE) ->
     """
     place = Workspace.open(workspace)
     try:
-        mixture = open_mixture(place, reference)
-    except ValueError as error:  # no JSON, or no manifest; pydantic's errors are ValueErrors too
+        mixture = read_mixture(version_folder(place, reference), is_checked=False)
+    except (ValueError, OSError) as error:  # no JSON, or no manifest; pydantic's errors are ValueErrors too
         damage = f"a manifest of this mixture cannot be read ({str(error).splitlines()[0]})"
         fix = "restore it, or delete the version and run the recipe"
         raise AuditError(problem(reference, damage, fix=fix)) from error

@@ -7,11 +7,13 @@ building the same content again finds the old version.
 
 import fcntl
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 from pydantic import Field
 
 from engine.base.atomic import atomic_folder, write_json
@@ -23,14 +25,15 @@ from engine.formats.manifest import (
     HeldOutSet,
     Manifest,
     Mixture,
+    MixtureSource,
     Phase,
     SearchedBenchmark,
-    mixture_versions,
-    open_mixture,
+    read_mixture,
+    version_folders,
 )
 from engine.formats.parquet import write_parquet
 from engine.formats.receipt import NAME as RECEIPT
-from engine.formats.receipt import Receipt, write_receipt
+from engine.formats.receipt import Receipt, read_receipt, write_receipt
 from engine.formats.schedule import ScheduleMeta
 from engine.formats.state import RecipeState
 from engine.formats.workspace import Workspace
@@ -69,9 +72,9 @@ def write_version(workspace: Workspace, plan: MixturePlan, inputs: MixtureInputs
     started = time.monotonic()
     manifest = _manifest(plan, inputs, schedule)
     with _only_writer(workspace.root / "mixtures" / plan.name) as folder:
-        for version in mixture_versions(workspace, plan.name):
-            if version.manifest.digest == manifest.digest:
-                return version
+        known = _known(workspace, manifest)
+        if known is not None:
+            return known
         number = 1 + max((int(path.name[1:]) for path in folder.glob("v*") if path.name[1:].isdigit()), default=0)
         manifest = manifest.model_copy(update={"version": number})
         with atomic_folder(workspace.mixture(plan.name, number)) as temporary:
@@ -81,15 +84,23 @@ def write_version(workspace: Workspace, plan: MixturePlan, inputs: MixtureInputs
             write_parquet(temporary / "documents.parquet", plan.documents)
             write_parquet(temporary / "ledger.parquet", plan.ledger)
             _sign(temporary, manifest, plan.documents_digest, _referred(workspace, inputs), started)
-    return open_mixture(workspace, f"{plan.name}@v{number}")
+    return read_mixture(workspace.mixture(plan.name, number))
 
 
 def find_version(
     workspace: Workspace, plan: MixturePlan, inputs: MixtureInputs, schedule: ScheduleMeta
 ) -> Mixture | None:
     """Return the version that has this content already, None where there is none; nothing is written."""
-    digest = _manifest(plan, inputs, schedule).digest
-    return next((v for v in mixture_versions(workspace, plan.name) if v.manifest.digest == digest), None)
+    return _known(workspace, _manifest(plan, inputs, schedule))
+
+
+def _known(workspace: Workspace, manifest: Manifest) -> Mixture | None:
+    """Return the version with this digest; by the receipts, so that a damaged other version is in nobody's way."""
+    for folder in version_folders(workspace, manifest.name).values():
+        receipt = read_receipt(folder)
+        if receipt is not None and receipt.digest == manifest.digest:
+            return read_mixture(folder)
+    return None
 
 
 def content_digest(manifest: Manifest, documents: str) -> str:
@@ -118,10 +129,11 @@ def _manifest(plan: MixturePlan, inputs: MixtureInputs, schedule: ScheduleMeta) 
             )
         ],
         replay_share=float(config.replay_share) if config.replay is not None else None,
-        sources=plan.sources,
-        documents=plan.documents.height,
+        sources=with_first_uses(plan.sources, plan.documents),
+        documents=plan.documents["doc_id"].n_unique(),
         tokens=sum(row.tokens for row in plan.sources),
         supervised_tokens=sum(row.supervised_tokens for row in plan.sources),
+        licenses=_licenses(plan.sources),
         n_eff_before=plan.n_eff_before,
         n_eff_after=plan.n_eff_after,
         n_eff_documents_before=plan.n_eff_documents_before,
@@ -133,6 +145,29 @@ def _manifest(plan: MixturePlan, inputs: MixtureInputs, schedule: ScheduleMeta) 
         config=config.model_dump(mode="json"),
     )
     return manifest.model_copy(update={"digest": content_digest(manifest, plan.documents_digest)})
+
+
+def _licenses(sources: Iterable[MixtureSource]) -> dict[str, int]:
+    """Return licence -> documents over all rows; one used in two phases counts in both."""
+    counts: Counter[str] = Counter()
+    for row in sources:
+        counts.update(row.licenses)
+    return dict(sorted(counts.items()))
+
+
+def with_first_uses(sources: Iterable[MixtureSource], documents: pl.DataFrame) -> list[MixtureSource]:
+    """Return the rows of the sources with the documents and tokens that no row before them uses.
+
+    documents: DOCUMENTS_SCHEMA; one that is used in several phases counts where it is used first.
+    """
+    first = documents.unique("doc_id", keep="first", maintain_order=True)
+    sums = first.group_by("source", "is_replay", "phase").agg(pl.len(), pl.col("num_tokens").cast(pl.Int64).sum())
+    found = {(source, replay, phase): counts for source, replay, phase, *counts in sums.iter_rows()}
+    rows = []
+    for row in sources:
+        count, tokens = found.get((row.source, row.is_replay, row.phase), (0, 0))
+        rows.append(row.model_copy(update={"first_documents": count, "first_tokens": tokens}))
+    return rows
 
 
 @contextmanager
@@ -170,6 +205,7 @@ def _sign(folder: Path, manifest: Manifest, documents: str, referred: dict[str, 
         details={
             "schedule": manifest.schedule,
             "files": {name: digest_file(folder / name) for name in FILES},
+            "bytes": {name: (folder / name).stat().st_size for name in FILES},
             "refers_to": referred,
         },
     )

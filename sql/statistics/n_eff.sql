@@ -1,9 +1,9 @@
 -- Effective number of sources, exp of the entropy of their shares: of what was read, kept, and put into each current mixture.
 -- reads:  documents(source, num_bytes), ledger(step, source, outcome, documents, bytes, tokens),
---           mixture_sources(mixture, version, is_current, source, documents, unique_tokens, tokens)
+--           mixture_sources(mixture, version, is_current, source, first_documents, first_tokens, tokens)
 -- yields: n_eff(level, unit, num_sources, n_eff)
 -- grain:  one row per level (read, kept, name@v<version>) and unit: documents, bytes, tokens; unique_tokens of a mixture
---           count repeats once. Units that nobody counted are left out
+--           count a document once, however often it is used. Units that nobody counted are left out
 -- params: none
 WITH levels AS (
     SELECT 1 AS place, 'read' AS level, source, count(*) AS documents, sum(num_bytes)::BIGINT AS bytes, NULL::BIGINT AS tokens,
@@ -15,7 +15,7 @@ WITH levels AS (
     UNION ALL
     SELECT 2, 'kept', source, documents, bytes, tokens, NULL FROM ledger WHERE step = 'selection' AND outcome = 'kept'
     UNION ALL
-    SELECT 3, mixture || '@v' || version, source, documents, NULL, tokens, unique_tokens
+    SELECT 3, mixture || '@v' || version, source, first_documents, NULL, tokens, first_tokens
     FROM mixture_sources
     WHERE is_current
 ), amounts AS (

@@ -241,6 +241,8 @@ def _manifest(documents: pl.DataFrame, version: int) -> Manifest:
                 available_tokens=15,
                 documents=part.height,
                 unique_tokens=int(part["num_tokens"].sum()),
+                first_documents=part.height,
+                first_tokens=int(part["num_tokens"].sum()),
                 tokens=int(part["all"].sum()),
                 supervised_tokens=int(part["lab"].sum()),
                 max_repeats=int(part["repeats"].max()),

@@ -80,6 +80,8 @@ def test_a_row_says_what_was_there_and_what_is_used() -> None:
             "available_tokens": 12,
             "documents": 2,
             "unique_tokens": 12,
+            "first_documents": 0,  # of the version, when it is written
+            "first_tokens": 0,
             "tokens": 30,
             "supervised_tokens": 25,
             "max_repeats": 3,

@@ -378,7 +378,8 @@ def _mixture(place: Workspace, name: str, replay: float | None) -> str:
 def _part(source: str, is_replay: bool, tokens: int) -> MixtureSource:
     return MixtureSource(
         source=source, is_replay=is_replay, input_digest=digest_json(source), budget_tokens=tokens,
-        available_documents=46, available_tokens=1900, documents=24, unique_tokens=1800, tokens=tokens + 50,
+        available_documents=46, available_tokens=1900, documents=24, unique_tokens=1800, first_documents=24,
+        first_tokens=1800, tokens=tokens + 50,
         supervised_tokens=tokens, max_repeats=3, licenses={"unknown": 24},
     )  # fmt: skip
 
