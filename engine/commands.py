@@ -244,7 +244,7 @@ COMMANDS = (
         "provender mixture list",
         "engine.mixture.versions:mixture_list",
         (),
-        "engine.run.show:show_mixture_list",
+        "engine.mixture.show:show_mixture_list",
     ),
     Command(
         ("mixture", "show"),
@@ -252,7 +252,25 @@ COMMANDS = (
         "provender mixture show medical@latest",
         "engine.mixture.versions:mixture_show",
         (argument("reference", help="name, name@v1, name@latest or name@<digest>"),),
-        "engine.run.show:show_mixture",
+        "engine.mixture.show:show_mixture",
+    ),
+    Command(
+        ("mixture", "diff"),
+        "say what changed between two versions: documents and tokens by source and reason, and the terms",
+        "provender mixture diff medical@v1 medical@latest",
+        "engine.mixture.diff:mixture_diff",
+        (
+            argument("old", help="name, name@v1, name@latest or name@<digest>"),
+            argument("new", help="the version that comes after it"),
+        ),
+        "engine.mixture.show_diff:show_diff",
+    ),
+    Command(
+        ("mixture", "schema"),
+        "print the JSON schema of manifest.json",
+        "provender mixture schema",
+        "engine.mixture.versions:mixture_schema",
+        (),
     ),
     Command(
         ("mixture", "verify"),
@@ -260,7 +278,7 @@ COMMANDS = (
         "provender mixture verify medical@v1",
         "engine.mixture.versions:mixture_verify",
         (argument("reference", help="name, name@v1, name@latest or name@<digest>"),),
-        "engine.run.show:show_verify",
+        "engine.mixture.show:show_verify",
     ),
     Command(
         ("tokenizer", "train"),

@@ -3,7 +3,8 @@
 from engine.catalog import sql
 from engine.catalog.stages import stages
 from engine.explain import explain
-from engine.mixture.versions import mixture_list, mixture_show, mixture_verify
+from engine.mixture.diff import mixture_diff
+from engine.mixture.versions import mixture_list, mixture_schema, mixture_show, mixture_verify
 from engine.report import report
 from engine.run.decontaminate import decontaminate
 from engine.run.dedup import dedup
@@ -19,7 +20,9 @@ __all__ = [
     "explain",
     "init",
     "label",
+    "mixture_diff",
     "mixture_list",
+    "mixture_schema",
     "mixture_show",
     "mixture_verify",
     "quality_train",

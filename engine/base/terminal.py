@@ -7,6 +7,8 @@ a text must not reach the terminal.
 import os
 import shutil
 import textwrap
+from collections.abc import Iterable, Sequence
+from io import StringIO
 from typing import IO
 
 DEFAULT_WIDTH = 100
@@ -59,3 +61,22 @@ def wrapped_lines(text: str, width: int, indent: int = 0) -> list[str]:
         elif lines and lines[-1]:
             lines.append("")
     return lines[:-1] if lines and not lines[-1] else lines
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a plain table that wraps its cells to the terminal's width; numbers to the right."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    rows = list(rows)
+    drawn = Table(box=None, pad_edge=False, header_style="bold")
+    for position, name in enumerate(head):
+        numeric = bool(rows) and all(row[position].replace(",", "").isdigit() for row in rows)
+        drawn.add_column(name, justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        drawn.add_row(*(Text(one_line(cell)) for cell in row))
+    console = Console(file=StringIO(), width=Console().width, highlight=False)
+    console.print(drawn)
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    return "\n".join(line.rstrip() for line in text.splitlines())

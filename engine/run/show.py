@@ -1,11 +1,11 @@
-"""What run, mixture and tokenizer verbs look like in a terminal; narrow ones too."""
+"""What run and tokenizer verbs look like in a terminal; narrow ones too."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from io import StringIO
 from typing import Any
 
-from engine.base.terminal import one_line, terminal_width, wrapped
+from engine.base.terminal import one_line, table, terminal_width, wrapped
+from engine.mixture.show import repeated_share, show_control_tokens
 from engine.run.steps import TOKEN_STORE
 
 _SHOWN_MARKERS = 20  # Gemma has thousands of unused ones
@@ -32,21 +32,6 @@ def show_run(result: dict[str, Any]) -> str:
     return "\n".join(parts)
 
 
-def show_control_tokens(tokens: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return a line that says where the control tokens of a recipe have their ids; none where there are none."""
-    slots = [token["slot"] for token in tokens if token["slot"] not in (None, token["token"])]
-    new = [token["id"] for token in tokens if token["slot"] is None]
-    there = len(tokens) - len(slots) - len(new)
-    where = []
-    if slots:
-        where.append(f"in free slots {slots[0]} to {slots[-1]}" if len(slots) > 1 else f"in the free slot {slots[0]}")
-    if new:
-        where.append(f"{len(new)} new ids from {new[0]:,} on" if len(new) > 1 else f"the new id {new[0]:,}")
-    if there:
-        where.append(f"{there} in the vocabulary already")
-    return [f"control tokens: {len(tokens)}, {'; '.join(where)}"] if tokens else []
-
-
 def _tokens_in_front(steps: Iterable[Mapping[str, Any]]) -> list[str]:
     """Return a line with the documents each control token stands in front of, and one that names those of none."""
     counts = _of_token_store(steps).get("control_tokens", {})
@@ -67,72 +52,11 @@ def _markers_as_text(pieces: Sequence[str]) -> list[str]:
     return [f"non-special markers of the tokenizer, taken as plain text in texts: {named}{more}"] if pieces else []
 
 
-def show_mixture_list(result: dict[str, Any]) -> str:
-    """Return one line per version."""
-    rows = [
-        (m["reference"], f"{m['documents']:,}", f"{m['tokens']:,}", f"{m['num_steps']:,}", m["digest"][:12])
-        for m in result["mixtures"]
-    ]
-    return (
-        table(("mixture", "documents", "tokens", "steps", "digest"), rows)
-        if rows
-        else "no mixtures yet: provender run RECIPE"
-    )
-
-
-def show_mixture(result: dict[str, Any]) -> str:
-    """Return the manifest: sources first, then everything that identifies it."""
-    rows = [
-        (
-            s["source"] + (" (replay)" if s["is_replay"] else ""),
-            f"{s['documents']:,} of {s['available_documents']:,}",
-            f"{s['tokens']:,}",
-            _repeated(s),
-            f"{s['supervised_tokens']:,}",
-            f"{s['max_repeats']}",
-            ", ".join(f"{name} {count:,}" for name, count in list(s["licenses"].items())[:3]),
-        )
-        for s in result["sources"]
-    ]
-    lines = [table(("source", "documents", "tokens", "repeated", "supervised", "most uses", "licences"), rows)]
-    lines += show_control_tokens(result.get("control_tokens", ()))
-    for key, value in result.items():
-        if not isinstance(value, list | dict):
-            lines.append(
-                f"{key}: {value:,}" if isinstance(value, int) and not isinstance(value, bool) else f"{key}: {value}"
-            )
-    return "\n".join(lines)
-
-
-def show_verify(result: dict[str, Any]) -> str:
-    """Return one line per thing that was checked."""
-    return "\n".join([f"{result['reference']}: every digest holds", *(f"  {name}" for name in result["checked"])])
-
-
 def show_tokenizer(result: dict[str, Any]) -> str:
     """Return where the tokenizer is and how large it is."""
     slots = len(result["control_slots"])
     size = f"{result['vocab_size']:,} ids, {slots} control slots"
     return f"{result['folder']}\n{result['kind']}, {size}, digest {result['digest'][:12]}"
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a plain table that wraps its cells to the terminal's width; numbers to the right."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    rows = list(rows)
-    drawn = Table(box=None, pad_edge=False, header_style="bold")
-    for position, name in enumerate(head):
-        numeric = bool(rows) and all(row[position].replace(",", "").isdigit() for row in rows)
-        drawn.add_column(name, justify="right" if numeric else "left", overflow="fold")
-    for row in rows:
-        drawn.add_row(*(Text(one_line(cell)) for cell in row))
-    console = Console(file=StringIO(), width=Console().width, highlight=False)
-    console.print(drawn)
-    text = console.file.getvalue()  # type: ignore[attr-defined]
-    return "\n".join(line.rstrip() for line in text.splitlines())
 
 
 def share_found(recall: Mapping[str, Any], pairs: str) -> str:
@@ -247,17 +171,11 @@ def _step_note(step: dict[str, Any]) -> str:
 
 
 def _mixture_line(mixture: Mapping[str, Any]) -> str:
-    repeated = f" ({_repeated(mixture)} of them repeated)" if mixture["tokens"] > mixture["unique_tokens"] else ""
+    repeated = f" ({repeated_share(mixture)} of them repeated)" if mixture["tokens"] > mixture["unique_tokens"] else ""
     return (
         f"{mixture['reference']}: {mixture['documents']:,} documents, {mixture['tokens']:,} tokens{repeated}, "
         f"{mixture['num_steps']:,} steps, N_eff {mixture['n_eff_before']:.2f} -> {mixture['n_eff_after']:.2f}"
     )
-
-
-def _repeated(tokens: Mapping[str, Any]) -> str:
-    """Return which part of the tokens are second and later uses of a document."""
-    repeated = tokens["tokens"] - tokens["unique_tokens"]
-    return f"{repeated / tokens['tokens']:.1%}" if repeated else "none"
 
 
 def _ledger_table(ledger: Iterable[dict[str, Any]]) -> str:

@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from engine.base.terminal import terminal_width, wrapped
-from engine.run.show import table
+from engine.base.terminal import table, terminal_width, wrapped
 
 
 def show_label(result: dict[str, Any], width: int | None = None) -> str:

@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from engine.base.terminal import one_line, terminal_width, wrapped
-from engine.run.show import table
+from engine.base.terminal import one_line, table, terminal_width, wrapped
 
 FEW_OF = 20
 """Labels that are less than one in this many of the examples are said to be few."""

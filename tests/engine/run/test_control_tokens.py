@@ -16,9 +16,10 @@ from engine.formats.base_model import ModelMeta
 from engine.formats.token_store import TokenStore, open_token_store
 from engine.formats.tokenizer import Tokenizer, decode_batch, describe, load_tokenizer, special_pieces
 from engine.formats.workspace import Workspace
+from engine.mixture.show import show_mixture
 from engine.mixture.versions import mixture_show, mixture_verify
 from engine.run.pipeline import run
-from engine.run.show import show_mixture, show_run
+from engine.run.show import show_run
 from tests.engine.run.searched import prose
 
 FORGED = {

@@ -1,0 +1,144 @@
+"""What the verbs about mixtures look like in a terminal; narrow ones too."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from engine.base.terminal import one_line, table, terminal_width, wrapped
+
+
+def show_mixture_list(result: Mapping[str, Any]) -> str:
+    """Return one line per version, and where one name has versions of several recipes, a line that says so."""
+    rows = [
+        (
+            m["reference"],
+            m["recipe"],
+            ", ".join(m["current_for"]),
+            f"{m['documents']:,}",
+            f"{m['tokens']:,}",
+            f"{m['replay_share_reached']:.1%}",
+            f"{m['num_steps']:,}",
+            f"{m['how']} of {m['derived_from']}" if m["derived_from"] else "",
+            m["digest"][:12],
+        )
+        for m in result["mixtures"]
+    ]
+    if not rows:
+        return "no mixtures yet: provender run RECIPE"
+    head = ("mixture", "recipe", "current for", "documents", "tokens", "replay", "steps", "made by", "digest")
+    used = [0, *(column for column in range(1, len(head)) if any(row[column] for row in rows))]
+    lines = [table([head[column] for column in used], [[row[column] for column in used] for row in rows])]
+    recipes: dict[str, set[str]] = {}
+    for m in result["mixtures"]:
+        recipes.setdefault(m["name"], set()).add(m["recipe"])
+    for name, several in sorted(recipes.items()):
+        if len(several) > 1:
+            said = f"{name}: versions of {len(several)} recipes ({', '.join(sorted(several))}) are numbered together; "
+            lines.append(wrapped(f"{said}{name}@latest is the highest number, whichever made it", terminal_width()))
+    return "\n".join(lines)
+
+
+def show_mixture(result: Mapping[str, Any]) -> str:
+    """Return phases and sources first, then shares, licences, packing, and everything that identifies the version."""
+    parts = [wrapped(_head(result), terminal_width())]
+    if len(result["phases"]) > 1:
+        parts.append(_phases(result))
+    parts.append(_sources(result))
+    parts.append(_licenses(result))
+    parts += [wrapped(line, terminal_width(), 0) for line in _told(result)]
+    parts += show_control_tokens(result["control_slots"])
+    return "\n".join(parts)
+
+
+def show_verify(result: Mapping[str, Any]) -> str:
+    """Return one line per thing that was checked."""
+    return "\n".join([f"{result['reference']}: every digest holds", *(f"  {name}" for name in result["checked"])])
+
+
+def repeated_share(tokens: Mapping[str, Any]) -> str:
+    """Return which part of the tokens are second and later uses of a document."""
+    repeated = tokens["tokens"] - tokens["unique_tokens"]
+    return f"{repeated / tokens['tokens']:.1%}" if repeated else "none"
+
+
+def _head(m: Mapping[str, Any]) -> str:
+    derived = m["derived_from"]
+    origin = f"{derived['how']} of {derived['reference']}" if derived else f"recipe {m['recipe']}"
+    current = f"; current for {', '.join(m['current_for'])}" if m["current_for"] else ""
+    return (
+        f"{m['reference']} ({m['digest'][:12]}), {origin}{current}: {m['documents']:,} documents, "
+        f"{m['tokens']:,} tokens, {m['supervised_tokens']:,} supervised, {m['num_steps']:,} steps of "
+        f"{m['rows_per_step']:,} rows of {m['row_tokens']:,} tokens"
+    )
+
+
+def _phases(m: Mapping[str, Any]) -> str:
+    rows = [
+        (
+            p["name"],
+            f"{p['documents']:,}",
+            f"{p['supervised_tokens']:,}",
+            f"{p['replay_share_reached']:.1%}",
+            p["curriculum"],
+        )
+        for p in m["phases"]
+    ]
+    return table(("phase", "documents", "supervised", "replay", "order"), rows)
+
+
+def _sources(m: Mapping[str, Any]) -> str:
+    several = len(m["phases"]) > 1
+    objectives = any(s["objective"] != "text" for s in m["sources"])
+    rows = []
+    for s in m["sources"]:
+        cells = [s["source"] + (" (replay)" if s["is_replay"] else "")]
+        cells += [m["phases"][s["phase"]]["name"]] if several else []
+        cells += [s["objective"].replace("_", " ")] if objectives else []
+        cells += [f"{s['documents']:,} of {s['available_documents']:,}", f"{s['supervised_tokens']:,}"]
+        cells += [f"{s['share_asked']:.1%}", f"{s['share_reached']:.1%}", repeated_share(s), f"{s['max_repeats']}"]
+        rows.append(cells)
+    head = ["source", *(["phase"] if several else []), *(["objective"] if objectives else [])]
+    return table([*head, "documents", "supervised", "asked", "reached", "repeated", "most uses"], rows)
+
+
+def _licenses(m: Mapping[str, Any]) -> str:
+    counts = sorted(m["licenses"].items(), key=lambda item: (-item[1], item[0]))
+    listed = ", ".join(f"{one_line(name)} {count:,}" for name, count in counts)
+    return wrapped(f"licences (documents): {listed or 'none known'}", terminal_width(), 0)
+
+
+def _told(m: Mapping[str, Any]) -> Iterator[str]:
+    asked = "none asked" if m["replay_share"] is None else f"{m['replay_share']:.1%} asked"
+    yield (
+        f"replay: {asked}, {m['replay_share_reached']:.2%} of supervised tokens, "
+        f"{m['replay_share_of_row_tokens']:.2%} of row tokens"
+    )
+    yield f"order: {m['curriculum']}, seed {m['seed']}"
+    yield f"N_eff of the sources, kept -> mixture: {m['n_eff_before']:.2f} -> {m['n_eff_after']:.2f} by tokens"
+    if m["rows_filled"] is not None:
+        yield f"packing: {m['rows_filled']:.2%} of the rows' tokens are used, the rest is padding"
+    bounds = ", ".join(f"{source} {tokens:,}" for source, tokens in m["longest_documents"].items())
+    yield f"running share of each source at every step: within its longest document, supervised tokens: {bounds}"
+    searched = [held["set"] for held in m["held_out"]] + [benchmark["name"] for benchmark in m["benchmarks"]]
+    if searched:
+        yield f"searched for: {', '.join(searched)}" + (f" (coverage {m['coverage'][:12]})" if m["coverage"] else "")
+    yield f"template: {m['template'] or 'none'}"
+    named = ("tokenizer", "token_store", "selection", "split", "schedule", "recipe_digest")
+    yield "; ".join(f"{name.replace('_', ' ')} {m[name][:12]}" for name in named if m[name])
+    inputs = {s["source"]: s["input_digest"] for s in m["sources"]}
+    yield "inputs: " + ", ".join(f"{source} {digest[:12]}" for source, digest in inputs.items())
+    yield m["folder"]
+
+
+def show_control_tokens(tokens: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return a line that says where the control tokens of a recipe have their ids; none where there are none."""
+    slots = [token["slot"] for token in tokens if token["slot"] not in (None, token["token"])]
+    new = [token["id"] for token in tokens if token["slot"] is None]
+    there = len(tokens) - len(slots) - len(new)
+    where = []
+    if slots:
+        where.append(f"in free slots {slots[0]} to {slots[-1]}" if len(slots) > 1 else f"in the free slot {slots[0]}")
+    if new:
+        where.append(f"{len(new)} new ids from {new[0]:,} on" if len(new) > 1 else f"the new id {new[0]:,}")
+    if there:
+        where.append(f"{there} in the vocabulary already")
+    return [f"control tokens: {len(tokens)}, {'; '.join(where)}"] if tokens else []
