@@ -17,6 +17,8 @@ PATH = Path(__file__).with_name("manifest.schema.json")
 def manifest_schema() -> dict[str, Any]:
     """Return the schema that every manifest written by this version fulfils."""
     schema = Manifest.model_json_schema(mode="serialization")
+    for part in (schema, *schema["$defs"].values()):
+        part["required"] = list(part["properties"])  # what has a default is written too
     number = Manifest.model_fields["format"].default
     schema["properties"]["format"] |= {"const": number, "description": "number of this format"}
     about = "The contract between curation and training: one version of a mixture, format {}."

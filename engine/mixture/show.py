@@ -5,6 +5,9 @@ from typing import Any
 
 from engine.base.terminal import one_line, table, terminal_width, wrapped
 
+_NARROW = 90
+"""Columns below which a version or a source is told in a sentence: a table would break every word and digest."""
+
 
 def show_mixture_list(result: Mapping[str, Any]) -> str:
     """Return one line per version, and where one name has versions of several recipes, a line that says so."""
@@ -24,17 +27,32 @@ def show_mixture_list(result: Mapping[str, Any]) -> str:
     ]
     if not rows:
         return "no mixtures yet: provender run RECIPE"
+    if terminal_width() < _NARROW:
+        return "\n".join([*(_version_in_lines(m) for m in result["mixtures"]), *_numbered_together(result)])
     head = ("mixture", "recipe", "current for", "documents", "tokens", "replay", "steps", "made by", "digest")
     used = [0, *(column for column in range(1, len(head)) if any(row[column] for row in rows))]
     lines = [table([head[column] for column in used], [[row[column] for column in used] for row in rows])]
+    return "\n".join([*lines, *_numbered_together(result)])
+
+
+def _version_in_lines(m: Mapping[str, Any]) -> str:
+    current = f", current for {', '.join(m['current_for'])}" if m["current_for"] else ""
+    made = f"{m['how']} of {m['derived_from']}" if m["derived_from"] else f"recipe {m['recipe']}"
+    told = (
+        f"{made}{current}: {m['documents']:,} documents, {m['tokens']:,} tokens, replay "
+        f"{m['replay_share_reached']:.1%}, {m['num_steps']:,} steps"
+    )
+    return f"{m['reference']} ({m['digest'][:12]})\n{wrapped(told, terminal_width(), 2)}"
+
+
+def _numbered_together(result: Mapping[str, Any]) -> Iterator[str]:
     recipes: dict[str, set[str]] = {}
     for m in result["mixtures"]:
         recipes.setdefault(m["name"], set()).add(m["recipe"])
     for name, several in sorted(recipes.items()):
         if len(several) > 1:
             said = f"{name}: versions of {len(several)} recipes ({', '.join(sorted(several))}) are numbered together; "
-            lines.append(wrapped(f"{said}{name}@latest is the highest number, whichever made it", terminal_width()))
-    return "\n".join(lines)
+            yield wrapped(f"{said}{name}@latest is the highest number, whichever made it", terminal_width())
 
 
 def show_mixture(result: Mapping[str, Any]) -> str:
@@ -85,7 +103,19 @@ def _phases(m: Mapping[str, Any]) -> str:
     return table(("phase", "documents", "supervised", "replay", "order"), rows)
 
 
+def _source_in_lines(m: Mapping[str, Any], s: Mapping[str, Any]) -> str:
+    phase = f", phase {m['phases'][s['phase']]['name']}" if len(m["phases"]) > 1 else ""
+    told = (
+        f"{s['documents']:,} of {s['available_documents']:,} documents, {s['supervised_tokens']:,} supervised tokens, "
+        f"{s['share_asked']:.1%} asked, {s['share_reached']:.1%} reached, repeated {repeated_share(s)}, "
+        f"most uses {s['max_repeats']}, objective {s['objective'].replace('_', ' ')}"
+    )
+    return f"{s['source']}{' (replay)' if s['is_replay'] else ''}{phase}\n{wrapped(told, terminal_width(), 2)}"
+
+
 def _sources(m: Mapping[str, Any]) -> str:
+    if terminal_width() < _NARROW:
+        return "\n".join(_source_in_lines(m, s) for s in m["sources"])
     several = len(m["phases"]) > 1
     objectives = any(s["objective"] != "text" for s in m["sources"])
     rows = []

@@ -61,7 +61,7 @@ def mixtures_chart(numbers: list[MixtureNumbers]) -> Markup:
         for source in _ordered(mixture.manifest):
             length = 100 * source.supervised_tokens / whole if whole else 0.0
             tokens = counted(source.supervised_tokens, "supervised token")
-            hint = f"{_part(source)}: {share(source.supervised_tokens, whole)}, {tokens}"
+            hint = f"{_placed(mixture.manifest, source)}: {share(source.supervised_tokens, whole)}, {tokens}"
             tone, name = tones.get(source.source, (_OTHERS, "other sources"))
             if source.is_replay:
                 tone, name = f"{tone} replay", f"{name} (replay)"
@@ -70,6 +70,12 @@ def mixtures_chart(numbers: list[MixtureNumbers]) -> Markup:
             start += length
         rows.append(Bar(mixture.reference, f"{count(whole)} tokens", tuple(segments)))
     return bars("Share of the supervised tokens per source", rows, dict(sorted(legend.items(), key=_by_replay)))
+
+
+def mixtures_section(numbers: list[MixtureNumbers]) -> list[Table]:
+    """Return the tables of the page's section, in their order."""
+    tables = [mixtures_table(numbers), mixture_phases_table(numbers), mixture_sources_table(numbers)]
+    return [one for one in tables if one is not None]
 
 
 def mixtures_table(numbers: list[MixtureNumbers]) -> Table:
@@ -95,21 +101,39 @@ def mixtures_table(numbers: list[MixtureNumbers]) -> Table:
     )
 
 
+def mixture_phases_table(numbers: list[MixtureNumbers]) -> Table | None:
+    """Return one row per mixture and phase, in their order; None where no mixture has more than one."""
+    if all(len(mixture.manifest.phases) < 2 for mixture in numbers):
+        return None
+    rows = []
+    for mixture in numbers:
+        m = mixture.manifest
+        for number, phase in enumerate(m.phases):
+            replay = sum(s.supervised_tokens for s in m.sources if s.is_replay and s.phase == number)
+            rows.append([
+                mixture.reference, phase.name, phase.curriculum, count(phase.documents), count(phase.tokens),
+                count(phase.supervised_tokens), share(phase.supervised_tokens, m.supervised_tokens),
+                count(phase.budget_tokens), share(replay, phase.supervised_tokens) if replay else "0.0 %",
+            ])  # fmt: skip
+    headings = ["mixture", "phase", "order", "documents", "tokens", "supervised", "share", "planned", "replay reached"]
+    return table(headings, rows, 3, "Phases, in the order in which they are trained on")
+
+
 def mixture_sources_table(numbers: list[MixtureNumbers]) -> Table:
-    """Return one row per mixture and source: what was there, what is used, how often, under which licences."""
+    """Return one row per mixture, phase and source: what was there, what is used, how often, under which licences."""
     rows = []
     for mixture in numbers:
         for source in _ordered(mixture.manifest):
             licenses = ", ".join(f"{name} ({count(n)})" for name, n in sorted(source.licenses.items()))
             rows.append([
-                mixture.reference, _part(source), count(source.supervised_tokens),
+                mixture.reference, _placed(mixture.manifest, source), count(source.supervised_tokens),
                 share(source.supervised_tokens, mixture.manifest.supervised_tokens), count(source.budget_tokens),
                 count(source.tokens), count(source.unique_tokens), count(source.available_tokens),
                 count(source.documents), count(source.available_documents), count(source.max_repeats),
-                licenses or MISSING,
+                source.objective.replace("_", " "), licenses or MISSING,
             ])  # fmt: skip
     headings = ["mixture", "source", "supervised", "share", "planned", "tokens", "distinct", "tokens there"]
-    headings += ["documents", "documents there", "most uses", "licences (documents)"]
+    headings += ["documents", "documents there", "most uses", "objective", "licences (documents)"]
     return table(headings, rows, 2, "What each mixture takes from each source")
 
 
@@ -131,6 +155,12 @@ def _by_replay(entry: tuple[str, str]) -> tuple[bool, str]:
 
 def _ordered(manifest: Manifest) -> list[MixtureSource]:
     return sorted(manifest.sources, key=lambda source: source.is_replay)
+
+
+def _placed(manifest: Manifest, source: MixtureSource) -> str:
+    """Return the source with its role, and its phase where there is more than one."""
+    phase = f", {manifest.phases[source.phase].name}" if len(manifest.phases) > 1 else ""
+    return f"{_part(source)}{phase}"
 
 
 def _part(source: MixtureSource) -> str:

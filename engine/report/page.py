@@ -23,7 +23,7 @@ from engine.report.findings import findings
 from engine.report.forgetting import forgetting_charts, forgetting_table
 from engine.report.funnel import funnel_charts, funnel_tables
 from engine.report.heldout import heldout_tables
-from engine.report.mixtures import mixture_sources_table, mixtures_chart, mixtures_table
+from engine.report.mixtures import mixtures_chart, mixtures_section
 from engine.report.numbers import Numbers, gather
 from engine.report.quality import quality_chart, quality_sources_chart, quality_table
 from engine.report.sources import licenses_table, sources_chart, sources_table
@@ -100,9 +100,7 @@ def _data_sections(numbers: Numbers) -> dict[str, Any]:
         "control_token_tables": control_token_tables(numbers.control_tokens) if numbers.control_tokens else [],
         "heldout_tables": heldout_tables(numbers.heldout) if numbers.heldout else [],
         "mixtures_chart": mixtures_chart(numbers.mixtures) if numbers.mixtures else None,
-        "mixtures_tables": [mixtures_table(numbers.mixtures), mixture_sources_table(numbers.mixtures)]
-        if numbers.mixtures
-        else [],
+        "mixtures_tables": mixtures_section(numbers.mixtures) if numbers.mixtures else [],
     }
 
 

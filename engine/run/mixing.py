@@ -6,12 +6,12 @@ from typing import Any
 
 import polars as pl
 
-from engine.base.hashing import digest_path
+from engine.base.hashing import digest_json, digest_path
 from engine.base.paths import written_path
-from engine.base.progress import progress
+from engine.base.progress import progress, say
 from engine.base.stage import stage_files
 from engine.formats.annotation import Annotation
-from engine.formats.manifest import HeldOutSet, Mixture, SearchedBenchmark
+from engine.formats.manifest import HeldOutSet, Mixture, SearchedBenchmark, read_mixture, version_folders
 from engine.formats.parquet import read_parquet
 from engine.formats.receipt import read_receipt
 from engine.formats.schedule import open_schedule
@@ -56,6 +56,7 @@ def build_mixtures(
             split=state.split.digest if state.split is not None else None,
             held_out=_held_out(context, state, plan),
             benchmarks=_benchmarks(context, state, plan),
+            coverage=_coverage_digest(context, state),
             audit=searched_again,
             models=models,
             state=where,
@@ -85,8 +86,21 @@ def _build(context: RunContext, plan: MixturePlan, inputs: MixtureInputs, store:
             else write_schedule(folder, plan.documents, store, shape, plan.documents_digest)
         )
         mixture = write_version(context.workspace, plan, inputs, schedule.meta)
+    _say_whose(context, mixture)
     context.note(step, MADE, receipt=read_receipt(folder))
     return mixture
+
+
+def _say_whose(context: RunContext, mixture: Mixture) -> None:
+    """Say where name@latest was the version of another recipe until now: versions are numbered per name."""
+    before = version_folders(context.workspace, mixture.manifest.name).get(mixture.manifest.version - 1)
+    recipe = read_mixture(before, is_checked=False).manifest.recipe if before is not None else context.recipe.name
+    if recipe != context.recipe.name:
+        name = mixture.manifest.name
+        say(
+            f"{mixture.reference} follows a version that recipe '{recipe}' made: versions of one name are numbered "
+            f"together, and {name}@latest is {mixture.reference} now. Call it something else to keep them apart"
+        )
 
 
 def _candidates(context: RunContext, state: Annotated, selection: Selection, store: TokenStore) -> pl.DataFrame:
@@ -179,6 +193,15 @@ def _coverage(state: Annotated, search: Annotation) -> dict[str, dict[str, Any]]
     return {row["benchmark"]: row for row in sheet.iter_rows(named=True)}
 
 
+def _coverage_digest(context: RunContext, state: Annotated) -> str | None:
+    """Return the digest of what the coverage sheet says, whatever file it is stored in; None where nothing searched."""
+    search = widest_search(context, state)
+    if search is None:
+        return None
+    sheet = read_parquet(state.artifacts[search.prefix] / "coverage.parquet").sort("benchmark")
+    return digest_json(sheet.to_dicts())
+
+
 def _searched(context: RunContext, state: Annotated, plan: MixturePlan, search: Annotation) -> int:
     """Return how many documents of the mixture were searched: those with text in its field, outside held-out groups."""
     field = searched_field(context, search)
@@ -187,4 +210,4 @@ def _searched(context: RunContext, state: Annotated, plan: MixturePlan, search: 
     documents = corpus.all_columns(["doc_id", "text_digest"]).filter(pl.col("text_digest").is_not_null())
     if state.split is not None:
         documents = documents.join(state.split.groups(), on="doc_id", how="anti")
-    return plan.documents.join(documents, on="doc_id", how="semi").height
+    return plan.documents.join(documents, on="doc_id", how="semi")["doc_id"].n_unique()

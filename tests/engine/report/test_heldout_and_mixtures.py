@@ -8,7 +8,14 @@ from engine.formats.parquet import read_parquet, write_parquet
 from engine.report import report
 from engine.report.evidence import open_evidence
 from engine.report.heldout import heldout, heldout_tables
-from engine.report.mixtures import mixture_sources_table, mixtures, mixtures_chart, mixtures_table
+from engine.report.mixtures import (
+    mixture_phases_table,
+    mixture_sources_table,
+    mixtures,
+    mixtures_chart,
+    mixtures_section,
+    mixtures_table,
+)
 
 
 def test_held_out_sets_are_counted_per_source(finished: Path) -> None:
@@ -87,6 +94,34 @@ def test_every_part_of_a_mixture_has_its_own_entry_in_the_legend(workspace: Path
         hints = re.findall(rf'<rect class="{tone}" x=[^>]*><title>([^:]*):', chart)
         known = {f"s{i}{' (replay)' if 'replay' in tone else ''}" for i in (7, 8, 9)} if "other" in name else {name}
         assert set(hints) == known
+
+
+def test_phases_and_objectives_are_shown_where_there_are_some(workspace: Path) -> None:
+    before = mixtures(open_evidence(workspace))
+    assert mixture_phases_table(before) is None
+    assert len(mixtures_section(before)) == 2
+    path = workspace / "mixtures" / "demo_replay_10" / "v1" / "manifest.json"
+    manifest = read_json(path)
+    sizes = {"documents": 24, "tokens": 2000, "budget_tokens": 1500}
+    phases = [
+        {"name": "broad", "curriculum": "shuffled", "supervised_tokens": 1600, **sizes},
+        {"name": "exact", "curriculum": "by_length", "supervised_tokens": 2400, **sizes},
+    ]
+    code, replay = manifest["sources"]
+    code |= {"phase": 1, "objective": "last_answer"}
+    write_json(path, manifest | {"phases": phases, "sources": [code, replay]})
+    after = mixtures(open_evidence(workspace))
+    table = mixture_phases_table(after)
+    assert table is not None
+    assert [[*row[:3], *row[-3:]] for row in table.rows] == [
+        ["demo_replay_10@v1", "broad", "shuffled", "40.0 %", "1,500", "25.0 %"],
+        ["demo_replay_10@v1", "exact", "by_length", "60.0 %", "1,500", "0.0 %"],
+    ]
+    sources = mixture_sources_table(after)
+    assert [(row[1], row[-2]) for row in sources.rows[1:]] == [
+        ("code, exact", "last answer"),
+        ("stdlib_docs (replay), broad", "text"),
+    ]
 
 
 def test_schedule_that_was_collected_leaves_its_cell_empty(workspace: Path) -> None:
