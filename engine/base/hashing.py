@@ -36,7 +36,7 @@ def digests_of(data: bytes | memoryview, bounds: Iterable[int]) -> bytes:
     return b"".join(found)
 
 
-def digest_parts(parts: Iterable[bytes]) -> bytes:
+def digest_parts(parts: Iterable[bytes | memoryview]) -> bytes:
     """Return the 16-byte digest of a sequence of byte strings; ('ab', 'c') and ('a', 'bc') differ."""
     state = blake3()
     for part in parts:

@@ -1,22 +1,23 @@
 """Plans a mixture: which documents it uses, how often, in which order.
 
-Domain text is budgeted first; replay follows from the supervised tokens it really came to. A document has one role:
-what the domain text takes of a source, replay cannot take again. Neither the order of the candidates nor their cut into
-shards changes anything. Documents without a supervised token are left over.
+The phases follow one another (engine.mixture.phases); within each the curriculum orders the documents. Neither the
+order of the candidates nor their cut into shards changes anything. Documents without a supervised token are left over.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
-from engine.base.errors import RecipeError, problem
-from engine.base.hashing import digest_parts, seeded_order
-from engine.formats.manifest import DOCUMENTS_SCHEMA, MixtureSource
-from engine.mixture import accounts, curriculum, weights
-from engine.mixture.config import Config
-from engine.mixture.replay import replay_tokens, replay_uses
+from engine.base.hashing import digest_parts
+from engine.formats.manifest import DOCUMENTS_SCHEMA, MixtureSource, Phase
+from engine.mixture import accounts, curriculum
+from engine.mixture.config import Config, PhaseConfig
+from engine.mixture.phases import Cell, choose_phase
+from engine.mixture.pool import stocks
 
 CANDIDATES_SCHEMA = {
     "doc_id": pl.Binary,
@@ -28,8 +29,6 @@ CANDIDATES_SCHEMA = {
     "num_bytes": pl.Int64,
 }
 """What `plan_mixture` wants to know of every kept document; the rows may stand in any order."""
-Roles = dict[tuple[str, bool], int]
-"""(source, is_replay) -> budget in supervised tokens."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,8 @@ class MixturePlan:
     name: str
     config: Config
     documents: pl.DataFrame
-    """DOCUMENTS_SCHEMA, in the order of the curriculum."""
+    """DOCUMENTS_SCHEMA, by phase, then in the order of its curriculum."""
+    phases: list[Phase]
     sources: list[MixtureSource]
     ledger: pl.DataFrame
     """engine.formats.ledger, step `mixture:<name>`."""
@@ -48,44 +48,67 @@ class MixturePlan:
     n_eff_documents_before: float
     n_eff_documents_after: float
 
+    @property
+    def curriculum(self) -> str:
+        """The order of the documents; of several phases, theirs one after the other."""
+        return ", then ".join(phase.curriculum for phase in self.phases)
+
+    @property
+    def replay_share(self) -> float | None:
+        """Replay asked for, as a share of the supervised tokens; where phases differ, of their budgets together."""
+        asked = [phase.replay_share for phase in self.config.phase_list()]
+        if all(phase.replay is None for phase in self.config.phase_list()):
+            return None
+        if len(set(asked)) == 1:
+            return float(asked[0])
+        budgets = [phase.budget_tokens for phase in self.phases]
+        whole = sum(share * budget for share, budget in zip(asked, budgets, strict=True))
+        return round(float(whole / sum(budgets)), 4)
+
     @cached_property
     def documents_digest(self) -> str:
         """Digest of the documents and their order."""
         return documents_digest(self.documents)
 
 
-def plan_mixture(name: str, config: Config, candidates: pl.DataFrame, input_digests: Mapping[str, str]) -> MixturePlan:
+def plan_mixture(
+    name: str,
+    config: Config,
+    candidates: pl.DataFrame,
+    input_digests: Mapping[str, str],
+    objectives: Mapping[str, str] | None = None,
+) -> MixturePlan:
     """Choose the documents of a mixture.
 
     Args:
         name: Name of the mixture.
         config: Its part of the recipe.
-        candidates: Kept documents (CANDIDATES_SCHEMA, and the column of `config.difficulty`), of its sources at least.
+        candidates: Kept documents (CANDIDATES_SCHEMA, and the columns of `config.difficulties()`), of its sources at
+            least, each once.
         input_digests: Source -> digest of its documents.
+        objectives: Source -> what of it is supervised (engine.formats.manifest.OBJECTIVES); "text" where it is silent.
 
     Raises RecipeError, naming the source, where a source has no kept document, would get none, or has fewer tokens than
     its budget; the message says what is possible.
     """
-    pool = _in_seeded_order(candidates.filter(pl.col("source").is_in(config.source_names())), config.seed)
-    chosen, budgets = _domain(name, config, pool)
-    if config.replay_share:
-        rest = pool.join(chosen.select("doc_id"), on="doc_id", how="anti", maintain_order="left")
-        replay, replay_budgets = _replay(name, config, rest, _supervised(chosen))
-        chosen, budgets = pl.concat([chosen, replay]), budgets | replay_budgets
-    rows = accounts.source_rows(chosen, pool, budgets, input_digests)
-    if config.difficulty is not None:
-        chosen = chosen.with_columns(pl.col(config.difficulty).alias(curriculum.DIFFICULTY))
-    documents = curriculum.order(chosen, config.curriculum, config.seed).with_row_index("document")
-    documents = documents.with_columns(phase=pl.lit(0))
+    sources, phases = config.source_names(), config.phase_list()
+    pool = candidates.filter(pl.col("source").is_in(sources))
+    there = stocks(pool, sources, config.seed)
+    cells: list[Cell] = []
+    for number, phase in enumerate(phases):
+        place = f"mixtures.{name}" + (f".phases.{phase.name}" if config.phases else "")
+        cells += choose_phase(place, number, phase, there, config.max_repeats)
+    del there
+    rows = accounts.source_rows(cells, pool, input_digests, objectives or {})
     before = {row.source: row for row in rows}.values()
     after = [[row for row in rows if row.source == source.source] for source in before]
-    schema = pl.Schema(DOCUMENTS_SCHEMA)
     return MixturePlan(
         name=name,
         config=config,
-        documents=documents.select(schema.names()).cast(schema),
+        documents=_ordered(pool, cells, phases, config.seed),
+        phases=accounts.phase_rows([(phase.name, _order_of(phase)) for phase in phases], rows),
         sources=rows,
-        ledger=accounts.ledger(f"mixture:{name}", pool, chosen),
+        ledger=accounts.ledger(f"mixture:{name}", pool, cells),
         n_eff_before=accounts.effective_sources(row.available_tokens for row in before),
         n_eff_after=accounts.effective_sources(sum(row.tokens for row in roles) for roles in after),
         n_eff_documents_before=accounts.effective_sources(row.available_documents for row in before),
@@ -95,79 +118,51 @@ def plan_mixture(name: str, config: Config, candidates: pl.DataFrame, input_dige
 
 def documents_digest(documents: pl.DataFrame) -> str:
     """Digest of a mixture's documents (DOCUMENTS_SCHEMA) and their order, whatever file they are stored in."""
+    return digest_parts(_bytes_of(documents)).hex()
+
+
+def _bytes_of(documents: pl.DataFrame) -> Iterator[bytes | memoryview]:
     names = documents["source"].unique().sort()
-    number = pl.Series(range(names.len()), dtype=pl.Int64)
-    numbers = documents.drop("doc_id").with_columns(pl.col("source").replace_strict(names, number)).cast(pl.Int64)
-    parts = ["\0".join(names).encode(), b"".join(documents["doc_id"])]
-    parts += [numbers[column].to_numpy().tobytes() for column in sorted(numbers.columns)]
-    return digest_parts(parts).hex()
+    yield "\0".join(names).encode()
+    ids = documents["doc_id"].rechunk().to_arrow()
+    _, ends, data = ids.buffers()
+    bounds = np.frombuffer(ends, dtype=np.int64, count=len(ids) + 1, offset=8 * ids.offset) if len(ids) else [0, 0]
+    yield memoryview(data)[bounds[0] : bounds[-1]] if data is not None else b""
+    numbers = pl.Series(range(names.len()), dtype=pl.Int64)
+    for column in sorted(name for name in documents.columns if name != "doc_id"):
+        values = documents[column]
+        if column == "source":
+            values = values.replace_strict(names, numbers, return_dtype=pl.Int64)
+        yield np.ascontiguousarray(values.cast(pl.Int64).to_numpy()).view(np.uint8).data
 
 
-def _in_seeded_order(candidates: pl.DataFrame, seed: int) -> pl.DataFrame:
-    assert candidates["doc_id"].is_unique().all(), "each candidate once"
-    order = [seeded_order(seed, doc_id) for doc_id in candidates["doc_id"]]
-    return candidates.with_columns(pl.Series("_order", order, dtype=pl.UInt64)).sort("_order", "doc_id").drop("_order")
+def _order_of(phase: PhaseConfig) -> str:
+    name = str(phase.curriculum)
+    name += f" in {phase.stages}" if phase.stages is not None else ""
+    name += f" from {float(phase.curriculum_of().initial_competence)}" if phase.curriculum == "competence" else ""
+    return name + (f" by {phase.difficulty}" if phase.difficulty is not None else "")
 
 
-def _domain(name: str, config: Config, pool: pl.DataFrame) -> tuple[pl.DataFrame, Roles]:
-    """Return the documents of the domain text, with `is_replay` and `repeats`, and the budgets."""
-    place = f"mixtures.{name}.sources"
-    tokens = _tokens(pool, config.sources)
-    wanted = weights.checked_weights(place, config.sources, tokens)
-    domain = 1 - config.replay_share
-    if config.budget_tokens is None:
-        total = weights.most_tokens(wanted, tokens, 1)
-    else:
-        parts = {"domain": domain, "replay": config.replay_share}
-        total = weights.largest_remainder(config.budget_tokens, parts)["domain"]
-    budgets = weights.budgets(place, total, wanted, tokens, config.max_repeats, domain)
-    uses = {source: weights.uses(tokens[source], budget) for source, budget in budgets.items()}
-    return _chosen(place, pool, uses, budgets, is_replay=False)
-
-
-def _replay(name: str, config: Config, pool: pl.DataFrame, domain_tokens: int) -> tuple[pl.DataFrame, Roles]:
-    """Return the same for replay; `pool` lacks the documents of the domain text."""
-    assert config.replay is not None
-    place = f"mixtures.{name}.replay.sources"
-    tokens = _tokens(pool, config.replay.sources)
-    for source in config.replay.sources:
-        if source in config.sources and not tokens[source].sum():
-            found = "it is domain text and replay, and the domain text takes all of its documents"
-            fix = "set a smaller budget_tokens, or name another source for replay"
-            raise RecipeError(problem(f"{place}.{source}", found, "each document in one role", fix))
-    wanted = weights.checked_weights(place, config.replay.sources, tokens)
-    total = replay_tokens(domain_tokens, config.replay_share)
-    budgets = weights.budgets(place, total, wanted, tokens, config.max_repeats, config.replay_share)
-    uses = replay_uses(tokens, budgets, config.max_repeats)
-    return _chosen(place, pool, uses, budgets, is_replay=True)
-
-
-def _tokens(pool: pl.DataFrame, sources: Iterable[str]) -> dict[str, weights.Integers]:
-    """Return source -> supervised tokens of its documents, in the order of the pool."""
-    return {
-        source: pool.filter(pl.col("source") == source)["supervised_tokens"].cast(pl.Int64).to_numpy()
-        for source in sources
-    }
-
-
-def _chosen(
-    place: str, pool: pl.DataFrame, uses: Mapping[str, weights.Integers], budgets: Mapping[str, int], is_replay: bool
-) -> tuple[pl.DataFrame, Roles]:
-    """Return the documents in use, with `is_replay` and `repeats`; raises RecipeError where a source has none."""
-    frames = []
-    for source, counts in uses.items():
-        there = pool.filter(pl.col("source") == source).with_columns(
-            is_replay=pl.lit(is_replay), repeats=pl.Series(counts, dtype=pl.Int64)
-        )
-        used = there.filter((pl.col("repeats") > 0) & (pl.col("supervised_tokens") > 0))
-        if used.is_empty():
-            shortest = int(there["supervised_tokens"].replace(0, None).drop_nulls().to_numpy().min())
-            found = f"budget of {budgets[source]} supervised tokens, but its shortest document has {shortest}"
-            fix = "raise its weight or the budget, or take it out"
-            raise RecipeError(problem(f"{place}.{source}", found, "at least one document", fix))
-        frames.append(used)
-    return pl.concat(frames), {(source, is_replay): budget for source, budget in budgets.items()}
-
-
-def _supervised(chosen: pl.DataFrame) -> int:
-    return int((chosen["supervised_tokens"].cast(pl.Int64) * chosen["repeats"]).sum())
+def _ordered(pool: pl.DataFrame, cells: Sequence[Cell], phases: Sequence[PhaseConfig], seed: int) -> pl.DataFrame:
+    """Return the documents in use (DOCUMENTS_SCHEMA), phase after phase."""
+    parts: list[tuple[NDArray[np.uint32], NDArray[np.bool_], NDArray[np.uint8], NDArray[np.uint16]]] = []
+    for number, phase in enumerate(phases):
+        mine = [cell for cell in cells if cell.phase == number]
+        rows = np.concatenate([cell.rows for cell in mine])
+        repeats = np.concatenate([cell.repeats for cell in mine])
+        is_replay = np.repeat([cell.is_replay for cell in mine], [cell.rows.size for cell in mine])
+        columns = ["doc_id", "num_tokens", "supervised_tokens"]
+        if phase.difficulty is not None:
+            columns.append(phase.difficulty)
+        known = pool.select(columns)[rows].with_columns(repeats=repeats)
+        if phase.difficulty is not None:
+            known = known.rename({phase.difficulty: curriculum.DIFFICULTY})
+        order = curriculum.order(known, phase.curriculum_of(), seed)
+        parts.append((rows[order], is_replay[order], np.full(rows.size, number, np.uint8), repeats[order]))
+    rows, is_replay, numbers, repeats = (np.concatenate(column) for column in zip(*parts, strict=True))
+    schema = pl.Schema(DOCUMENTS_SCHEMA)
+    documents = pool.select("doc_id", "source", "store_row", "num_tokens", "supervised_tokens")[rows]
+    documents = documents.with_columns(
+        pl.Series("is_replay", is_replay), pl.Series("phase", numbers), pl.Series("repeats", repeats)
+    )
+    return documents.with_row_index("document").select(schema.names()).cast(schema)

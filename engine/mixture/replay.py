@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from fractions import Fraction
 
 import numpy as np
+from numpy.typing import NDArray
 
-from engine.mixture.weights import Integers, uses
+from engine.mixture.weights import Integers, spent, uses
 
 
 def replay_tokens(domain_tokens: int, share: Fraction) -> int:
@@ -13,19 +14,22 @@ def replay_tokens(domain_tokens: int, share: Fraction) -> int:
     return int(domain_tokens * share / (1 - share))
 
 
-def replay_uses(tokens: Mapping[str, Integers], budgets: dict[str, int], max_repeats: int) -> dict[str, Integers]:
+def replay_uses(
+    tokens: Mapping[str, Integers], budgets: dict[str, int], room: Mapping[str, int], used: Mapping[str, Integers]
+) -> dict[str, NDArray[np.uint16]]:
     """Return how often each document of each replay source is used; `budgets` is brought up to date.
 
     What a source leaves of its budget, less than one document, passes to the next in the order of their names, so that
-    all replay together stays within one document of its share. `tokens`: as for `engine.mixture.weights.uses`.
+    all replay together stays within one document of its share. `tokens`, `used`: as for `engine.mixture.weights.uses`;
+    `room`: source -> the most supervised tokens it can give.
     """
     found = {}
     left = 0
     names = sorted(budgets)
     for name in names:
         budgets[name] += left
-        found[name] = uses(tokens[name], min(budgets[name], int(tokens[name].sum()) * max_repeats))
-        left = budgets[name] - int(np.dot(found[name], tokens[name]))
+        found[name] = uses(tokens[name], min(budgets[name], room[name]), used[name])
+        left = budgets[name] - spent(tokens[name], found[name])
         if name != names[-1]:
             budgets[name] -= left
     return found

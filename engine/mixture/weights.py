@@ -1,21 +1,31 @@
-"""Budgets per source and the documents that fill them, in integers and fractions only.
+"""How many tokens each source gives, and which documents give them, in integers and fractions only.
 
-Budgets are supervised tokens, split by largest remainder (Hamilton), so that they sum to the whole. Documents are taken
-whole, in a seeded order; one that does not fit any more is passed over, so a budget is never exceeded and the tokens
-left over are fewer than the shortest document not taken. A budget above what a source has repeats all of it as often as
-it goes in whole, and then fills up with documents used once more.
+Weights are written, or follow a rule from what there is. Budgets are supervised tokens, split by largest remainder
+(Hamilton), so that they sum to the whole. Documents are taken whole, in a seeded order, those used least so far first;
+one that does not fit any more is passed over, so a budget is never exceeded and the tokens left over are fewer than the
+shortest document not taken. A document is used again only once every document of its source was used as often.
 """
 
 from collections.abc import Mapping
+from decimal import ROUND_HALF_EVEN, Context, Decimal
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.base.errors import RecipeError, problem
-from engine.mixture.config import exact
 
-Integers = NDArray[np.int64]
+Integers = NDArray[Any]
+"""Integers of any width; sums are made in 64 bits."""
+PROPORTIONAL, TEMPERATURE, UNIMAX = RULES = ("proportional", "temperature", "unimax")
+_DIGITS = 40
+"""Significant digits of a power. More are computed, so that no implementation's last digit shows."""
+
+
+def exact(number: float) -> Fraction:
+    """Return a number of a recipe as it was written: 0.1 is one tenth, not the nearest binary fraction."""
+    return Fraction(str(number))
 
 
 def largest_remainder(total: int, weights: Mapping[str, Fraction]) -> dict[str, int]:
@@ -29,31 +39,33 @@ def largest_remainder(total: int, weights: Mapping[str, Fraction]) -> dict[str, 
     return parts
 
 
-def checked_weights(
-    place: str, sources: list[str] | dict[str, int | float], tokens: Mapping[str, Integers]
-) -> dict[str, Fraction]:
-    """Return source -> weight: as written, or for a list the supervised tokens there are.
+def tempered(tokens: Mapping[str, int], temperature: float) -> dict[str, Fraction]:
+    """Return source -> tokens^(1/temperature), to 40 significant digits and the same on every machine.
 
-    `tokens`: source -> supervised tokens of its documents. Raises RecipeError where a source has none.
+    1: in proportion to the tokens; the higher, the more alike the sources become. In decimal arithmetic, as binary
+    powers differ between mathematical libraries.
     """
-    for name in sources:
-        if not tokens[name].sum():
-            found = "no kept document with a supervised token"
-            raise RecipeError(
-                problem(f"{place}.{name}", found, "text in every source", "take it out or loosen a filter")
-            )
-    if isinstance(sources, dict):
-        return {name: exact(weight) for name, weight in sources.items()}
-    return {name: Fraction(int(tokens[name].sum())) for name in sources}
+    wide, narrow = Context(prec=_DIGITS + 20), Context(prec=_DIGITS, rounding=ROUND_HALF_EVEN)
+    exponent = wide.divide(Decimal(1), Decimal(str(temperature)))
+    return {name: Fraction(narrow.plus(wide.power(Decimal(count), exponent))) for name, count in tokens.items()}
+
+
+def unimax(total: int, room: Mapping[str, int]) -> dict[str, Fraction]:
+    """Return source -> tokens, which sum to `total`: the same for all, but for those that have less to give.
+
+    room: source -> the most it can give; together at least `total`. Chung et al., "UniMax: Fairer and more effective
+    language sampling for large-scale multilingual pretraining" (2023).
+    """
+    parts, left = dict[str, Fraction](), Fraction(total)
+    names = sorted(room, key=lambda name: (room[name], name))
+    for position, name in enumerate(names):
+        parts[name] = min(Fraction(room[name]), left / (len(names) - position))
+        left -= parts[name]
+    return parts
 
 
 def budgets(
-    place: str,
-    total: int,
-    weights: Mapping[str, Fraction],
-    tokens: Mapping[str, Integers],
-    max_repeats: int,
-    part: Fraction,
+    place: str, total: int, weights: Mapping[str, Fraction], room: Mapping[str, int], part: Fraction, lower: str
 ) -> dict[str, int]:
     """Return source -> supervised tokens.
 
@@ -61,42 +73,62 @@ def budgets(
         place: Where in the recipe, for messages.
         total: Supervised tokens to split.
         weights: Source -> weight, above 0.
-        tokens: Source -> supervised tokens of its documents.
-        max_repeats: How often a document may be used.
-        part: Which part of the mixture's budget `total` is; only for the message that says what is possible.
+        room: Source -> the most supervised tokens it can give.
+        part: Which part of the budget `total` is; only for the message that says what is possible.
+        lower: What the user does to that budget, as "lower budget_tokens"; for the message.
 
     Raises RecipeError where a source would get nothing, or cannot give as much.
     """
     parts = largest_remainder(total, weights)
     for name, budget in parts.items():
-        there = int(tokens[name].sum())
         if not budget:
             found = f"its part of {total} supervised tokens is less than one"
             raise RecipeError(
                 problem(f"{place}.{name}", found, "at least one document", "raise its weight or the budget")
             )
-        if budget > there * max_repeats:
-            found = f"budget of {budget} supervised tokens, but it has {there}, used {max_repeats} times at most"
-            most = int(most_tokens(weights, tokens, max_repeats) / part)
-            fix = f"lower budget_tokens to {most} or less, raise max_repeats, or lower its weight"
-            raise RecipeError(problem(f"{place}.{name}", found, f"{there * max_repeats} or less", fix))
+        if budget > room[name]:
+            found = f"budget of {budget} supervised tokens, but max_repeats leaves it {room[name]}"
+            most = int(most_tokens(weights, room) / part)
+            fix = f"{lower} to {most} or less, raise max_repeats, or lower its weight"
+            raise RecipeError(problem(f"{place}.{name}", found, f"{room[name]} or less", fix))
     return parts
 
 
-def most_tokens(weights: Mapping[str, Fraction], tokens: Mapping[str, Integers], max_repeats: int) -> int:
-    """Return the most tokens in these proportions for which no document is used more than `max_repeats` times."""
+def most_tokens(weights: Mapping[str, Fraction], room: Mapping[str, int]) -> int:
+    """Return the most tokens in these proportions for which no source gives more than it has room for."""
     whole = sum(weights.values(), Fraction(0))
-    return int(min(int(tokens[name].sum()) * max_repeats * whole / weight for name, weight in weights.items()))
+    return int(min(room[name] * whole / weight for name, weight in weights.items()))
 
 
-def uses(tokens: Integers, budget: int) -> Integers:
-    """Return how often each document is used: int64[num_documents].
+def uses(tokens: Integers, budget: int, used: Integers | None = None) -> NDArray[np.uint16]:
+    """Return how often each document is used: uint16[num_documents].
 
-    `tokens`: supervised tokens of the documents, in the order in which they are to be taken. The uses cost `budget`
-    tokens or less; what is left is less than the shortest document that was not used once more.
+    Args:
+        tokens: Supervised tokens of the documents, above 0, in the order in which they are to be taken.
+        budget: The uses cost as much or less; what is left is less than the shortest document that comes next.
+        used: How often each was used before. The next document is always one of those used least, before and now; of
+            these, one not used now.
     """
-    passes, rest = divmod(budget, int(tokens.sum()))
-    return np.full(tokens.size, passes, dtype=np.int64) + _fitting(tokens, rest)
+    found = np.zeros(tokens.size, dtype=np.uint16)
+    level = np.zeros(tokens.size, dtype=np.uint16) if used is None else used.astype(np.uint16)
+    while budget and tokens.size:
+        lowest = level.min()
+        rows = np.flatnonzero(level == lowest)
+        cost = int(tokens[rows].sum(dtype=np.int64))
+        if cost > budget:
+            rows = rows[np.argsort(found[rows], kind="stable")]
+            found[rows[_fitting(tokens[rows], budget)]] += 1
+            break
+        passes = budget // cost if rows.size == tokens.size else 1
+        found[rows] += passes
+        level[rows] += passes
+        budget -= passes * cost
+    return found
+
+
+def spent(tokens: Integers, uses: Integers) -> int:
+    """Return what these uses cost, in 64 bits."""
+    return int(np.multiply(tokens, uses, dtype=np.int64).sum())
 
 
 def _fitting(tokens: Integers, budget: int) -> NDArray[np.bool_]:
@@ -104,7 +136,7 @@ def _fitting(tokens: Integers, budget: int) -> NDArray[np.bool_]:
     is_taken = np.zeros(tokens.size, dtype=np.bool_)
     waiting = np.flatnonzero(tokens <= budget) if budget else np.zeros(0, np.int64)
     while waiting.size:
-        running = np.cumsum(tokens[waiting])
+        running = np.cumsum(tokens[waiting], dtype=np.int64)
         count = int(np.searchsorted(running, budget, side="right"))
         is_taken[waiting[:count]] = True
         budget -= int(running[count - 1])

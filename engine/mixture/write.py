@@ -26,7 +26,6 @@ from engine.formats.manifest import (
     Manifest,
     Mixture,
     MixtureSource,
-    Phase,
     SearchedBenchmark,
     read_mixture,
     version_folders,
@@ -110,25 +109,15 @@ def content_digest(manifest: Manifest, documents: str) -> str:
 
 def _manifest(plan: MixturePlan, inputs: MixtureInputs, schedule: ScheduleMeta) -> Manifest:
     config = plan.config
-    curriculum = config.curriculum + (f" by {config.difficulty}" if config.difficulty is not None else "")
     manifest = Manifest(
         name=plan.name,
         version=0,
         digest="",
         **inputs.model_dump(),
         seed=config.seed,
-        curriculum=curriculum,
-        phases=[
-            Phase(
-                name="all",
-                curriculum=curriculum,
-                budget_tokens=sum(row.budget_tokens for row in plan.sources),
-                documents=plan.documents.height,
-                tokens=sum(row.tokens for row in plan.sources),
-                supervised_tokens=sum(row.supervised_tokens for row in plan.sources),
-            )
-        ],
-        replay_share=float(config.replay_share) if config.replay is not None else None,
+        curriculum=plan.curriculum,
+        phases=plan.phases,
+        replay_share=plan.replay_share,
         sources=with_first_uses(plan.sources, plan.documents),
         documents=plan.documents["doc_id"].n_unique(),
         tokens=sum(row.tokens for row in plan.sources),

@@ -88,12 +88,12 @@ def _check_curricula(place: str, mixtures: Any, written: dict[str, Any]) -> list
     found = []
     for name, mixture in mixtures.items() if isinstance(mixtures, dict) else ():
         config = lenient(MixtureConfig, mixture)
-        column = config.difficulty if config is not None else None
-        if column is not None and column not in written:
-            found.append(_unwritten(f"{place}: mixtures.{name}.difficulty", column, written))
-        elif column is not None and not pl.DataFrame(schema={column: written[column]}).schema[column].is_numeric():
-            finding = f"the column {column} is {written[column]}"
-            found.append(problem(f"{place}: mixtures.{name}.difficulty", finding, "a column of numbers"))
+        for key, column in config.difficulties() if config is not None else ():
+            where = f"{place}: mixtures.{name}.{key}"
+            if column not in written:
+                found.append(_unwritten(where, column, written))
+            elif not pl.DataFrame(schema={column: written[column]}).schema[column].is_numeric():
+                found.append(problem(where, f"the column {column} is {written[column]}", "a column of numbers"))
     return found
 
 

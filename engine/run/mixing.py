@@ -111,7 +111,7 @@ def _candidates(context: RunContext, state: Annotated, selection: Selection, sto
     candidates = stored.join(kept.select("doc_id", "license"), on="doc_id", how="left", maintain_order="left").select(
         "doc_id", "source", "license", "store_row", "num_tokens", "supervised_tokens", "num_bytes"
     )
-    ordering = sorted({mixture.difficulty for mixture in mixtures if mixture.difficulty is not None})
+    ordering = sorted({column for mixture in mixtures for _, column in mixture.difficulties()})
     if not ordering:
         return candidates
     values = state.corpus(context).all_columns(["doc_id", *ordering]).drop("shard", "row")

@@ -39,7 +39,9 @@ def test_what_one_source_leaves_passes_to_the_next(
     total = int(sum(sum(values) for values in lengths.values()) * max_repeats * part)
     budgets = largest_remainder(total, {name: Fraction(sum(values)) for name, values in lengths.items()})
     planned = dict(budgets)
-    found = replay_uses(tokens, budgets, max_repeats)
+    room = {name: int(array.sum()) * max_repeats for name, array in tokens.items()}
+    unused = {name: np.zeros_like(array) for name, array in tokens.items()}
+    found = replay_uses(tokens, budgets, room, unused)
     used = {name: int(np.dot(found[name], tokens[name])) for name in tokens}
     assert sum(budgets.values()) == total
     assert all(used[name] <= budgets[name] for name in used)
@@ -51,4 +53,6 @@ def test_what_one_source_leaves_passes_to_the_next(
 
 def test_a_single_source_is_used_as_ever() -> None:
     tokens = np.array([7, 9, 4])
-    assert replay_uses({"a": tokens}, {"a": 31}, 2)["a"].tolist() == uses(tokens, 31).tolist()
+    assert (
+        replay_uses({"a": tokens}, {"a": 31}, {"a": 40}, {"a": tokens * 0})["a"].tolist() == uses(tokens, 31).tolist()
+    )
