@@ -70,7 +70,9 @@ def oracle(config: dict[str, Any], frame: pl.DataFrame) -> list[tuple[int, str, 
     """Plan phases that write all their keys: (phase, source, is_replay, doc_id, repeats), sorted."""
     own = int.from_bytes(digest_bytes(b"1:mixture")[:8], "little")
     documents = [row | {"used": 0} for row in frame.filter(pl.col("supervised_tokens") > 0).to_dicts()]
-    documents.sort(key=lambda doc: (int(seeded_keys(pl.Series([doc["doc_id"]]), own)[0]), doc["doc_id"]))
+    keys = seeded_keys(pl.Series([doc["doc_id"] for doc in documents], dtype=pl.Binary), own).tolist()
+    by_key = sorted(zip(keys, documents, strict=True), key=lambda pair: (pair[0], pair[1]["doc_id"]))
+    documents = [doc for _, doc in by_key]
     found = []
     for number, phase in enumerate(config["phases"]):
         share = Fraction(str(phase["replay"]["share"]))
