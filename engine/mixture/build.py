@@ -124,7 +124,7 @@ def documents_digest(documents: pl.DataFrame) -> str:
 def _bytes_of(documents: pl.DataFrame) -> Iterator[bytes | memoryview]:
     names = documents["source"].unique().sort()
     yield "\0".join(names).encode()
-    ids = documents["doc_id"].rechunk().to_arrow()
+    ids = documents["doc_id"].rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
     _, ends, data = ids.buffers()
     bounds = np.frombuffer(ends, dtype=np.int64, count=len(ids) + 1, offset=8 * ids.offset) if len(ids) else [0, 0]
     yield memoryview(data)[bounds[0] : bounds[-1]] if data is not None else b""

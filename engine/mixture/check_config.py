@@ -67,7 +67,7 @@ def check_phases(phases: list["PhaseConfig"], budget_tokens: int | None, has_sou
     """Raise ValueError where the phases do not make a whole."""
     if not has_sources and (not phases or any(phase.sources is None for phase in phases)):
         names = ", ".join(phase.name for phase in phases if phase.sources is None)
-        found = f"is missing, and phase {names} names none" if phases else "is missing"
+        found = "no source is named" + (f", nor by phase {names}" if phases else "")
         raise ValueError(problem("sources", found, "at least 1 source"))
     names_of = [phase.name for phase in phases]
     twice = sorted({name for name in names_of if names_of.count(name) > 1})

@@ -6,10 +6,10 @@ from typing import Annotated, Any
 
 from pydantic import Field, field_validator, model_validator
 
-from engine.base.errors import problem
+from engine.base.errors import problem, unknown
 from engine.base.stage import StrictModel
 from engine.mixture.check_config import check_order, check_phases, check_weighting
-from engine.mixture.curriculum import BY_DIFFICULTY, Curriculum
+from engine.mixture.curriculum import BY_DIFFICULTY, CURRICULA, Curriculum
 from engine.mixture.weights import exact, largest_remainder
 
 Weight = Annotated[int | float, Field(ge=0, allow_inf_nan=False)]
@@ -137,8 +137,13 @@ class Config(_Choice):
     @model_validator(mode="after")
     def _holds_together(self) -> "Config":
         check_phases(self.phases, self.budget_tokens, has_sources=bool(self.sources))
-        if self.phases and self.sources:
+        if self.sources:
             check_weighting(self.sources, self.weighting, self.temperature)
+        elif self.weighting is not None or self.temperature is not None:
+            found, needed = "no phase takes the sources it is for", "a rule beside the sources it weights"
+            raise ValueError(problem("weighting", found, needed))
+        if self.curriculum not in CURRICULA:
+            raise ValueError(unknown("curriculum", "curriculum", self.curriculum, CURRICULA))
         used = set()
         for phase in self.phase_list():
             place = f"phase {phase.name}: " if self.phases else ""

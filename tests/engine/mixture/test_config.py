@@ -16,7 +16,7 @@ COMPETENCE = {"sources": ["a"], "curriculum": "competence", "difficulty": "d"}
     [
         ({"sources": []}, "at least 1"),
         ({"sources": ["a", "b", "a"]}, "a named twice"),
-        ({}, "sources: is missing"),
+        ({}, "sources: no source is named. Needed: at least 1"),
         ({"sources": {"a": 0, "b": 0}}, "weights that sum to zero"),
         ({"sources": {"a": -1.5}}, "greater than or equal to 0"),
         ({"sources": {"a": float("nan")}}, "finite"),
@@ -54,13 +54,14 @@ def test_a_mistake_is_named(content: dict[str, object], message: str) -> None:
         Config.model_validate(content)
 
 
+SHORT = {"name": "p", "curriculum": "by_length"}
 HALVES = [{"name": "one", "share": 0.5}, {"name": "two", "share": 0.5}]
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"phases": HALVES, "budget_tokens": 9}, "sources: is missing, and phase one, two names none"),
+        ({"phases": HALVES, "budget_tokens": 9}, "sources: no source is named, nor by phase one, two"),
         ({"sources": ["a"], "phases": HALVES}, "phase one has a share, but there is no budget_tokens"),
         ({"sources": ["a"], "phases": [*HALVES, HALVES[0]], "budget_tokens": 9}, "two are called 'one'"),
         ({"sources": ["a"], "phases": HALVES[:1], "budget_tokens": 9}, "shares that sum to 0.5"),
@@ -83,6 +84,8 @@ HALVES = [{"name": "one", "share": 0.5}, {"name": "two", "share": 0.5}]
         ({"sources": ["a"], "phases": [{"name": "p", "curriculum": "stagd"}]}, "phase p: curriculum.*mean 'staged'"),
         ({"sources": ["a"], "phases": [{"name": "p", "curriculum": "staged"}]}, "phase p: .*difficulty is not set"),
         ({"sources": ["a"], "difficulty": "d", "phases": [{"name": "p"}]}, "difficulty: no phase goes by it"),
+        ({"sources": ["a"], "curriculum": "stagd", "phases": [SHORT]}, "curriculum: no .*mean 'staged'"),
+        ({"weighting": "proportional", "phases": [SHORT | {"sources": ["a"]}]}, "no phase takes the sources it is for"),
         ({"sources": {"a": 1}, "phases": [{"name": "p", "weighting": "unimax"}]}, "phase p: weighting: unimax, but"),
         (
             {"sources": ["a"], "phases": [{"name": "p", "weighting": "unimax"}]},
