@@ -5,6 +5,9 @@ column whose name is `doc_id` or ends with `_id` and holds 16-byte values gets t
 UUID, Polars 16-byte binary.
 """
 
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 
 import polars as pl
@@ -25,10 +28,37 @@ def write_parquet(path: Path, frame: pl.DataFrame | pa.Table, row_group_rows: in
         pq.write_table(table, temporary, compression="zstd", row_group_size=row_group_rows, store_schema=False)
 
 
+def write_parquet_parts(path: Path, parts: Iterable[pl.DataFrame]) -> int:
+    """Write frames of the same columns one after the other, a row group each, atomically; return the rows written."""
+    parts, rows = iter(parts), 0
+    first = next(parts)
+    schema = _with_uuids(first.to_arrow()).schema
+    with (
+        atomic_file(path) as temporary,
+        pq.ParquetWriter(temporary, schema, compression="zstd", store_schema=False) as file,
+    ):
+        for part in chain([first], parts):
+            file.write_table(_with_uuids(part.to_arrow()))
+            rows += part.height
+    return rows
+
+
 def read_parquet(path: Path, columns: list[str] | None = None) -> pl.DataFrame:
     """Read one of our files; UUID columns arrive as 16-byte binary. Raises InputError for a damaged or missing file."""
-    try:
+    with _named(path):
         return pl.read_parquet(path, columns=columns, use_pyarrow=False)
+
+
+def read_parquet_where(path: Path, condition: pl.Expr) -> pl.DataFrame:
+    """Read the rows for which a condition holds; row groups whose statistics rule it out are not read."""
+    with _named(path):
+        return pl.scan_parquet(path, use_statistics=True).filter(condition).collect()
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    try:
+        yield
     except (pl.exceptions.ComputeError, FileNotFoundError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(

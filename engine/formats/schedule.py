@@ -17,7 +17,7 @@ from pydantic import Field
 from engine.base.errors import InputError, problem
 from engine.base.stage import StrictModel
 from engine.formats.json_model import read_model
-from engine.formats.parquet import read_parquet
+from engine.formats.parquet import read_parquet, read_parquet_where
 
 SCHEMA = {
     "step": pl.UInt32,  # optimizer step, from 0
@@ -43,6 +43,9 @@ class ScheduleMeta(StrictModel):
     num_steps: int
     num_tokens: int = Field(description="tokens placed, padding not counted")
     supervised_tokens: int
+    first_steps: dict[str, int] = Field(
+        default_factory=dict, description="phase (position in the manifest's phases) -> step of its first row"
+    )
 
 
 @dataclass(frozen=True)
@@ -52,9 +55,28 @@ class Schedule:
     folder: Path
     meta: ScheduleMeta
 
-    def spans(self) -> pl.DataFrame:
-        """Return all spans (SCHEMA), sorted by step, row, start."""
-        return read_parquet(self.folder / "schedule.parquet")
+    def spans(self, from_step: int = 0) -> pl.DataFrame:
+        """Return the spans (SCHEMA) of all steps from `from_step` on, sorted by step, row, start.
+
+        Parts of the file that hold only earlier steps are not read.
+        """
+        path = self.folder / "schedule.parquet"
+        if from_step == 0:
+            return read_parquet(path)
+        return read_parquet_where(path, pl.col("step") >= from_step)
+
+
+def rank_rows(num_rows: int, world_size: int, rank: int) -> range:
+    """Return which rows of a step the rank takes: numbers 0 to num_rows - 1, a run of them in order.
+
+    The runs of all ranks are the step's rows, each once, and differ by at most one row, so a step holds the same
+    whatever the number of ranks; with more ranks than rows some get none. The loss is summed and divided by the labels
+    of the whole step, so nothing depends on who takes which row.
+
+    num_rows: rows of this step (the last step may have fewer); rank: 0 to world_size - 1.
+    """
+    assert 0 <= rank < world_size, "a rank of this world"
+    return range(num_rows * rank // world_size, num_rows * (rank + 1) // world_size)
 
 
 def open_schedule(folder: Path) -> Schedule:

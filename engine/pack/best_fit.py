@@ -12,6 +12,15 @@ from numpy.typing import NDArray
 from engine.text.kernels import kernel
 
 Integers = NDArray[np.int64]
+Counts = NDArray[np.int32]
+
+
+class Shape(NamedTuple):
+    """Rows and steps."""
+
+    row_tokens: int
+    rows_per_step: int
+    first_row: int  # rows placed before, by earlier phases: steps are counted over all of them
 
 
 class Shares(NamedTuple):
@@ -19,17 +28,20 @@ class Shares(NamedTuple):
 
     totals: Integers  # labels of each source
     total: int  # labels of all sources, at least 1
-    bound: Integers  # how far off its share a source may be
-    ahead: Integers  # how far ahead a piece that fills a gap may leave its source
+    bound: Integers  # [2, k]: how far behind its share a source may end a step: as it is, as reckoned on the way there
+    ahead: Integers  # [2, k]: how far ahead, where its piece fills a gap
+    prefers_longest: bool  # gaps: the longest piece of all sources; otherwise that of the source furthest behind
+    row_labels: int  # labels that a full row has on average
+    most_rest: int  # no more labels to come are reckoned with: products stay within 64 bits; 0: shares kept all the way
 
 
 class _Window(NamedTuple):
     """The look-ahead windows: pieces of each source by length, oldest first within a length."""
 
     present: NDArray[np.uint64]  # [k, words]: bit l is set where a piece of length l waits
-    head: Integers  # [k, T + 1]: oldest waiting piece of that length, -1 where there is none
-    tail: Integers  # [k, T + 1]: youngest
-    following: Integers  # [n]: the next younger piece of the same source and length, -1 at the end
+    head: Counts  # [k, T + 1]: oldest waiting piece of that length, -1 where there is none
+    tail: Counts  # [k, T + 1]: youngest
+    following: Counts  # [n]: the next younger piece of the same source and length, -1 at the end
 
 
 @kernel
@@ -71,36 +83,57 @@ def _longest(present: NDArray[np.uint64], limit: int) -> int:
 
 
 @kernel
-def _excess(deviation: Integers, shares: Shares, source: int, labels: int, ahead: Integers) -> int:
-    """Return how far the worst source would be beyond its bound after `source` places `labels`; 0 or less is within."""
-    worst = -(1 << 62)
+def _excess(deviation: Integers, shares: Shares, source: int, labels: int, rest: int, ahead: Integers) -> int:
+    """Return how far the worst source must end the step beyond its bound once `source` has placed `labels`.
+
+    0 or less: all can end it within. `rest`: labels that the step will have after this piece. A source that is ahead
+    gets none of them at best; those that are behind must find room in them together. No source: -1.
+    """
+    worst, needed, is_reckoned = -(1 << 62), 0, 1 if rest > 0 else 0
     for other in range(deviation.size):
-        after = deviation[other] - labels * shares.totals[other]
+        after = deviation[other] - (labels + rest) * shares.totals[other]
         if other == source:
             after += labels * shares.total
-        worst = max(worst, after - ahead[other], -after - shares.bound[other])
-    return worst
+        worst = max(worst, after - ahead[is_reckoned, other])
+        needed += max(0, -after - shares.bound[is_reckoned, other])
+    return max(worst, needed - rest * shares.total)
 
 
 @kernel
-def _choose(offers: Integers, labels: Integers, deviation: Integers, shares: Shares, opens: bool) -> int:
-    """Return the source whose offered piece is placed next, -1 for none; a row that opens always gets one."""
+def _choose(
+    offers: Integers, length: Counts, labels: Counts, deviation: Integers, shares: Shares, room: tuple[int, int],
+    opens: bool,
+) -> int:  # fmt: skip
+    """Return the source whose offered piece is placed next, -1 for none; a row that opens always gets one.
+
+    room: labels that the step still has room for, and how many of them in this row; both on average. Where no offer
+    lets the step end within the bounds, one that brings it nearer to them is taken.
+    """
     chosen, chosen_progress = -1, 0
     least, least_excess = -1, 0
     ahead = shares.bound if opens else shares.ahead
     for source in range(offers.size):
         if offers[source] < 0:
             continue
-        piece_labels = labels[offers[source]]
-        excess = _excess(deviation, shares, source, piece_labels, ahead)
+        piece_labels = int(labels[offers[source]])
+        rest = max(0, min(room[0] - piece_labels, shares.most_rest))
+        excess = _excess(deviation, shares, source, piece_labels, rest, ahead)
         # Progress at the middle of the piece, less that of the whole mixture: floor of (2 d + u S) / S_s.
         progress = (2 * deviation[source] + piece_labels * shares.total) // max(shares.totals[source], 1)
         if excess <= 0:
-            if chosen < 0 or progress < chosen_progress:
+            longer = 0
+            if shares.prefers_longest and not opens and chosen >= 0:
+                longer = int(length[offers[source]]) - int(length[offers[chosen]])
+            if chosen < 0 or longer > 0 or (longer == 0 and progress < chosen_progress):
                 chosen, chosen_progress = source, progress
         elif least < 0 or excess < least_excess:
             least, least_excess = source, excess
-    return least if opens and chosen < 0 else chosen
+    if chosen >= 0:
+        return chosen
+    if opens:
+        return least
+    rest = max(0, min(room[0] - room[1], shares.most_rest))
+    return least if least >= 0 and least_excess < _excess(deviation, shares, -1, 0, rest, ahead) else -1
 
 
 class _Queues(NamedTuple):
@@ -111,7 +144,7 @@ class _Queues(NamedTuple):
 
 
 @kernel
-def _advance(window: _Window, queues: _Queues, source: int, length: Integers, end: int) -> None:
+def _advance(window: _Window, queues: _Queues, source: int, length: Counts, end: int) -> None:
     """Let the next piece of the source into its window, where there is one before `end`."""
     piece = queues.entering[source]
     if piece < end:
@@ -120,54 +153,93 @@ def _advance(window: _Window, queues: _Queues, source: int, length: Integers, en
 
 
 @kernel
-def _offer(window: _Window, queues: _Queues, source: int, free: int, row: Integers, end: int) -> int:
+def _offer(window: _Window, queues: _Queues, source: int, free: int, is_placed: NDArray[np.bool_], end: int) -> int:
     """Return the longest piece that fits into `free` tokens, into an empty row (free = 0) the oldest; -1 for none."""
     if free > 0:
         fitting = _longest(window.present[source], free)
         return window.head[source, fitting] if fitting else -1
-    while queues.oldest[source] < end and row[queues.oldest[source]] >= 0:
+    while queues.oldest[source] < end and is_placed[queues.oldest[source]]:
         queues.oldest[source] += 1
     return queues.oldest[source] if queues.oldest[source] < end else -1
 
 
 @kernel
 def place(
-    length: Integers, labels: Integers, first: Integers, lookahead: Integers, row_tokens: int, rows_per_step: int,
-    shares: Shares,
-) -> tuple[Integers, Integers, int, Integers]:  # fmt: skip
-    """Return row[n], start[n], the number of rows, and the largest deviation of each source at a step's end."""
-    num_sources, num_pieces = first.size - 1, length.size
+    length: Counts, labels: Counts, first: Integers, lookahead: Integers, shape: Shape, shares: Shares
+) -> tuple[Counts, Counts, Counts, int, Integers]:
+    """Return piece[n], row[n] and start[n] in the order placed, the number of rows, the largest deviations[k].
+
+    Rows are counted from 0. Deviations are those at the ends of steps and of the last row.
+    """
+    num_sources, num_pieces, row_tokens = first.size - 1, length.size, shape.row_tokens
     window = _Window(
         np.zeros((num_sources, (row_tokens >> 6) + 1), np.uint64),
-        np.full((num_sources, row_tokens + 1), -1, np.int64),
-        np.full((num_sources, row_tokens + 1), -1, np.int64),
-        np.full(num_pieces, -1, np.int64),
+        np.full((num_sources, row_tokens + 1), -1, np.int32),
+        np.full((num_sources, row_tokens + 1), -1, np.int32),
+        np.full(num_pieces, -1, np.int32),
     )
     queues = _Queues(first[:-1].copy(), first[:-1].copy())
     for source in range(num_sources):
         for _ in range(lookahead[source]):
             _advance(window, queues, source, length, first[source + 1])
-    row, start = np.full(num_pieces, -1, np.int64), np.zeros(num_pieces, np.int64)
+    is_placed = np.zeros(num_pieces, np.bool_)
+    order, row, start = np.empty(num_pieces, np.int32), np.empty(num_pieces, np.int32), np.empty(num_pieces, np.int32)
     deviation, off = np.zeros(num_sources, np.int64), np.zeros(num_sources, np.int64)
     offers = np.empty(num_sources, np.int64)
     placed, num_rows = 0, 0
     while placed < num_pieces:
         used = 0
+        rows_left = shape.rows_per_step - 1 - (shape.first_row + num_rows) % shape.rows_per_step
         while used < row_tokens and placed < num_pieces:
             free = row_tokens - used if used > 0 else 0
             for source in range(num_sources):
-                offers[source] = _offer(window, queues, source, free, row, first[source + 1])
-            source = _choose(offers, labels, deviation, shares, used == 0)
+                offers[source] = _offer(window, queues, source, free, is_placed, first[source + 1])
+            free_labels = (row_tokens - used) * shares.row_labels // row_tokens
+            room = (rows_left * shares.row_labels + free_labels, free_labels)
+            source = _choose(offers, length, labels, deviation, shares, room, used == 0)
             if source < 0:
                 break
             piece = _leave(window, source, length[offers[source]])
             _advance(window, queues, source, length, first[source + 1])
-            row[piece], start[piece] = num_rows, used
+            is_placed[piece] = True
+            order[placed], row[placed], start[placed] = piece, num_rows, used
             used += length[piece]
             placed += 1
-            deviation -= labels[piece] * shares.totals
-            deviation[source] += labels[piece] * shares.total
+            deviation -= int(labels[piece]) * shares.totals
+            deviation[source] += int(labels[piece]) * shares.total
         num_rows += 1
-        if num_rows % rows_per_step == 0 or placed == num_pieces:
+        if rows_left == 0 or placed == num_pieces:
             off = np.maximum(off, np.abs(deviation))
-    return row, start, num_rows, off
+    return order, row, start, num_rows, off
+
+
+@kernel
+def rows_of_best_fit_decreasing(counts: Integers) -> int:
+    """Return the rows that best-fit decreasing over the whole corpus fills; counts: int64[T + 1], pieces by length.
+
+    The yardstick: it may take any piece at any time, so it keeps neither order nor shares.
+    """
+    row_tokens = counts.size - 1
+    free = np.zeros(row_tokens + 1, np.int64)  # rows by their free tokens
+    rows = 0
+    for length in range(row_tokens, 0, -1):
+        left, room = counts[length], length
+        while left > 0:
+            # The fullest row that has room. Filling it leaves none as full that has: what is below `room` stays below.
+            while room < row_tokens and free[room] == 0:
+                room += 1
+            fitting = room // length  # a row once begun is the fullest until nothing more fits
+            if free[room] == 0:
+                opened = -(-left // fitting)
+                free[room] += opened
+                rows += opened
+            filled = min(left // fitting, free[room])
+            if filled:
+                free[room] -= filled
+                free[room - fitting * length] += filled
+                left -= filled * fitting
+            else:
+                free[room] -= 1
+                free[room - left * length] += 1
+                left = 0
+    return rows

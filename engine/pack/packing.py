@@ -1,90 +1,196 @@
-"""Pieces of documents to training rows: best fit with look-ahead, shares kept at every step.
+"""Pieces of documents to training rows: best fit with look-ahead, shares kept at the end of every step.
 
 Rows are filled one after the other. A row opens with the oldest waiting piece of some source; after that each source
-offers the longest piece of its look-ahead window that still fits (best fit). Whose offer is taken: that of the source
-whose progress through its own labels would be the smallest at the middle of the piece (for two sources the one that is
-behind), among the offers that leave every source within its bound. A gap that no such piece fits stays empty.
+offers the longest piece of its look-ahead window that still fits (best fit). Only offers count after which the step can
+still end with every source within its bound: one that is ahead may wait for the rest of the step, and those that are
+behind must find room in it together. A row opens with the offer of the source that is furthest behind. A gap that no
+such piece fits stays empty.
 
 A source's bound: at the end of every step its labels so far differ from its share of all labels so far by no more than
 
-- "source": the labels of its own longest piece, or
-- "mixture": the labels of the longest piece of the whole mixture, where the first cannot be kept or would cost more
-  than 3 % more rows (a source of short documents beside one that is cut into whole rows: its share of one row is then
-  more than its longest document, and rows would have to stay half empty).
+- "source": the labels of its own longest document, or
+- "mixture": the labels of the longest piece of the whole mixture, where the first is not reached, or only with more
+  than 1 % more rows than best-fit decreasing over the whole corpus needs.
+
+The first cannot always be reached. Deviations add up to nothing, so a source is never further off than all others
+together may be: one whose piece is longer than twice their bounds and its share of a step breaks it wherever the piece
+goes (`is_out_of_reach`). And where a source fills whole rows and a few rows make a step, the others must fill rows of
+their own in every step and leave them half empty. What is tried is in WAYS, in this order: the first that reaches the
+bound and fills rows well is taken. Look-ahead beyond the first is used where nothing else fills small corpora.
 
 Integers only. Deviations are counted in labels times the total of all labels, so that shares stay exact.
 Letters: k sources, n pieces, T tokens of a row.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
-from engine.pack.best_fit import Integers, Shares, place
+from engine.pack.best_fit import Counts, Integers, Shape, Shares, place, rows_of_best_fit_decreasing
 
-LOOKAHEAD_FRACTION = 32
+LOOKAHEAD_FRACTION, WIDE_LOOKAHEAD_FRACTION = 32, 8
 """The look-ahead is one 32nd of a source: more packs little better, but puts long documents first."""
-MIN_LOOKAHEAD, MAX_LOOKAHEAD = 32, 1024
+MIN_LOOKAHEAD, MIN_WIDE_LOOKAHEAD, MAX_LOOKAHEAD = 32, 256, 1024
+LEAST_EFFICIENCY = 99
+"""Per cent of the rows of best-fit decreasing over the whole corpus."""
+
+
+class Way(NamedTuple):
+    """One way to pack."""
+
+    prefers_longest: bool
+    """Fill gaps with the longest piece of all sources rather than with that of the source furthest behind."""
+    quarters: int
+    """On the way to the end of a step, so many quarters of the bounds are reckoned with: pieces may not fit later."""
+    keeps_all_the_way: bool = False
+    """Keep the bounds after every piece, not only at the end of a step."""
+    ahead_quarters: int = 4
+    """Gaps are filled only by sources that stay within so many quarters of the bound ahead of their share."""
+
+
+WAYS = (Way(True, 3), Way(True, 4), Way(False, 4), Way(False, 3))
+LAST_WAYS = (Way(False, 4, keeps_all_the_way=True), Way(False, 4, keeps_all_the_way=True, ahead_quarters=2))
+"""For the wider bound only: nothing else reaches it where sources of few documents fill one row per step."""
 
 
 @dataclass(frozen=True, eq=False)
 class Pieces:
     """What has to be placed, source by source, each in the order of the curriculum."""
 
-    length: Integers
-    """int64[n]: tokens, 1 to T."""
-    labels: Integers
-    """int64[n]: supervised tokens less the first."""
+    length: Counts
+    """int32[n]: tokens, 1 to T."""
+    labels: Counts
+    """int32[n]: supervised tokens less the first."""
     first: Integers
     """int64[k + 1]: the pieces of source s are first[s]:first[s + 1]."""
     once: Integers
     """int64[k]: pieces of each source when every document is used once."""
+    longest: Integers
+    """int64[k]: supervised tokens of the longest document of each source, however it is cut."""
 
 
 @dataclass(frozen=True, eq=False)
 class Packing:
     """Where the pieces go."""
 
-    row: Integers
-    """int64[n]: row, counted over all steps."""
-    start: Integers
-    """int64[n]: first token of the piece in its row."""
+    piece: Counts
+    """int32[n]: the pieces in the order of their places: by row, then by start."""
+    row: Counts
+    """int32[n]: row of each, counted from 0."""
+    start: Counts
+    """int32[n]: first token of each in its row."""
     num_rows: int
     bound: str
     """Which bound holds: "source" or "mixture"; see the head of this file."""
     is_kept: bool
     """Whether it holds at the end of every step."""
+    limits: Integers
+    """int64[k]: the bounds, in labels."""
     deviation: Integers
     """int64[k]: the most labels by which a source was off its share at the end of a step, rounded up."""
+    best_fit_rows: int
+    """Rows of best-fit decreasing over all pieces, which keeps neither order nor shares."""
+    is_out_of_reach: bool = False
+    """Whether it is proved that nothing keeps the bound "source"."""
+    tight_rows: int | None = None
+    """Rows of the fullest packing found that keeps the bound "source"; None where none was found."""
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it takes at most 1 % more rows than best-fit decreasing, or one more."""
+        return LEAST_EFFICIENCY * self.num_rows <= 100 * self.best_fit_rows or self.num_rows <= self.best_fit_rows + 1
 
 
-def pack(pieces: Pieces, row_tokens: int, rows_per_step: int) -> Packing:
-    """Place every piece once; the last step may have fewer rows."""
-    num_sources = pieces.first.size - 1
-    sources = [slice(pieces.first[s], pieces.first[s + 1]) for s in range(num_sources)]
-    own = np.array([pieces.labels[s].max(initial=0) for s in sources], dtype=np.int64)
-    common = np.full(num_sources, own.max(initial=0))
-    shape = (row_tokens, rows_per_step)
-    tight = _packed(pieces, shape, "source", own, own)
-    if tight.is_kept and (own == common).all():
-        return tight
-    loose = _packed(pieces, shape, "mixture", common, common)
-    if not loose.is_kept:
-        # Gaps filled by sources that are ahead leave several others far behind at once; filling fewer helps.
-        loose = _packed(pieces, shape, "mixture", common, common // 2)
-    is_cheap = 97 * tight.num_rows <= 100 * (loose.num_rows + 1)
-    return tight if tight.is_kept and is_cheap else loose
+def pack(pieces: Pieces, row_tokens: int, rows_per_step: int, first_row: int = 0) -> Packing:
+    """Place every piece once; the last step may have fewer rows.
+
+    first_row: rows placed before by earlier phases; the end of a step is where all rows so far make whole steps.
+    """
+    shape = Shape(row_tokens, rows_per_step, first_row)
+    tight = []
+    never = is_out_of_reach(pieces, shape)
+    if not never:
+        narrow, wide = _lookahead(pieces, is_wide=False), _lookahead(pieces, is_wide=True)
+        for lookahead in [narrow] if (narrow == wide).all() else [narrow, wide]:
+            for packing in _packings(pieces, shape, "source", WAYS, lookahead):
+                if packing.is_kept and packing.is_full:
+                    return replace(packing, tight_rows=packing.num_rows)
+                # A wide look-ahead costs order, so it has to fill the rows.
+                if packing.is_kept and lookahead is narrow:
+                    tight.append(packing)
+    loose = _fullest(_packings(pieces, shape, "mixture", WAYS + LAST_WAYS, _lookahead(pieces, is_wide=False)))
+    best = min(tight, key=lambda packing: packing.num_rows, default=None)
+    if best is not None and (LEAST_EFFICIENCY * best.num_rows <= 100 * loose.num_rows or not loose.is_kept):
+        return replace(best, tight_rows=best.num_rows)
+    return replace(loose, is_out_of_reach=never, tight_rows=best.num_rows if best is not None else None)
 
 
-def _packed(pieces: Pieces, shape: tuple[int, int], name: str, bound: Integers, ahead: Integers) -> Packing:
-    """Pack under `bound` (labels); gaps are filled only by sources that stay within `ahead` of their share."""
-    num_sources = bound.size
-    totals = np.array(
-        [pieces.labels[pieces.first[s] : pieces.first[s + 1]].sum() for s in range(num_sources)], dtype=np.int64
+def is_out_of_reach(pieces: Pieces, shape: Shape) -> bool:
+    """Return whether no packing at all keeps the bound "source": some piece is too long for the other sources' bounds.
+
+    Its source's deviation would grow by at least the piece less the source's share of a full step, and can grow by no
+    more than twice the sum of the other bounds.
+    """
+    totals = _totals(pieces)
+    total, step_labels = int(totals.sum()), min(shape.row_tokens * shape.rows_per_step, int(totals.sum()))
+    others = int(pieces.longest.sum())
+    return any(
+        (_most(pieces.labels, source) - 2 * (others - own)) * total > of_source * step_labels
+        for source, own, of_source in zip(_slices(pieces), pieces.longest.tolist(), totals.tolist(), strict=True)
     )
+
+
+def _fullest(packings: Iterable[Packing]) -> Packing:
+    """Return the first that is kept and full, otherwise the one of fewest rows that is kept, or off by least."""
+    best = None
+    for packing in packings:
+        if packing.is_kept and packing.is_full:
+            return packing
+        key = (not packing.is_kept, packing.num_rows if packing.is_kept else int(packing.deviation.max(initial=0)))
+        if best is None or key < best[0]:
+            best = (key, packing)
+    assert best is not None, "at least one way"
+    return best[1]
+
+
+def _packings(pieces: Pieces, shape: Shape, name: str, ways: Iterable[Way], lookahead: Integers) -> Iterator[Packing]:
+    totals = _totals(pieces)
     total = max(int(totals.sum()), 1)
-    assert total * max(int(bound.max(initial=0)), 1) < 1 << 60, "deviations fit into 64 bits"
-    lookahead = np.clip(pieces.once // LOOKAHEAD_FRACTION, MIN_LOOKAHEAD, MAX_LOOKAHEAD)
-    shares = Shares(totals, total, bound * total, ahead * total)
-    row, start, num_rows, off = place(pieces.length, pieces.labels, pieces.first, lookahead, shape[0], shape[1], shares)
-    return Packing(row, start, int(num_rows), name, bool((off <= bound * total).all()), -(-off // total))
+    common = max((_most(pieces.labels, source) for source in _slices(pieces)), default=0)
+    limits = pieces.longest if name == "source" else np.full(totals.size, common)
+    largest = int(pieces.labels.max(initial=0)) + int(limits.max(initial=0))
+    assert total * max(largest, 1) < 1 << 60, "deviations fit into 64 bits"
+    row_labels = shape.row_tokens * total // max(int(pieces.length.sum(dtype=np.int64)), 1)
+    best_fit_rows = rows_of_best_fit_decreasing(np.bincount(pieces.length, minlength=shape.row_tokens + 1))
+    bound = limits * total
+    for way in ways:
+        shares = Shares(
+            totals, total,
+            bound=np.stack([bound, bound // 4 * way.quarters]),
+            ahead=np.stack([bound, bound // 4 * way.quarters]) // 4 * way.ahead_quarters,
+            prefers_longest=way.prefers_longest,
+            row_labels=row_labels,
+            most_rest=0 if way.keeps_all_the_way else (1 << 60) // total,
+        )  # fmt: skip
+        piece, row, start, num_rows, off = place(pieces.length, pieces.labels, pieces.first, lookahead, shape, shares)
+        is_kept = bool((off <= bound).all())
+        yield Packing(piece, row, start, int(num_rows), name, is_kept, limits, -(-off // total), int(best_fit_rows))
+
+
+def _lookahead(pieces: Pieces, is_wide: bool) -> Integers:
+    fraction, least = (WIDE_LOOKAHEAD_FRACTION, MIN_WIDE_LOOKAHEAD) if is_wide else (LOOKAHEAD_FRACTION, MIN_LOOKAHEAD)
+    return np.clip(pieces.once // fraction, least, MAX_LOOKAHEAD)
+
+
+def _slices(pieces: Pieces) -> list[slice]:
+    return [slice(int(begin), int(end)) for begin, end in zip(pieces.first[:-1], pieces.first[1:], strict=True)]
+
+
+def _totals(pieces: Pieces) -> Integers:
+    return np.array([pieces.labels[source].sum(dtype=np.int64) for source in _slices(pieces)], dtype=np.int64)
+
+
+def _most(labels: Counts, source: slice) -> int:
+    return int(labels[source].max(initial=0))

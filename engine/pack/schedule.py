@@ -1,12 +1,17 @@
 """The order of training as a table: which span of which document goes where.
 
 A document is cut only where it is longer than a row, into pieces of a row's length; the last piece is packed like any
-document. Every use of a document is placed whole, each of its tokens once. The sources keep their shares at every step
+document. Every use of a document is placed whole, each of its tokens once. Phases follow one another, row by row: no
+row holds documents of two, a step may. Within a phase the sources keep their shares at the end of every step
 (engine.pack.packing). Documents come about in the order of the curriculum: first every document of a source once, then
 the second use of those that are repeated, and so on; best fit moves a piece within its source's look-ahead only.
+
+Rows come out of the packing in their order, so nothing is sorted, and the table is written as it is made.
 """
 
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +23,14 @@ from pydantic import Field
 from engine.base.atomic import atomic_folder, write_json
 from engine.base.hashing import digest_file, digest_json
 from engine.base.stage import StrictModel
-from engine.formats.parquet import write_parquet
+from engine.formats.parquet import ROW_GROUP_ROWS, read_parquet, write_parquet_parts
 from engine.formats.receipt import Receipt, write_receipt
 from engine.formats.schedule import SCHEMA, Schedule, ScheduleMeta, open_schedule
 from engine.formats.token_store import TokenStore
-from engine.pack.best_fit import Integers
 from engine.pack.packing import Packing, Pieces, pack
-from engine.pack.render import positions
-from engine.text.kernels import kernel
+from engine.pack.pieces import Places, Stored, Used, cut
 
-VERSION = 1
+VERSION = 2
 MADE_BY = f"schedule/{VERSION}"
 FILES = ("schedule.parquet", "schedule.json")
 
@@ -39,6 +42,37 @@ class ScheduleConfig(StrictModel):
     rows_per_step: int = Field(ge=1, le=(1 << 16) - 1, description="training rows of an optimizer step")
 
 
+@dataclass(frozen=True)
+class PackedPhase:
+    """The documents of one phase, in rows of their own."""
+
+    phase: int
+    sources: list[tuple[str, bool]]
+    """(source, is_replay): domain text first, then by name."""
+    first_document: int
+    first_row: int
+    pieces: Pieces
+    places: Places
+    packing: Packing
+
+    def spans(self, rows_per_step: int) -> Iterator[pl.DataFrame]:
+        """Yield the spans (SCHEMA) in their order, a row group at a time."""
+        for begin in range(0, self.packing.piece.size, ROW_GROUP_ROWS):
+            part = slice(begin, begin + ROW_GROUP_ROWS)
+            piece, row = self.packing.piece[part], self.packing.row[part].astype(np.int64) + self.first_row
+            columns = {
+                "step": row // rows_per_step,
+                "row": row % rows_per_step,
+                "start": self.packing.start[part],
+                "length": self.pieces.length[piece],
+                "document": self.places.document[piece] + np.uint32(self.first_document),
+                "document_start": self.places.document_start[piece],
+                "repeat": self.places.repeat[piece],
+                "supervised_tokens": self.pieces.labels[piece],
+            }
+            yield pl.DataFrame(columns).cast(pl.Schema(SCHEMA))
+
+
 def schedule_digest(mixture: str, token_store: str, config: ScheduleConfig) -> str:
     """Return the digest of a schedule; known before it is made."""
     inputs = {"mixture": mixture, "token_store": token_store}
@@ -48,9 +82,11 @@ def schedule_digest(mixture: str, token_store: str, config: ScheduleConfig) -> s
 def make_schedule(documents: pl.DataFrame, store: TokenStore, config: ScheduleConfig) -> pl.DataFrame:
     """Return where every span goes (engine.formats.schedule.SCHEMA), sorted by step, row, start.
 
-    `documents`: a mixture's documents (engine.formats.manifest.DOCUMENTS_SCHEMA), in the order of the curriculum.
+    `documents`: a mixture's documents (engine.formats.manifest.DOCUMENTS_SCHEMA), sorted by phase, then in the order of
+    the curriculum.
     """
-    return _scheduled(documents, store, config)[0]
+    phases = packed_phases(documents, store, config)
+    return pl.concat([spans for phase in phases for spans in phase.spans(config.rows_per_step)])
 
 
 def write_schedule(
@@ -59,29 +95,37 @@ def write_schedule(
     """Make the schedule and write it to `folder` (schedules/<digest>/ of the workspace), which is replaced as a whole.
 
     `mixture`: digest of the mixture's documents and order. The receipt's details say how full the rows are, which bound
-    the shares keep and how far each source ever was off its share.
+    the shares keep and how far each source ever was off its share, phase by phase.
     """
     started = time.monotonic()
-    spans, details = _scheduled(documents, store, config)
-    meta = ScheduleMeta(
-        digest=schedule_digest(mixture, store.meta.digest, config),
-        mixture=mixture,
-        token_store=store.meta.digest,
-        row_tokens=config.row_tokens,
-        rows_per_step=config.rows_per_step,
-        num_steps=-(-details["rows"] // config.rows_per_step),
-        num_tokens=int(spans["length"].cast(pl.Int64).sum()),
-        supervised_tokens=int(spans["supervised_tokens"].cast(pl.Int64).sum()),
-    )
+    phases: list[dict[str, Any]] = []
+
+    def spans() -> Iterator[pl.DataFrame]:
+        for phase in packed_phases(documents, store, config):
+            phases.append(_details(phase, config))
+            yield from phase.spans(config.rows_per_step)
+
     with atomic_folder(folder) as temporary:
-        write_parquet(temporary / "schedule.parquet", spans)
+        num_spans = write_parquet_parts(temporary / "schedule.parquet", spans())
+        details = _whole(phases, config)
+        meta = ScheduleMeta(
+            digest=schedule_digest(mixture, store.meta.digest, config),
+            mixture=mixture,
+            token_store=store.meta.digest,
+            row_tokens=config.row_tokens,
+            rows_per_step=config.rows_per_step,
+            num_steps=-(-details["rows"] // config.rows_per_step),
+            num_tokens=details["tokens"],
+            supervised_tokens=sum(source["supervised_tokens"] for source in details["sources"]),
+            first_steps={str(phase["phase"]): phase["first_step"] for phase in phases},
+        )
         write_json(temporary / "schedule.json", meta.model_dump(mode="json"))
         receipt = Receipt(
             made_by=MADE_BY,
             digest=meta.digest,
             inputs={"mixture": mixture, "token_store": store.meta.digest},
             config=config.model_dump(mode="json"),
-            rows=spans.height,
+            rows=num_spans,
             seconds=round(time.monotonic() - started, 3),
             details=details | {"files": {name: digest_file(temporary / name) for name in FILES}},
         )
@@ -89,85 +133,84 @@ def write_schedule(
     return open_schedule(folder)
 
 
-def _scheduled(
-    documents: pl.DataFrame, store: TokenStore, config: ScheduleConfig
-) -> tuple[pl.DataFrame, dict[str, Any]]:
-    sources = documents.select("source", "is_replay").unique().sort("is_replay", "source").with_row_index("number")
-    number = documents.join(sources, on=["source", "is_replay"], how="left", maintain_order="left")["number"].to_numpy()
-    pieces, columns = _pieces(documents, number, sources.height, store, config.row_tokens)
-    packing = pack(pieces, config.row_tokens, config.rows_per_step)
-    spans = pl.DataFrame(
-        {
-            "step": packing.row // config.rows_per_step,
-            "row": packing.row % config.rows_per_step,
-            "start": packing.start,
-            "length": pieces.length,
-            **columns,
-            "supervised_tokens": pieces.labels,
-        }
-    )
-    schema = pl.Schema(SCHEMA)
-    return spans.cast(schema).sort("step", "row", "start"), _details(sources, pieces, packing, config)
+def packed_phases(documents: pl.DataFrame, store: TokenStore, config: ScheduleConfig) -> Iterator[PackedPhase]:
+    """Pack phase by phase; a phase without documents is left out."""
+    assert documents["phase"].is_sorted(), "documents are sorted by phase"
+    sizes = documents.group_by("phase").len().sort("phase")
+    first_document, first_row = 0, 0
+    for phase, size in sizes.iter_rows():
+        packed = _packed(documents[first_document : first_document + size], store, config, first_row)
+        sources, pieces, places, packing = packed
+        yield PackedPhase(phase, sources, first_document, first_row, pieces, places, packing)
+        first_document, first_row = first_document + size, first_row + packing.num_rows
 
 
-def _pieces(
-    documents: pl.DataFrame, source: NDArray[Any], num_sources: int, store: TokenStore, row_tokens: int
-) -> tuple[Pieces, dict[str, Integers]]:
-    """Return the pieces of all uses of all documents, and their columns document, document_start and repeat."""
-    tokens, labels, repeats = (
-        documents[name].to_numpy().astype(np.int64) for name in ("num_tokens", "supervised_tokens", "repeats")
-    )
-    use = np.repeat(np.arange(documents.height), repeats)
-    repeat = positions(np.zeros_like(repeats), repeats)
-    in_order = np.lexsort((use, repeat, source[use]))
-    use, repeat = use[in_order], repeat[in_order]
-    cuts = -(-tokens // row_tokens)
-    piece_of = np.repeat(np.arange(use.size), cuts[use])
-    document = use[piece_of]
-    start = positions(np.zeros_like(use), cuts[use]) * row_tokens
-    length = np.minimum(row_tokens, tokens[document] - start)
-    piece_labels = labels[document]
-    is_cut = np.flatnonzero(cuts[document] > 1)
-    if is_cut.size:
-        offsets = store.documents()["offset"].to_numpy()[documents["store_row"].to_numpy()]
-        bits = np.memmap(store.folder / "supervised.bin", dtype=np.uint8, mode="r")
-        piece_labels[is_cut] = _labels(bits, offsets[document[is_cut]] + start[is_cut], length[is_cut])
-    first = np.searchsorted(source[document], np.arange(num_sources + 1)).astype(np.int64)
-    once = np.zeros(num_sources, dtype=np.int64)
-    np.add.at(once, source, cuts)
-    columns = {"document": document, "document_start": start, "repeat": repeat[piece_of]}
-    return Pieces(length, piece_labels, first, once), columns
+def _packed(
+    documents: pl.DataFrame, store: TokenStore, config: ScheduleConfig, first_row: int
+) -> tuple[list[tuple[str, bool]], Pieces, Places, Packing]:
+    sources, number = _numbered(documents)
+    columns = ("num_tokens", "supervised_tokens", "repeats", "store_row")
+    used = Used(number, *(documents[name].to_numpy() for name in columns))
+    stored = Stored(np.zeros(0, np.int64), np.zeros(0, np.uint8))
+    if used.num_tokens.max(initial=0) > config.row_tokens:
+        offsets = read_parquet(store.folder / "documents.parquet", columns=["offset"])["offset"].to_numpy()
+        stored = Stored(offsets, np.memmap(store.folder / "supervised.bin", dtype=np.uint8, mode="r"))
+    pieces, places = cut(used, len(sources), stored, config.row_tokens)
+    return sources, pieces, places, pack(pieces, config.row_tokens, config.rows_per_step, first_row)
 
 
-@kernel
-def _labels(bits: NDArray[np.uint8], starts: Integers, lengths: Integers) -> Integers:
-    """Return the set bits of each run of tokens but its first: int64[num_runs]; bits in little order."""
-    found = np.zeros(starts.size, np.int64)
-    for run in range(starts.size):
-        for token in range(starts[run] + 1, starts[run] + lengths[run]):
-            found[run] += (bits[token >> 3] >> (token & 7)) & 1
-    return found
+def _numbered(documents: pl.DataFrame) -> tuple[list[tuple[str, bool]], NDArray[np.uint16]]:
+    """Return the (source, is_replay) there are, in their order, and for each document the position of its own."""
+    names = documents["source"].unique().sort()
+    position = pl.col("source").replace_strict(names, pl.Series(range(names.len())), return_dtype=pl.UInt16)
+    is_replay = pl.col("is_replay").cast(pl.UInt16)
+    codes = documents.select(position + is_replay * pl.lit(names.len(), pl.UInt16))["source"].to_numpy()
+    there = np.flatnonzero(np.bincount(codes))
+    numbers = np.zeros(2 * names.len(), np.uint16)
+    numbers[there] = np.arange(there.size)
+    return [(str(names[code % names.len()]), code >= names.len()) for code in there.tolist()], numbers[codes]
 
 
-def _details(sources: pl.DataFrame, pieces: Pieces, packing: Packing, config: ScheduleConfig) -> dict[str, Any]:
-    bounds = zip(pieces.first[:-1].tolist(), pieces.first[1:].tolist(), strict=True)
-    rows = [
+def _details(phase: PackedPhase, config: ScheduleConfig) -> dict[str, Any]:
+    """What one phase came to, for the receipt; labels of sources, rows and tokens of the phase."""
+    packing, pieces = phase.packing, phase.pieces
+    sources = [
         {
             "source": source,
             "is_replay": is_replay,
-            "supervised_tokens": int(pieces.labels[begin:end].sum()),
+            "supervised_tokens": int(pieces.labels[begin:end].sum(dtype=np.int64)),
+            "longest_document": int(pieces.longest[number]),
             "longest_piece": int(pieces.labels[begin:end].max(initial=0)),
-            "largest_deviation": int(deviation),
+            "largest_deviation": int(packing.deviation[number]),
+            "bound": int(packing.limits[number]),
         }
-        for (begin, end), (_, source, is_replay), deviation in zip(
-            bounds, sources.iter_rows(), packing.deviation.tolist(), strict=True
+        for number, ((source, is_replay), begin, end) in enumerate(
+            zip(phase.sources, pieces.first[:-1].tolist(), pieces.first[1:].tolist(), strict=True)
         )
     ]
     return {
+        "phase": phase.phase,
+        "first_step": phase.first_row // config.rows_per_step,
         "rows": packing.num_rows,
-        "tokens": int(pieces.length.sum()),
-        "room_tokens": packing.num_rows * config.row_tokens,
+        "best_fit_rows": packing.best_fit_rows,
+        "tokens": int(pieces.length.sum(dtype=np.int64)),
         "share_bound": packing.bound,
         "is_share_bound_kept": packing.is_kept,
-        "sources": rows,
+        "is_source_bound_out_of_reach": packing.is_out_of_reach,
+        "rows_with_source_bound": packing.tight_rows,
+        "sources": sources,
+    }
+
+
+def _whole(phases: list[dict[str, Any]], config: ScheduleConfig) -> dict[str, Any]:
+    rows = sum(phase["rows"] for phase in phases)
+    return {
+        "rows": rows,
+        "tokens": sum(phase["tokens"] for phase in phases),
+        "room_tokens": rows * config.row_tokens,
+        "best_fit_rows": sum(phase["best_fit_rows"] for phase in phases),
+        "share_bound": "source" if all(phase["share_bound"] == "source" for phase in phases) else "mixture",
+        "is_share_bound_kept": all(phase["is_share_bound_kept"] for phase in phases),
+        "sources": [{"phase": phase["phase"]} | source for phase in phases for source in phase["sources"]],
+        "phases": [{key: value for key, value in phase.items() if key != "sources"} for phase in phases],
     }

@@ -18,11 +18,19 @@ def pieces_of(lengths: Sequence[Sequence[int]], labels: Sequence[Sequence[int]] 
     labels = [[length - 1 for length in source] for source in lengths] if labels is None else labels
     sizes = [len(source) for source in lengths]
     return Pieces(
-        length=np.array([length for source in lengths for length in source], dtype=np.int64),
-        labels=np.array([label for source in labels for label in source], dtype=np.int64),
+        length=np.array([length for source in lengths for length in source], dtype=np.int32),
+        labels=np.array([label for source in labels for label in source], dtype=np.int32),
         first=np.cumsum([0, *sizes]),
         once=np.array(sizes, dtype=np.int64),
+        longest=np.array([max(source) for source in labels], dtype=np.int64),
     )
+
+
+def places(packing: Packing) -> tuple[np.ndarray, np.ndarray]:
+    """Row and start of every piece, in the order of the pieces."""
+    row, start = np.empty_like(packing.row), np.empty_like(packing.start)
+    row[packing.piece], start[packing.piece] = packing.row, packing.start
+    return row, start
 
 
 def cut(lengths: Sequence[int], row_tokens: int) -> list[int]:
@@ -32,7 +40,7 @@ def cut(lengths: Sequence[int], row_tokens: int) -> list[int]:
 
 def step_deviations(pieces: Pieces, packing: Packing, rows_per_step: int) -> np.ndarray:
     """Oracle: |labels so far * S - S_s * all labels so far| of each source after each step, exact: [steps, k]."""
-    step = packing.row // rows_per_step
+    step = places(packing)[0] // rows_per_step
     so_far = [
         [int(pieces.labels[begin:end][step[begin:end] <= number].sum()) for begin, end in pairwise(pieces.first)]
         for number in range(int(step.max()) + 1)
@@ -102,7 +110,7 @@ def test_every_piece_is_placed_once_inside_its_row(mixture: tuple[Pieces, int, i
     pieces, row_tokens, rows_per_step = mixture
     packing = pack(pieces, row_tokens, rows_per_step)
     room = np.zeros((packing.num_rows, row_tokens), dtype=np.int64)
-    for row, start, length in zip(packing.row, packing.start, pieces.length, strict=True):
+    for row, start, length in zip(*places(packing), pieces.length, strict=True):
         assert start + length <= row_tokens
         room[row, start : start + length] += 1
     assert room.max() == 1
@@ -189,8 +197,7 @@ def test_pieces_of_a_source_keep_their_order_but_for_the_look_ahead() -> None:
     rng = np.random.default_rng(3)
     pieces = pieces_of([rng.integers(1, 65, 6400).tolist()])
     packing = pack(pieces, 64, 4)
-    order = np.lexsort((packing.start, packing.row))
-    moved_forward = order - np.arange(order.size)
+    moved_forward = packing.piece - np.arange(packing.piece.size)
     assert moved_forward.max() <= 6400 // 32  # nothing comes earlier than its look-ahead allows
     assert np.abs(moved_forward).mean() < 200
 
@@ -198,15 +205,17 @@ def test_pieces_of_a_source_keep_their_order_but_for_the_look_ahead() -> None:
 def test_pieces_of_one_length_keep_their_order() -> None:
     packing = pack(pieces_of([[5] * 100, [5] * 50]), 16, 2)
     for begin, end in ((0, 100), (100, 150)):
-        places = list(zip(packing.row[begin:end], packing.start[begin:end], strict=True))
-        assert places == sorted(places)
+        row, start = places(packing)
+        here = list(zip(row[begin:end], start[begin:end], strict=True))
+        assert here == sorted(here)
 
 
 def test_one_row_takes_what_fits_best() -> None:
     packing = pack(pieces_of([[6, 3, 4, 7, 1]]), 10, 1)
     # 6 opens, 4 fits best; 3 opens, 7 fits best; 1 is left over.
-    assert packing.row.tolist() == [0, 1, 0, 1, 2]
-    assert packing.start.tolist() == [0, 0, 6, 3, 0]
+    assert packing.piece.tolist() == [0, 2, 1, 3, 4]
+    assert packing.row.tolist() == [0, 0, 1, 1, 2]
+    assert packing.start.tolist() == [0, 6, 0, 3, 0]
 
 
 def test_packing_twice_gives_the_same() -> None:
