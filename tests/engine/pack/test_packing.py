@@ -1,14 +1,16 @@
 """Pieces fill rows tightly, each once, and every source keeps its share at every step."""
 
 from collections.abc import Sequence
-from itertools import pairwise
+from dataclasses import replace
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
-from hypothesis import event, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.pack.packing import Packing, Pieces, pack
+from engine.pack.best_fit import Shape, rows_of_best_fit_decreasing
+from engine.pack.packing import Packing, Pieces, is_out_of_reach, pack
 
 SHARES = [(0.95, 0.05), (0.5, 0.5), (0.7, 0.25, 0.05), (0.4, 0.3, 0.2, 0.1), (0.97, 0.02, 0.01)]
 
@@ -38,9 +40,9 @@ def cut(lengths: Sequence[int], row_tokens: int) -> list[int]:
     return [min(row_tokens, length - start) for length in lengths for start in range(0, length, row_tokens)]
 
 
-def step_deviations(pieces: Pieces, packing: Packing, rows_per_step: int) -> np.ndarray:
+def step_deviations(pieces: Pieces, packing: Packing, rows_per_step: int, first_row: int = 0) -> np.ndarray:
     """Oracle: |labels so far * S - S_s * all labels so far| of each source after each step, exact: [steps, k]."""
-    step = places(packing)[0] // rows_per_step
+    step = (places(packing)[0] + first_row) // rows_per_step
     so_far = [
         [int(pieces.labels[begin:end][step[begin:end] <= number].sum()) for begin, end in pairwise(pieces.first)]
         for number in range(int(step.max()) + 1)
@@ -49,6 +51,20 @@ def step_deviations(pieces: Pieces, packing: Packing, rows_per_step: int) -> np.
     return np.array(
         [[abs(n * total - t * sum(row)) for n, t in zip(row, totals, strict=True)] for row in so_far], dtype=object
     )
+
+
+def documents_of(
+    lengths: Sequence[Sequence[int]], row_tokens: int, sparse: Sequence[bool], rng: np.random.Generator
+) -> Pieces:
+    """Pieces of whole documents, cut into rows; of a sparse source only some tokens are labels."""
+    cuts = [[cut([length], row_tokens) for length in source] for source in lengths]
+    labels = [
+        [[int(rng.integers(n // 4, n)) if is_sparse and n > 1 else n - 1 for n in document] for document in source]
+        for source, is_sparse in zip(cuts, sparse, strict=True)
+    ]
+    flat = [[[n for document in source for n in document] for source in kind] for kind in (cuts, labels)]
+    whole = np.array([max(map(sum, source)) for source in labels], dtype=np.int64)
+    return replace(pieces_of(*flat), longest=whole)
 
 
 def longest(pieces: Pieces) -> list[int]:
@@ -104,7 +120,7 @@ def documents(rng: np.random.Generator, kind: str, budget: int, row_tokens: int)
     return fitting or [min(budget, row_tokens)]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(mixtures())
 def test_every_piece_is_placed_once_inside_its_row(mixture: tuple[Pieces, int, int]) -> None:
     pieces, row_tokens, rows_per_step = mixture
@@ -119,9 +135,10 @@ def test_every_piece_is_placed_once_inside_its_row(mixture: tuple[Pieces, int, i
     assert room.sum() == pieces.length.sum()
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(mixtures())
 def test_at_every_step_each_source_is_within_the_stated_bound_of_its_share(mixture: tuple[Pieces, int, int]) -> None:
+    # Also where only the wider bound can be kept: whole rows beside short documents, one row per step.
     pieces, row_tokens, rows_per_step = mixture
     packing = pack(pieces, row_tokens, rows_per_step)
     own = longest(pieces)
@@ -133,31 +150,41 @@ def test_at_every_step_each_source_is_within_the_stated_bound_of_its_share(mixtu
     assert packing.deviation.tolist() == [-(-off // total) for off in worst]
 
 
-@settings(max_examples=50, deadline=None)
+KINDS = {
+    "web": lambda rng, row, n: np.maximum(2, rng.lognormal(np.log(row / 4), 1, n)).astype(np.int64),
+    "wide": lambda rng, row, n: np.maximum(1, rng.lognormal(np.log(row / 2), 1.5, n)).astype(np.int64),
+    "uniform": lambda rng, row, n: rng.integers(1, row + 1, n),
+    "longer than a row": lambda rng, row, n: rng.integers(row // 2, 4 * row, n),
+}
+
+
+@settings(max_examples=60, deadline=None)
 @given(
-    st.lists(st.integers(1, 40), min_size=1, max_size=4),
-    st.integers(0, 2**32),
-    st.sampled_from([1, 2, 5]),
-    st.booleans(),
+    shares=st.sampled_from(SHARES),
+    row_tokens=st.sampled_from([64, 256, 1024]),
+    rows_per_step=st.sampled_from([1, 2, 4, 16]),
+    first_row=st.integers(0, 15),
+    rows=st.integers(150, 500),
+    seed=st.integers(0, 2**32),
 )
-def test_sources_of_like_documents_stay_within_their_own_longest(
-    weights: list[int], seed: int, rows_per_step: int, has_replay: bool
+def test_sources_of_mixed_lengths_stay_within_their_longest_document_in_full_rows(
+    shares: tuple[float, ...], row_tokens: int, rows_per_step: int, first_row: int, rows: int, seed: int
 ) -> None:
+    # The family where the narrow bound is always reached: documents of many lengths, each source with one of a row.
     rng = np.random.default_rng(seed)
-    row_tokens = 64
-    shares = [0.95 * w / sum(weights) for w in weights] + [0.05] if has_replay else [w / sum(weights) for w in weights]
     lengths = []
     for share in shares:
-        drawn = np.maximum(1, rng.lognormal(3.5, 1, 4000)).astype(np.int64)
-        inside = drawn[np.cumsum(drawn) <= max(64_000 * share, row_tokens)]
-        lengths.append(cut([row_tokens, *inside.tolist()], row_tokens))
-    pieces = pieces_of(lengths)
-    packing = pack(pieces, row_tokens, rows_per_step)
-    # Very rarely the narrow bound would cost too many rows, and gives way as in the tests below.
-    event(f"bound: {packing.bound}")
-    bounds = longest(pieces) if packing.bound == "source" else [max(longest(pieces))] * len(lengths)
-    worst = step_deviations(pieces, packing, rows_per_step).max(axis=0)
-    assert all(off <= own * int(pieces.labels.sum()) for off, own in zip(worst, bounds, strict=True))
+        drawn = KINDS[str(rng.choice(list(KINDS)))](rng, row_tokens, rows * 8)
+        lengths.append([*drawn[np.cumsum(drawn) <= max(rows * row_tokens * share, row_tokens)].tolist(), row_tokens])
+    pieces = documents_of(lengths, row_tokens, [bool(one) for one in rng.random(len(shares)) < 0.3], rng)
+    packing = pack(pieces, row_tokens, rows_per_step, first_row)
+    total, own = int(pieces.labels.sum()), pieces.longest.tolist()
+    worst = step_deviations(pieces, packing, rows_per_step, first_row).max(axis=0)
+    assert all(off <= limit * total for off, limit in zip(worst, own, strict=True))
+    assert (packing.bound, packing.is_kept, packing.limits.tolist()) == ("source", True, own)
+    assert packing.deviation.tolist() == [-(-off // total) for off in worst]
+    # Of few rows the last, half empty, already counts for half a per cent.
+    assert packing.num_rows <= best_fit_decreasing_rows(pieces.length, row_tokens) / 0.99 + 3
 
 
 @pytest.mark.parametrize("rows_per_step", [1, 2, 5])
@@ -237,5 +264,45 @@ def test_rows_are_as_full_as_best_fit_over_the_whole_corpus_makes_them(
     general = general[np.cumsum(general) <= text.sum() / 19]
     pieces = pieces_of([cut(text.tolist(), row_tokens), cut(general.tolist(), row_tokens)])
     packing = pack(pieces, row_tokens, 16)
-    assert best_fit_decreasing_rows(pieces.length, row_tokens) / packing.num_rows >= 0.985
-    assert pieces.length.sum() / (packing.num_rows * row_tokens) >= 0.98
+    assert best_fit_decreasing_rows(pieces.length, row_tokens) / packing.num_rows >= 0.99
+    assert packing.bound == "source"
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(1, 24), min_size=1, max_size=60), st.integers(24, 40))
+def test_best_fit_by_lengths_needs_the_rows_of_best_fit_piece_by_piece(lengths: list[int], row_tokens: int) -> None:
+    counted = rows_of_best_fit_decreasing(np.bincount(lengths, minlength=row_tokens + 1))
+    assert counted == best_fit_decreasing_rows(np.array(lengths), row_tokens)
+
+
+def test_what_is_called_out_of_reach_no_packing_reaches() -> None:
+    # Five documents of 1 label beside one of 7: every way to give them to six steps of one row of 8 tokens.
+    pieces = pieces_of([[2] * 5, [8]])
+    assert is_out_of_reach(pieces, Shape(8, 1, 0))
+    assert not is_out_of_reach(pieces_of([[2] * 4, [8]]), Shape(8, 1, 0))
+    for steps in product(range(6), repeat=6):
+        so_far, is_within = [0, 0], True
+        for number in range(6):
+            shorts, has_long = steps[:5].count(number), steps[5] == number
+            is_within = is_within and 2 * shorts + 8 * has_long <= 8
+            so_far = [so_far[0] + shorts, so_far[1] + 7 * has_long]
+            is_within = is_within and abs(12 * so_far[0] - 5 * sum(so_far)) <= 12
+        assert not is_within
+
+
+def test_a_piece_too_long_for_the_others_is_out_of_reach_and_what_was_reached_is_said() -> None:
+    # Beside documents of 3 labels one of 63 is off by more than 6 wherever it goes: its share of a step is 3.
+    pieces = pieces_of([[4] * 1600, [64] * 5])
+    packing = pack(pieces, 64, 1)
+    assert packing.is_out_of_reach
+    assert (packing.bound, packing.is_kept, packing.limits.tolist()) == ("mixture", True, [63, 63])
+    assert 3 < packing.deviation.max() <= 63
+
+
+def test_where_the_narrow_bound_costs_rows_the_rows_it_would_take_are_said() -> None:
+    # Every step needs documents of 3 labels beside whole rows: one row of four stays three quarters empty.
+    pieces = pieces_of([[64] * 950, [4] * 800])
+    packing = pack(pieces, 64, 4)
+    assert (packing.bound, packing.is_out_of_reach) == ("mixture", False)
+    assert packing.tight_rows is None or packing.tight_rows > 1.01 * packing.num_rows
+    assert packing.num_rows <= packing.best_fit_rows + 1

@@ -56,15 +56,18 @@ def write_store(folder: Path, num_tokens: list[int], seed: int = 0) -> TokenStor
     return open_token_store(folder)
 
 
-def mixture_documents(store: TokenStore, uses: list[Use]) -> pl.DataFrame:
-    """The documents of a mixture, in the order given, over a store whose rows stand in the opposite order."""
+def mixture_documents(store: TokenStore, uses: list[Use], phases: list[int] | None = None) -> pl.DataFrame:
+    """The documents of a mixture, in the order given, over a store whose rows stand in the opposite order.
+
+    phases: of the documents, ascending; null: one phase.
+    """
     rows = store.documents().with_row_index("store_row").reverse()
     return (
         rows.with_columns(
             pl.int_range(pl.len(), dtype=pl.UInt32).alias("document"),
             pl.Series("source", [use[0] for use in uses]),
             pl.Series("is_replay", [use[1] for use in uses]),
-            pl.lit(0).alias("phase"),
+            pl.Series("phase", phases or [0] * len(uses)),
             pl.Series("repeats", [use[3] for use in uses], dtype=pl.UInt16),
         )
         .select(DOCUMENTS_SCHEMA.keys())
@@ -77,10 +80,28 @@ def made(folder: Path, uses: list[Use], seed: int = 0) -> tuple[TokenStore, pl.D
     return store, mixture_documents(store, uses)
 
 
+def running_deviations(spans: pl.DataFrame, documents: pl.DataFrame, phase: int) -> dict[tuple[str, bool], list[int]]:
+    """Plain recomputation: how far each source of a phase is off its share at each step's end, times all its labels."""
+    source = dict(enumerate(documents.select("source", "is_replay").rows()))
+    of_phase = {number for number, one in enumerate(documents["phase"]) if one == phase}
+    rows = [row for row in spans.to_dicts() if row["document"] in of_phase]
+    totals: dict[tuple[str, bool], int] = {}
+    for row in rows:
+        key = source[row["document"]]
+        totals[key] = totals.get(key, 0) + row["supervised_tokens"]
+    whole, so_far, found = sum(totals.values()), dict.fromkeys(totals, 0), {key: [] for key in totals}
+    for number, row in enumerate(rows):
+        so_far[source[row["document"]]] += row["supervised_tokens"]
+        if number + 1 == len(rows) or rows[number + 1]["step"] != row["step"]:
+            for key, total in totals.items():
+                found[key].append(abs(so_far[key] * whole - sum(so_far.values()) * total))
+    return found
+
+
 use = st.tuples(st.sampled_from("abc"), st.booleans(), st.integers(1, 100), st.integers(1, 3))
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(use, min_size=1, max_size=40), st.sampled_from([8, 16, 33]), st.integers(1, 5), st.integers(0, 99))
 def test_every_token_of_every_use_is_placed_once_and_its_labels_are_counted(
     tmp_path_factory: pytest.TempPathFactory, uses: list[Use], row_tokens: int, rows_per_step: int, seed: int
@@ -182,3 +203,77 @@ def test_the_digest_names_mixture_store_and_shape() -> None:
 def test_a_step_of_impossible_shape_is_refused(shape: tuple[int, int]) -> None:
     with pytest.raises(ValidationError):
         ScheduleConfig(row_tokens=shape[0], rows_per_step=shape[1])
+
+
+phased = st.tuples(use, st.integers(0, 2)).map(lambda pair: (pair[1], pair[0]))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(phased, min_size=1, max_size=40), st.sampled_from([8, 16, 33]), st.integers(1, 5), st.integers(0, 99))
+def test_phases_follow_one_another_and_the_receipt_says_how_far_each_source_was_off_in_them(
+    tmp_path_factory: pytest.TempPathFactory,
+    phased_uses: list[tuple[int, Use]],
+    row_tokens: int,
+    rows_per_step: int,
+    seed: int,
+) -> None:
+    folder = tmp_path_factory.mktemp("phases")
+    phases, uses = map(list, zip(*sorted(phased_uses, key=lambda pair: pair[0]), strict=True))
+    store = write_store(folder / "store", [use[2] for use in reversed(uses)], seed)
+    documents = mixture_documents(store, uses, phases)
+    config = ScheduleConfig(row_tokens=row_tokens, rows_per_step=rows_per_step)
+    schedule = write_schedule(folder / "schedule", documents, store, config, "m" * 32)
+    spans = schedule.spans()
+    assert spans.equals(make_schedule(documents, store, config))
+    placed = spans.with_columns(
+        phase=documents["phase"].gather(spans["document"]),
+        place=pl.col("step").cast(pl.Int64) * rows_per_step + pl.col("row"),
+    )
+    assert placed["phase"].is_sorted()
+    assert placed.group_by("place").agg(pl.col("phase").n_unique())["phase"].max() == 1
+    assert sorted(set(placed["place"])) == list(range(placed["place"].max() + 1))  # type: ignore[operator]
+    receipt = read_receipt(folder / "schedule")
+    assert receipt is not None
+    for phase in receipt.details["phases"]:
+        deviations = running_deviations(spans, documents, phase["phase"])
+        rows = [row for row in receipt.details["sources"] if row["phase"] == phase["phase"]]
+        labels = sum(row["supervised_tokens"] for row in rows)
+        for row in rows:
+            worst = max(deviations[row["source"], row["is_replay"]])
+            assert row["largest_deviation"] == (-(-worst // labels) if labels else 0)
+            assert not phase["is_share_bound_kept"] or row["largest_deviation"] <= row["bound"]
+        first = placed.filter(pl.col("phase") == phase["phase"])["step"].min()
+        assert schedule.meta.first_steps[str(phase["phase"])] == first == phase["first_step"]
+
+
+def test_a_step_at_the_border_of_two_phases_is_full(tmp_path: Path) -> None:
+    store = write_store(tmp_path / "store", [8] * 12)
+    documents = mixture_documents(store, [("a", False, 8, 1)] * 12, [0] * 6 + [1] * 6)
+    spans = make_schedule(documents, store, ScheduleConfig(row_tokens=8, rows_per_step=4))
+    assert spans["step"].to_list() == [0] * 4 + [1] * 4 + [2] * 4
+    assert spans["document"].to_list() == list(range(12))
+
+
+def test_phases_may_have_other_sources_and_the_same_document_in_both(tmp_path: Path) -> None:
+    store = write_store(tmp_path / "store", [8, 8])
+    once = mixture_documents(store, [("a", False, 8, 1), ("b", True, 8, 2)])
+    second = once.filter(pl.col("source") == "b").with_columns(phase=pl.lit(1, pl.UInt8))
+    documents = pl.concat([once, second]).with_columns(document=pl.int_range(3, dtype=pl.UInt32))
+    write_schedule(tmp_path / "s", documents, store, ScheduleConfig(row_tokens=8, rows_per_step=2), "m" * 32)
+    receipt = read_receipt(tmp_path / "s")
+    assert receipt is not None
+    found = [(row["phase"], row["source"], row["is_replay"]) for row in receipt.details["sources"]]
+    assert found == [(0, "a", False), (0, "b", True), (1, "b", True)]
+    assert [row["rows"] for row in receipt.details["phases"]] == [3, 2]
+
+
+def test_of_an_order_by_length_the_receipt_says_what_it_costs(tmp_path: Path) -> None:
+    store = write_store(tmp_path / "store", [n for n in range(1, 65) for _ in range(5)])
+    uses = [("a", False, n, 1) for n in range(64, 0, -1) for _ in range(5)]
+    documents = mixture_documents(store, uses)
+    write_schedule(tmp_path / "s", documents, store, ScheduleConfig(row_tokens=64, rows_per_step=4), "m" * 32)
+    receipt = read_receipt(tmp_path / "s")
+    assert receipt is not None
+    # Best fit over the whole corpus: 5 rows of 64, 5 * 31 of n and 64 - n, 3 of the halves.
+    assert receipt.details["best_fit_rows"] == 163
+    assert 163 < receipt.details["rows"] < 320
