@@ -1,9 +1,9 @@
 """Mixtures at scale: plan and schedule of 1, 10 and 100 million made-up documents, on two cores.
 
 Five sources with log-normal lengths, one of them with documents longer than a row, replay and two phases. What is made
-up is what a run has there: the kept documents with their exact tokens, and of the token store the offsets and supervised
-bits; no ids, which packing does not read. Each part works in a process of its own, so that its peak memory is measured
-without the making of the documents:
+up is what a run has there: the kept documents with their exact tokens, and of the token store the offsets and
+supervised bits; no ids, which packing does not read. Each part works in a process of its own, so that its peak memory
+is measured without the making of the documents:
 
     plan        engine.mixture.build.plan_mixture, from the kept documents in a file
     schedule    engine.pack.schedule.write_schedule, from a two-phase mixture's documents in a file (the columns that
@@ -59,10 +59,10 @@ def main(quick: bool = False, documents: int | None = None, parts: tuple[str, ..
         finally:
             shutil.rmtree(folder)
     about = (
-        f"{len(SOURCES)} sources with log-normal lengths (books longer than a row of {ROW_TOKENS:,}), {REPLAY_SHARE:.0%} "
-        f"replay, two phases, {ROWS_PER_STEP} rows a step. Efficiency: rows of best-fit decreasing over the whole corpus "
-        "by rows of the schedule. Deviation: the most any source was off its share at the end of a step, as a part of "
-        "its longest document."
+        f"{len(SOURCES)} sources with log-normal lengths (books longer than a row of {ROW_TOKENS:,}), a replayed one, "
+        f"{REPEATED:.0%} of the documents used twice, two phases, {ROWS_PER_STEP} rows a step. Efficiency: rows of "
+        "best-fit decreasing over the whole corpus by rows of the schedule. Deviation: the most any source was off its "
+        "share at the end of a step, as a part of its longest document."
     )
     is_whole = sizes == SIZES and parts == PARTS
     record("mixture", about, _rows(found), RESULTS if is_whole else build / "quick", own_memory=False)
