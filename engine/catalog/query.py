@@ -13,6 +13,7 @@ import duckdb
 from engine.base.atomic import TEMPORARY_PREFIX
 from engine.base.errors import InputError, RecipeError, ResourceError, closest, problem, unknown
 from engine.base.sql_files import read_sql, sql_names
+from engine.catalog.audit_views import create_audit_views
 from engine.catalog.fence import PLACE, close_gates, open_connection, require_reading_only
 from engine.catalog.history_views import create_history_views
 from engine.catalog.recipe_views import STAGE_VIEW, create_recipe_views, in_place_files
@@ -115,6 +116,7 @@ def open_catalog(
         try:
             create_recipe_views(connection, place, state, _stage_columns())
             create_history_views(connection, place, state)
+            create_audit_views(connection, place, state)
             for name in sql_names(VIEWS):
                 connection.execute(f"CREATE VIEW {identifier(name)} AS {read_sql(VIEWS, name).statement}")
         except duckdb.Error as error:

@@ -210,4 +210,4 @@ def _searched(context: RunContext, state: Annotated, plan: MixturePlan, search: 
     documents = corpus.all_columns(["doc_id", "text_digest"]).filter(pl.col("text_digest").is_not_null())
     if state.split is not None:
         documents = documents.join(state.split.groups(), on="doc_id", how="anti")
-    return plan.documents.join(documents, on="doc_id", how="semi")["doc_id"].n_unique()
+    return plan.documents.join(documents, on="doc_id", how="semi")["store_row"].n_unique()

@@ -5,7 +5,8 @@
 3. select: a decision per document, ledger, guard        (engine.run.selecting)
 4. tokenizer and token store                             (engine.run.tokens)
 5. mixtures: plan, schedule, version                     (engine.run.mixing)
-6. the state of the recipe, which the SQL views read     (engine.formats.state)
+6. audits of what was built                              (engine.run.audits)
+7. the state of the recipe, which the SQL views read     (engine.formats.state)
 """
 
 from collections.abc import Sequence
@@ -27,6 +28,7 @@ from engine.recipe import DataRecipe, load_recipe
 from engine.run import intake
 from engine.run.annotating import annotate
 from engine.run.audit import STAGE as SEARCH
+from engine.run.audits import run_audits
 from engine.run.control_tokens import check_slots
 from engine.run.estimate import estimate
 from engine.run.memory import memory_ceiling
@@ -95,8 +97,10 @@ def run(
         return _plan(context, chosen, str(end), _what_if(context, state, selection, border or str(end) == GUARD))
     if dry_run:
         return _plan(context, chosen, None, _what_if(context, state, selection, border))
-    write_state(context.workspace, recipe_state(context, state, selection, tokenizer, store, built))
-    return _result(context, selection, tokenizer, built)
+    ended = recipe_state(context, state, selection, tokenizer, store, built)
+    audits = run_audits(context, ended, built)
+    write_state(context.workspace, ended)
+    return _result(context, selection, tokenizer, built) | {"audits": audits}
 
 
 def tokenizer_train(

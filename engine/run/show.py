@@ -29,6 +29,7 @@ def show_run(result: dict[str, Any]) -> str:
     parts += _tokens_in_front(result["steps"])
     parts += [*_markers_as_text(result.get("markers_as_text", ())), *_look_alikes(result["steps"])]
     parts += [_mixture_line(mixture) for mixture in result["mixtures"]]
+    parts += [f"audits: {len(result['audits'])} hold"] if result.get("audits") else []
     return "\n".join(parts)
 
 

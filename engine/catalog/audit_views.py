@@ -1,0 +1,115 @@
+"""The stored tables that audits hold mixture versions against: what their manifests promise, row by row."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from fractions import Fraction
+from typing import Any
+
+import duckdb
+import polars as pl
+
+from engine.catalog.relation import create_table, create_view, identifier, read_files, text_literal, typed, union
+from engine.formats.manifest import Manifest, Mixture, mixture_names, mixture_versions
+from engine.formats.state import RecipeState
+from engine.formats.workspace import Workspace
+
+TAKEDOWN = "takedown"
+_VERSION: dict[str, Any] = {"mixture": pl.String, "version": pl.Int64, "is_current": pl.Boolean}
+_PROMISES: dict[str, dict[str, Any]] = {
+    "version_rules": {
+        "is_derived": pl.Boolean,
+        "max_repeats": pl.Int64,
+        "replay_numerator": pl.Int64,
+        "replay_denominator": pl.Int64,
+    },
+    "version_phases": {
+        "phase": pl.Int64,
+        "documents": pl.Int64,
+        "tokens": pl.Int64,
+        "supervised_tokens": pl.Int64,
+    },
+    "version_sources": {
+        "phase": pl.Int64,
+        "source": pl.String,
+        "is_replay": pl.Boolean,
+        "budget_tokens": pl.Int64,
+        "documents": pl.Int64,
+        "unique_tokens": pl.Int64,
+        "tokens": pl.Int64,
+        "supervised_tokens": pl.Int64,
+        "max_repeats": pl.Int64,
+    },
+    "version_searches": {"kind": pl.String, "name": pl.String, "searched_documents": pl.Int64},
+}
+"""Table -> columns behind mixture, version and is_current."""
+_STORE_DOCUMENTS = {"source": pl.String, "supervised_tokens": pl.Int32}
+
+
+def create_audit_views(connection: duckdb.DuckDBPyConnection, workspace: Workspace, state: RecipeState | None) -> None:
+    """Create the tables of _PROMISES, `taken_down`, and `store_documents` of the versions the recipe ended with."""
+    current = set(state.mixtures.values()) if state else set()
+    versions = [mixture for name in mixture_names(workspace) for mixture in mixture_versions(workspace, name)]
+    for table, schema in _PROMISES.items():
+        rows = [
+            _of(mixture, mixture.reference in current) | row
+            for mixture in versions
+            for row in _promised(table, mixture.manifest)
+        ]
+        create_table(connection, table, pl.DataFrame(rows, schema=_VERSION | schema, orient="row"))
+    create_table(connection, "taken_down_ids", _taken_down([mixture.manifest for mixture in versions]))
+    create_view(connection, "taken_down", "SELECT mixture, version, doc_id::UUID AS doc_id FROM stored.taken_down_ids")
+    selects = [
+        select
+        for mixture in versions
+        if mixture.reference in current and (select := _store_documents(workspace, mixture)) is not None
+    ]
+    columns = {"mixture": "VARCHAR", "version": "BIGINT"} | typed(_STORE_DOCUMENTS)
+    create_view(connection, "store_documents", union(selects, columns))
+
+
+def _of(mixture: Mixture, is_current: bool) -> dict[str, Any]:
+    return {"mixture": mixture.manifest.name, "version": mixture.manifest.version, "is_current": is_current}
+
+
+def _promised(table: str, manifest: Manifest) -> Iterator[Mapping[str, Any]]:
+    """Yield the rows of a manifest for one table of _PROMISES."""
+    if table == "version_rules":
+        # A share is meant as it was written: 0.1 is one tenth, not the nearest binary fraction.
+        share = None if manifest.replay_share is None else Fraction(str(manifest.replay_share))
+        yield {
+            "is_derived": manifest.derived_from is not None,
+            "max_repeats": manifest.config.get("max_repeats"),
+            "replay_numerator": None if share is None else share.numerator,
+            "replay_denominator": None if share is None else share.denominator,
+        }
+    elif table == "version_phases":
+        for number, phase in enumerate(manifest.phases):
+            yield {"phase": number} | {name: getattr(phase, name) for name in list(_PROMISES[table])[1:]}
+    elif table == "version_sources":
+        for source in manifest.sources:
+            yield {name: getattr(source, name) for name in _PROMISES[table]}
+    else:
+        for held in manifest.held_out:
+            yield {"kind": "held-out set", "name": held.set, "searched_documents": held.searched_documents}
+        for found in manifest.benchmarks:
+            yield {"kind": "benchmark", "name": found.name, "searched_documents": found.searched_documents}
+
+
+def _taken_down(manifests: Sequence[Manifest]) -> pl.DataFrame:
+    """Return mixture, version (the one that was made without it) and doc_id of every document that was taken down."""
+    rows = [
+        (manifest.name, manifest.version, doc_id)
+        for manifest in manifests
+        if manifest.derived_from is not None and manifest.derived_from.how == TAKEDOWN
+        for doc_id in manifest.derived_from.removed
+    ]
+    schema = {"mixture": pl.String, "version": pl.Int64, "doc_id": pl.String}
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def _store_documents(workspace: Workspace, mixture: Mixture) -> str | None:
+    path = workspace.tokens(mixture.manifest.token_store) / "documents.parquet"
+    if not path.is_file():
+        return None
+    columns = ", ".join(identifier(name) for name in _STORE_DOCUMENTS)
+    named = f"{text_literal(mixture.manifest.name)} AS mixture, {mixture.manifest.version}::BIGINT AS version"
+    return f"SELECT {named}, {columns} FROM {read_files([path])}"

@@ -1,0 +1,95 @@
+"""Runs the audits of sql/audits over what a run just built; a row that an audit returns is a fault and stops the run.
+
+The rows of an audit that does not hold are kept, so that they can be looked at when the run is over:
+
+audits/failed/<audit>.parquet    all its rows; gone again with the next run whose audits hold
+"""
+
+import shlex
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import polars as pl
+
+from engine.base.errors import AuditError, problem
+from engine.base.progress import progress
+from engine.base.sql_files import SqlFile, read_sql, sql_names
+from engine.catalog.query import open_catalog
+from engine.catalog.values import plain_rows
+from engine.formats.manifest import Mixture
+from engine.formats.parquet import write_parquet
+from engine.formats.state import RecipeState
+from engine.formats.workspace import Workspace
+from engine.run.steps import MADE, RunContext
+
+GROUP = "audits"
+SHOWN_ROWS = 3
+MOST_KEPT = 100_000
+"""Rows kept of an audit that does not hold."""
+
+
+def run_audits(context: RunContext, state: RecipeState, built: Sequence[Mixture]) -> list[str]:
+    """Return the names of the audits, all of which hold.
+
+    Args:
+        context: What the run did; says which of the mixtures it made.
+        state: What the recipe would end with. Of its mixtures only those in `built` are judged: others were made from
+            other decisions, and were judged then.
+        built: The mixtures that were built or found again.
+
+    Raises AuditError that names each audit that does not hold, with its first rows. Versions this run made are then
+    removed; those that were there before stay, as runs may have trained on them.
+    """
+    judged = state.model_copy(update={"mixtures": {mixture.manifest.name: mixture.reference for mixture in built}})
+    folder = failed_folder(context.workspace)
+    names = sql_names(GROUP)
+    with progress("audits"), open_catalog(context.workspace.root, state=judged) as connection:
+        failed = [text for name in names if (text := _judge(connection, read_sql(GROUP, name), folder)) is not None]
+    if not failed:
+        shutil.rmtree(folder, ignore_errors=True)
+        return names
+    removed = _remove_made(context, built)
+    told = f"\nremoved again, as it does not hold: {', '.join(removed)}" if removed else ""
+    raise AuditError("\n".join(failed) + told)
+
+
+def failed_folder(workspace: Workspace) -> Path:
+    """Return the folder of the rows of audits that did not hold."""
+    return workspace.root / "audits" / "failed"
+
+
+def _judge(connection: duckdb.DuckDBPyConnection, audit: SqlFile, folder: Path) -> str | None:
+    """Return what to say of an audit that does not hold, None where it holds; its rows are kept."""
+    relation = connection.execute(f"SELECT * FROM ({audit.statement}) LIMIT {MOST_KEPT + 1}")
+    columns = [(name, str(dtype)) for name, dtype, *_ in relation.description or ()]
+    values = plain_rows(relation.fetchall(), [dtype for _, dtype in columns])
+    if not values:
+        return None
+    rows = pl.DataFrame(values, schema=[name for name, _ in columns], orient="row", infer_schema_length=None)
+    path = folder / f"{audit.name}.parquet"
+    write_parquet(path, rows.head(MOST_KEPT))
+    first = [f"  {_row(row)}" for row in rows.head(SHOWN_ROWS).iter_rows(named=True)]
+    more = f"more than {MOST_KEPT:,}" if rows.height > MOST_KEPT else f"{rows.height:,}"
+    found = f"{more} {'row' if rows.height == 1 else 'rows'}"
+    what = audit.what[0].lower() + audit.what[1:]
+    statement = f"SELECT * FROM read_parquet('{path.resolve()}')"
+    fix = f"look at all of them: provender sql {shlex.quote(statement)}"
+    return "\n".join([problem(f"audit {audit.name}", found, f"none ({what.rstrip('.')})", fix), *first])
+
+
+def _row(row: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in row.items() if value is not None)
+
+
+def _remove_made(context: RunContext, built: Sequence[Mixture]) -> list[str]:
+    """Remove the versions this run made, and return their references."""
+    made = {step.name for step in context.steps if step.state == MADE}
+    removed = [mixture for mixture in built if f"mixture {mixture.manifest.name}" in made]
+    for mixture in removed:
+        # Without its receipt a version is not there for anybody, even if the rest cannot be removed.
+        (mixture.folder / "receipt.json").unlink()
+        shutil.rmtree(mixture.folder)
+    return [mixture.reference for mixture in removed]

@@ -1,0 +1,64 @@
+-- Sources of current mixtures with more supervised tokens than their budget or a whole document less, and replay off its share.
+-- reads:  stored.version_sources(mixture, version, is_current, phase, source, is_replay, budget_tokens),
+--           stored.version_rules(mixture, version, is_derived, replay_numerator, replay_denominator),
+--           stored.mixture_documents(mixture, version, is_current, phase, source, is_replay, supervised_tokens, repeats),
+--           stored.store_documents(mixture, version, source, supervised_tokens)
+-- yields: budgets_kept(mixture, version, phase, source, is_replay, budget_tokens, supervised_tokens, longest_document, problem)
+-- grain:  one row per phase, source and role that is wrong, and per mixture whose replay is (phase and source null); none where all is well
+-- params: none
+WITH placed AS (
+    SELECT mixture, version, phase, source, is_replay, sum(supervised_tokens::BIGINT * repeats)::BIGINT AS supervised_tokens
+    FROM stored.mixture_documents
+    WHERE is_current
+    GROUP BY ALL
+), longest AS (
+    SELECT mixture, version, source, max(supervised_tokens)::BIGINT AS longest_document
+    FROM stored.store_documents
+    GROUP BY ALL
+), planned AS (
+    SELECT
+        s.mixture, s.version, s.phase, s.source, s.is_replay, s.budget_tokens,
+        coalesce(p.supervised_tokens, 0) AS supervised_tokens,
+        -- What one replay source leaves passes to the next, so that the longest of any of them counts.
+        CASE WHEN s.is_replay
+            THEN max(l.longest_document) FILTER (WHERE s.is_replay) OVER (PARTITION BY s.mixture, s.version)
+            ELSE l.longest_document
+        END AS longest_document
+    FROM stored.version_sources AS s
+    LEFT JOIN placed AS p USING (mixture, version, phase, source, is_replay)
+    LEFT JOIN longest AS l USING (mixture, version, source)
+    WHERE s.is_current
+), replay AS (
+    SELECT
+        mixture, version, any_value(replay_numerator)::HUGEINT AS wanted, any_value(replay_denominator)::HUGEINT AS whole,
+        coalesce(sum(supervised_tokens) FILTER (WHERE is_replay), 0)::HUGEINT AS replayed,
+        coalesce(sum(supervised_tokens) FILTER (WHERE NOT is_replay), 0)::HUGEINT AS domain,
+        max(longest_document) AS longest_document, any_value(is_derived) AS is_derived,
+        count(DISTINCT phase) FILTER (WHERE is_replay) AS num_phases
+    FROM planned
+    JOIN stored.version_rules USING (mixture, version)
+    GROUP BY mixture, version
+), judged AS (
+    SELECT
+        p.*,
+        CASE
+            WHEN p.supervised_tokens > p.budget_tokens THEN 'more than its budget'
+            WHEN NOT r.is_derived AND p.budget_tokens - p.supervised_tokens >= p.longest_document THEN 'a whole document less than its budget'
+        END AS problem
+    FROM planned AS p
+    JOIN stored.version_rules AS r USING (mixture, version)
+    UNION ALL
+    SELECT
+        mixture, version, NULL, NULL, true, (domain * wanted // (whole - wanted))::BIGINT, replayed::BIGINT, longest_document,
+        CASE
+            WHEN replayed * (whole - wanted) > domain * wanted THEN 'replay is more than its share'
+            WHEN (replayed + longest_document * greatest(num_phases, 1)) * (whole - wanted) <= domain * wanted
+                THEN 'replay is a whole document less than its share'
+        END
+    FROM replay
+    WHERE NOT is_derived AND wanted IS NOT NULL
+)
+SELECT mixture, version, phase, source, is_replay, budget_tokens, supervised_tokens, longest_document, problem
+FROM judged
+WHERE problem IS NOT NULL
+ORDER BY mixture, version, phase, is_replay, source

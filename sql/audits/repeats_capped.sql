@@ -1,0 +1,25 @@
+-- Documents of current mixtures used more often than the recipe allows, all phases together, or both as domain text and as replay.
+-- reads:  stored.mixture_documents(mixture, version, is_current, doc_id, source, is_replay, store_row, repeats),
+--           stored.version_rules(mixture, version, max_repeats)
+-- yields: repeats_capped(mixture, version, doc_id, source, uses, max_repeats, problem)
+-- grain:  one row per document that is wrong; none where all is well
+-- params: none
+WITH uses AS (
+    -- By the row of the token store: a number of four bytes instead of an id of sixteen.
+    SELECT
+        mixture, version, store_row, sum(repeats)::BIGINT AS uses, min(is_replay::UTINYINT) <> max(is_replay::UTINYINT) AS has_two_roles
+    FROM stored.mixture_documents
+    WHERE is_current
+    GROUP BY mixture, version, store_row
+), wrong AS (
+    SELECT u.*, r.max_repeats
+    FROM uses AS u
+    JOIN stored.version_rules AS r USING (mixture, version)
+    WHERE u.uses > r.max_repeats OR u.has_two_roles
+)
+SELECT DISTINCT
+    w.mixture, w.version, d.doc_id, d.source, w.uses, w.max_repeats,
+    CASE WHEN w.uses > w.max_repeats THEN 'used too often' ELSE 'domain text and replay' END AS problem
+FROM stored.mixture_documents AS d
+JOIN wrong AS w USING (mixture, version, store_row)
+ORDER BY w.mixture, w.version, d.doc_id
