@@ -18,6 +18,7 @@ from engine.base.errors import AuditError, problem
 from engine.base.progress import progress
 from engine.base.sql_files import SqlFile, read_sql, sql_names
 from engine.catalog.query import open_catalog
+from engine.catalog.relation import pattern, text_literal
 from engine.catalog.values import plain_rows
 from engine.formats.manifest import Mixture
 from engine.formats.parquet import write_parquet
@@ -75,9 +76,14 @@ def _judge(connection: duckdb.DuckDBPyConnection, audit: SqlFile, folder: Path) 
     more = f"more than {MOST_KEPT:,}" if rows.height > MOST_KEPT else f"{rows.height:,}"
     found = f"{more} {'row' if rows.height == 1 else 'rows'}"
     what = audit.what[0].lower() + audit.what[1:]
-    statement = f"SELECT * FROM read_parquet('{path.resolve()}')"
-    fix = f"look at all of them: provender sql {shlex.quote(statement)}"
+    fix = f"look at all of them: {_command(path.resolve())}"
     return "\n".join([problem(f"audit {audit.name}", found, f"none ({what.rstrip('.')})", fix), *first])
+
+
+def _command(path: Path) -> str:
+    """Return the command that shows the rows of a Parquet file, as a shell takes it."""
+    query = f"SELECT * FROM read_parquet({text_literal(pattern(path))})"
+    return "provender sql " + (shlex.quote(query) if any(sign in query for sign in '"$`\\!') else f'"{query}"')
 
 
 def _row(row: dict[str, Any]) -> str:

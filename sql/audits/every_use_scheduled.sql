@@ -24,7 +24,7 @@ WITH tokens AS (
 ), cut AS (
     SELECT
         s.mixture, s.version, u.use,
-        s.document_start <> coalesce(lag(s.document_start + s.length) OVER (
+        s.document_start <> coalesce(lag(s.document_start::BIGINT + s.length) OVER (
             PARTITION BY s.mixture, s.version, u.use ORDER BY s.document_start, s.length
         ), 0) AS is_wrong
     FROM stored.spans AS s

@@ -8,7 +8,7 @@
 WITH spans AS (
     SELECT
         s.*, m.row_tokens, m.rows_per_step, m.num_steps, d.num_tokens,
-        lag(s.start + s.length) OVER (PARTITION BY s.mixture, s.version, s.step, s.row ORDER BY s.start, s.length) AS free_from
+        lag(s.start::BIGINT + s.length) OVER (PARTITION BY s.mixture, s.version, s.step, s.row ORDER BY s.start, s.length) AS free_from
     FROM schedule AS s
     JOIN mixtures AS m ON m.mixture = s.mixture AND m.version = s.version AND m.is_current
     LEFT JOIN mixture_documents AS d ON d.mixture = s.mixture AND d.version = s.version AND d.document = s.document
@@ -18,10 +18,10 @@ WITH spans AS (
         CASE
             WHEN num_tokens IS NULL THEN 'no such document in the mixture'
             WHEN length = 0 THEN 'empty span'
-            WHEN start + length > row_tokens THEN 'longer than the row'
+            WHEN start::BIGINT + length > row_tokens THEN 'longer than the row'
             WHEN row >= rows_per_step THEN 'more rows than the step has'
             WHEN step >= num_steps THEN 'after the last step'
-            WHEN document_start + length > num_tokens THEN 'longer than the document'
+            WHEN document_start::BIGINT + length > num_tokens THEN 'longer than the document'
             WHEN supervised_tokens >= length THEN 'more labels than the span can have'
             WHEN start < free_from THEN 'overlaps the span before it'
         END AS problem
