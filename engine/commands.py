@@ -189,6 +189,18 @@ COMMANDS = (
         "engine.explain:show_explain",
     ),
     Command(
+        ("show",),
+        "show the rows of one step of training: documents, spans, text with the supervised parts marked",
+        "provender show medical@v1 1 --row 0",
+        "engine.explain.step:show",
+        (
+            argument("run", help="training run, or a mixture before it is trained on", metavar="RUN"),
+            argument("step", help="counted from 1, as in metrics and checkpoints", type=int, metavar="STEP"),
+            argument("--row", help="only this row of the step, from 0, with its whole text", type=int, metavar="N"),
+        ),
+        "engine.explain.show_step:show_step",
+    ),
+    Command(
         ("sample",),
         "show documents to read by hand, kept beside dropped with reasons",
         "provender sample --documents 10 --reason near_duplicate",

@@ -3,6 +3,7 @@
 from engine.catalog import sql
 from engine.catalog.stages import stages
 from engine.explain import explain
+from engine.explain.step import show
 from engine.mixture.diff import mixture_diff
 from engine.mixture.versions import mixture_list, mixture_schema, mixture_show, mixture_verify
 from engine.report import report
@@ -29,6 +30,7 @@ __all__ = [
     "report",
     "run",
     "sample",
+    "show",
     "sql",
     "stages",
     "tokenizer_train",

@@ -1,6 +1,6 @@
 """The stored tables that audits hold mixture versions against: what their manifests promise, row by row."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -70,7 +70,7 @@ def _of(mixture: Mixture, is_current: bool) -> dict[str, Any]:
     return {"mixture": mixture.manifest.name, "version": mixture.manifest.version, "is_current": is_current}
 
 
-def _promised(table: str, manifest: Manifest) -> Iterator[Mapping[str, Any]]:
+def _promised(table: str, manifest: Manifest) -> Iterator[dict[str, Any]]:
     """Yield the rows of a manifest for one table of _PROMISES."""
     if table == "version_rules":
         # A share is meant as it was written: 0.1 is one tenth, not the nearest binary fraction.

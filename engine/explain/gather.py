@@ -11,12 +11,15 @@ import polars as pl
 
 from engine.base.errors import InputError
 from engine.explain.decided import rules_behind
+from engine.explain.stages import stages_of
 from engine.explain.tokenised import tokens_of
+from engine.explain.training import TrainingRun, source_label
 from engine.formats.annotation import Annotation, part_path
 from engine.formats.documents import SourceDocuments
 from engine.formats.find import Place, find_document, find_documents, plain, plain_row
 from engine.formats.labels import newest, read_labels
 from engine.formats.manifest import Mixture, mixture_names, mixture_versions
+from engine.formats.run import open_run, run_names
 from engine.formats.state import RecipeState, require_state
 from engine.formats.workspace import Workspace
 
@@ -38,8 +41,9 @@ def explain(doc_id: str, workspace: Path | str, recipe: str | None = None) -> di
         doc_id, recipe, source, place (file, row in it, shard), columns (core), text (excerpt), annotations by column
         prefix, decision (with the rule that made it, those of its tags, and its group where balance left it over; null
         before a selection), label (the newest one, or null, or a problem), duplicates, hits (contamination), heldout,
-        control_tokens and look_alikes (of the token store), mixtures (with the schedule's steps), and not_in: current
-        mixtures without it.
+        control_tokens and look_alikes (of the token store), stages (what made each annotation), mixtures (with the
+        schedule's steps), trained (each run's steps with it, and their losses), taken_down (versions it left), and
+        not_in: current mixtures without it. Steps are counted from 1 (engine.explain.training).
 
     Raises:
         InputError: No document, or several, have this id; no recipe finished; files are gone.
@@ -93,6 +97,7 @@ class _Gathering:
             "columns": {name: value for name, value in core.items() if name not in ("doc_id", "source")},
             "text": self.text(TEXT_CHARS, self.place),
             "annotations": {a.prefix: self.columns_of(a) for a in self.annotations if a.columns},
+            "stages": {a.prefix: stages_of(a, self.models) for a in self.annotations},
             "decision": self.decision_of(self.place),
             "label": self.label(core["text_digest"]),
             "duplicates": [found for a in self.annotations if (found := self.duplicates(a)) is not None],
@@ -100,6 +105,8 @@ class _Gathering:
             "heldout": self.heldout(),
             **tokens_of(self.token_store, self.doc_id),
             "mixtures": mixtures,
+            "trained": self.trained(mixtures),
+            "taken_down": self.taken_down(),
             "not_in": not_in,
         }
 
@@ -228,23 +235,60 @@ class _Gathering:
         """Return every mixture version that uses the document, and the current ones that do not."""
         used, not_in = [], []
         current = set(self.state.mixtures.values())
-        for name in mixture_names(self.workspace):
-            for mixture in mixture_versions(self.workspace, name):
-                uses = self._uses(mixture)
-                used += [use | {"is_current": mixture.reference in current} for use in uses]
-                if not uses and mixture.reference in current:
-                    not_in.append(mixture.reference)
+        for mixture in self.versions:
+            uses = self._uses(mixture)
+            used += [use | {"is_current": mixture.reference in current} for use in uses]
+            if not uses and mixture.reference in current:
+                not_in.append(mixture.reference)
         return used, not_in
+
+    @cached_property
+    def versions(self) -> tuple[Mixture, ...]:
+        """All versions of all mixtures of the workspace."""
+        names = mixture_names(self.workspace)
+        return tuple(mixture for name in names for mixture in mixture_versions(self.workspace, name))
+
+    @cached_property
+    def models(self) -> dict[str, str]:
+        """Column prefix -> digest of the files of its model, as the current mixtures say."""
+        current = set(self.state.mixtures.values())
+        found: dict[str, str] = {}
+        for mixture in self.versions:
+            found |= mixture.manifest.models if mixture.reference in current else {}
+        return found
+
+    def trained(self, uses: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Return run and role -> the steps of it that held the document and were made, with the losses they had."""
+        found = []
+        for name in run_names(self.workspace):
+            run = TrainingRun(open_run(self.workspace, name))
+            reference, digest = run.mixture
+            for use in uses:
+                if use["reference"] == reference and digest in (None, use["digest"]):
+                    steps = [step for step in use["steps"] if step <= run.made_steps]
+                    found.append(_trained(run, use, steps))
+        return found
+
+    def taken_down(self) -> list[dict[str, Any]]:
+        """Return the versions that were made without the document because it, or what it resembles, was taken down."""
+        return [
+            {"reference": mixture.reference, "from": derived.reference, "how": derived.how, "reason": derived.reason}
+            for mixture in self.versions
+            if (derived := mixture.manifest.derived_from) is not None and self.doc_id.hex() in derived.removed
+        ]
 
     def _uses(self, mixture: Mixture) -> list[dict[str, Any]]:
         documents = pl.scan_parquet(mixture.folder / "documents.parquet", glob=False)
-        rows = documents.filter(pl.col("doc_id") == self.doc_id).drop("doc_id", "source", "store_row").collect()
+        rows = documents.filter(pl.col("doc_id") == self.doc_id).drop("doc_id", "store_row").collect()
         uses = []
         for row in rows.to_dicts():
-            spans = self._spans(mixture, row["document"])
+            spans = self._spans(mixture, row["document"]).with_columns(pl.col("step") + 1)
             steps = sorted(set(spans["step"]))
             listed = {"spans": spans.head(MOST_LISTED).to_dicts(), "num_spans": spans.height, "steps": steps}
-            uses.append({"reference": mixture.reference, **row, **listed})
+            phases = mixture.manifest.phases
+            phase = phases[row["phase"]].name if row["phase"] < len(phases) else None
+            digest = {"digest": mixture.manifest.digest, "documents": mixture.manifest.documents}
+            uses.append({"reference": mixture.reference, **digest, **row, "phase_name": phase, **listed})
         return uses
 
     def _spans(self, mixture: Mixture, document: int) -> pl.DataFrame:
@@ -253,6 +297,19 @@ class _Gathering:
         if not path.is_file():
             return pl.DataFrame(schema=dict.fromkeys(columns, pl.Int64))
         return pl.scan_parquet(path, glob=False).filter(pl.col("document") == document).select(columns).collect()
+
+
+def _trained(run: TrainingRun, use: dict[str, Any], steps: Sequence[int]) -> dict[str, Any]:
+    """Return the steps of a run with a document: step, loss, source_loss; those listed first, all counted."""
+    metrics = run.metrics(steps[:MOST_LISTED])
+    loss = {(row["step"], row["source"]): row["loss"] for row in metrics.to_dicts()}
+    label = source_label(use["source"], use["is_replay"])
+    listed = [
+        {"step": step, "loss": loss.get((step, None)), "source_loss": loss.get((step, label))}
+        for step in steps[:MOST_LISTED]
+    ]
+    about = {"run": run.run.name, "is_finished": run.run.is_finished, "reference": use["reference"]}
+    return about | {"made_steps": run.made_steps, "num_steps_with_it": len(steps), "steps": listed}
 
 
 def _source(doc_id: bytes, places: dict[bytes, Place]) -> str | None:

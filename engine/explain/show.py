@@ -22,7 +22,11 @@ def show_explain(result: dict[str, Any], width: int | None = None) -> str:
         ("held out", _heldout(result["heldout"])),
         ("tokens", _tokens(result)),
         ("mixtures", _mixtures(result)),
-        *((prefix, [_annotation(prefix, columns)]) for prefix, columns in result["annotations"].items()),
+        ("trained on", _trained(result["trained"])),
+        *(
+            (prefix, [_annotation(prefix, columns), *_made_by(result["stages"][prefix])])
+            for prefix, columns in result["annotations"].items()
+        ),
     ]
     lines = []
     for title, content in sections:
@@ -101,13 +105,49 @@ def _mixtures(result: dict[str, Any]) -> list[str]:
     lines = []
     for use in result["mixtures"]:
         role = "replay" if use["is_replay"] else "domain text"
+        phase = f" in phase {use['phase_name']}" if use["phase_name"] not in (None, "all") else ""
         times = "once" if use["repeats"] == 1 else f"{use['repeats']} times"
-        steps = ", ".join(str(step) for step in use["steps"][:SHOWN_SPANS])
-        more = f" and {len(use['steps']) - SHOWN_SPANS:,} more" if len(use["steps"]) > SHOWN_SPANS else ""
-        at = f"trained at steps {steps}{more}" if use["steps"] else "in no step of the schedule"
-        lines.append(f"{use['reference']}: {role}, {use['num_tokens']:,} tokens, used {times}, {at}")
+        place = f"document {use['document'] + 1:,} of {use['documents']:,}"
+        at = f"scheduled at {_steps(use['steps'])}" if use["steps"] else "in no step of the schedule"
+        tokens = f"{use['num_tokens']:,} tokens, used {times}"
+        lines.append(f"{use['reference']}: {role}{phase}, {place}, {tokens}, {at}")
+    for left in result["taken_down"]:
+        why = f" ({one_line(left['reason'])})" if left["reason"] else ""
+        lines.append(f"{left['reference']}: left by {left['how']} from {left['from']}{why}")
     lines += [f"{reference}: does not use it" for reference in result["not_in"]]
     return lines
+
+
+def _steps(steps: list[int]) -> str:
+    shown = ", ".join(f"{step:,}" for step in steps[:SHOWN_SPANS])
+    more = f" and {len(steps) - SHOWN_SPANS:,} more" if len(steps) > SHOWN_SPANS else ""
+    return f"step{'' if len(steps) == 1 else 's'} {shown}{more}"
+
+
+def _trained(runs: list[dict[str, Any]]) -> list[str]:
+    lines = []
+    for run in runs:
+        if not run["num_steps_with_it"]:
+            lines.append(f"{run['run']} ({run['reference']}): not in the {run['made_steps']:,} steps it made")
+            continue
+        told = [_loss(step) for step in run["steps"][:SHOWN_SPANS]]
+        more = run["num_steps_with_it"] - len(told)
+        told += [f"{more:,} more steps"] if more else []
+        lines.append(f"{run['run']} ({run['reference']}): {'; '.join(told)}")
+    return lines
+
+
+def _loss(step: dict[str, Any]) -> str:
+    if step["loss"] is None:
+        return f"step {step['step']:,}, no loss written"
+    of_source = f" (its source {step['source_loss']:.4g})" if step["source_loss"] is not None else ""
+    return f"step {step['step']:,}, loss {step['loss']:.4g}{of_source}"
+
+
+def _made_by(stage: dict[str, Any]) -> list[str]:
+    made = f"made by {stage['made_by']}, digest {stage['digest'][:12]}" if stage["made_by"] else ""
+    model = f", model {stage['model'][:12]}" if stage["model"] else ""
+    return [f"{made}{model}"] if made else []
 
 
 def _annotation(prefix: str, columns: dict[str, Any]) -> str:

@@ -89,7 +89,9 @@ def _receipt(
     return Receipt(
         made_by=f"{run.config.stage}/{run.module.VERSION}",
         digest=digest,
-        inputs={source.name: source.digest for source in run.state.sources} | run.state.input_digests(run.reads),
+        inputs={source.name: source.digest for source in run.state.sources}
+        | run.state.input_digests(run.reads)
+        | ({f"{run.prefix} (model)": run.model_digest} if run.model_digest is not None else {}),
         config=run.config.model_dump(mode="json"),
         rows=sum(source.num_documents for source in run.state.sources) if rows is None else rows,
         seconds=round(seconds, 3),

@@ -15,6 +15,7 @@ from engine.explain import explain, show_explain
 from engine.formats.annotation import part_path
 from engine.formats.find import find_documents
 from engine.formats.parquet import write_parquet
+from engine.formats.receipt import Receipt, write_receipt
 from engine.formats.selection import SCHEMA
 from engine.formats.state import RecipeState, write_state
 from engine.formats.token_store import (
@@ -67,13 +68,81 @@ def test_kept_document_shows_where_it_is_trained(small_workspace: SimpleNamespac
     old, new = result["mixtures"]
     assert (old["reference"], old["is_current"]) == ("demo@v1", False)
     assert (new["reference"], new["is_current"], new["is_replay"], new["repeats"]) == ("demo@v2", True, False, 2)
-    assert new["steps"] == [0, 1]
+    assert (new["document"], new["documents"], new["phase"]) == (0, 3, 0)
+    assert new["steps"] == [1, 2], "counted from 1, as in metrics"
     assert [(span["step"], span["start"], span["length"], span["repeat"]) for span in new["spans"]] == [
-        (0, 0, 9, 0),
-        (1, 0, 9, 1),
+        (1, 0, 9, 0),
+        (2, 0, 9, 1),
     ]
     assert result["not_in"] == []
     assert result["duplicates"] == []
+
+
+def test_runs_that_trained_on_it_show_their_steps_and_losses(small_workspace: SimpleNamespace) -> None:
+    """`done` made one step; `going` one more, of which it wrote half a line."""
+    done, going = explain(small_workspace.id["b1"], small_workspace.root)["trained"]
+    assert done == {
+        "run": "done",
+        "is_finished": True,
+        "reference": "demo@v2",
+        "made_steps": 1,
+        "num_steps_with_it": 1,
+        "steps": [{"step": 1, "loss": 3.5, "source_loss": 3.0}],
+    }
+    assert (going["run"], going["is_finished"]) == ("going", False)
+    assert going["steps"] == [{"step": 1, "loss": 4.0, "source_loss": None}]
+    shown = show_explain(explain(small_workspace.id["b1"], small_workspace.root), 200)
+    assert "  done (demo@v2): step 1, loss 3.5 (its source 3)\n  going (demo@v2): step 1, loss 4\n" in shown
+
+
+def test_run_that_did_not_come_to_it_says_so(small_workspace: SimpleNamespace) -> None:
+    result = explain(small_workspace.id["b2"], small_workspace.root)
+    assert [(run["made_steps"], run["num_steps_with_it"]) for run in result["trained"]] == [(1, 0), (1, 0)]
+    assert "done (demo@v2): not in the 1 steps it made" in show_explain(result, 200)
+    assert explain(small_workspace.id["b3"], small_workspace.root)["trained"] == []
+
+
+def test_run_of_another_version_of_that_name_did_not_train_on_it(small_workspace: SimpleNamespace) -> None:
+    path = small_workspace.root / "runs/done/run.json"
+    write_json(path, read_json(path) | {"mixture": {"reference": "demo@v2", "digest": "0" * 32}})
+    assert [run["run"] for run in explain(small_workspace.id["b1"], small_workspace.root)["trained"]] == ["going"]
+
+
+def test_versions_it_was_taken_down_from_are_named(small_workspace: SimpleNamespace) -> None:
+    path = small_workspace.root / "mixtures/demo/v2/manifest.json"
+    left = {"how": "takedown", "reference": "demo@v1", "digest": "1f" * 16, "reason": "asked by its author"}
+    removed = [UUID(small_workspace.id["w1"]).bytes.hex()]
+    write_json(path, read_json(path) | {"derived_from": left | {"removed": removed}})
+    result = explain(small_workspace.id["w1"], small_workspace.root)
+    assert result["taken_down"] == [
+        {"reference": "demo@v2", "from": "demo@v1", "how": "takedown", "reason": "asked by its author"}
+    ]
+    assert "demo@v2: left by takedown from demo@v1 (asked by its author)" in show_explain(result, 200)
+    assert explain(small_workspace.id["b1"], small_workspace.root)["taken_down"] == []
+
+
+def test_annotation_says_which_version_of_its_stage_and_which_model_made_it(small_workspace: SimpleNamespace) -> None:
+    (heuristics,) = (a for a in small_workspace.state.annotations if a.prefix == "heuristics")
+    receipt = Receipt(
+        made_by="heuristics/7",
+        digest=heuristics.digest,
+        inputs={"heuristics (model)": "ab" * 16},
+        rows=9,
+        seconds=0,
+    )
+    write_receipt(small_workspace.root / heuristics.folder, receipt)
+    result = explain(small_workspace.id["b1"], small_workspace.root)
+    assert result["stages"]["heuristics"] == {
+        "stage": "heuristics",
+        "made_by": "heuristics/7",
+        "digest": "1" * 32,
+        "model": "ab" * 16,
+    }
+    assert result["stages"]["near_dup"]["made_by"] is None
+    assert "made by heuristics/7, digest 111111111111, model abababababab" in show_explain(result, 200)
+    path = small_workspace.root / "mixtures/demo/v2/manifest.json"
+    write_json(path, read_json(path) | {"models": {"heuristics": "cd" * 16}})
+    assert explain(small_workspace.id["b1"], small_workspace.root)["stages"]["heuristics"]["model"] == "cd" * 16
 
 
 def test_replay_is_told_from_domain_text(small_workspace: SimpleNamespace) -> None:
@@ -335,6 +404,6 @@ def test_terminal_text_tells_the_story(small_workspace: SimpleNamespace) -> None
     assert "dropped: near_duplicate" in shown
     assert "demo@v2: does not use it" in shown
     shown = show_explain(explain(small_workspace.id["b1"], small_workspace.root), 200)
-    assert "demo@v2: domain text, 9 tokens, used 2 times, trained at steps 0, 1" in shown
+    assert "demo@v2: domain text, document 1 of 3, 9 tokens, used 2 times, scheduled at steps 1, 2" in shown
     shown = show_explain(explain(small_workspace.id["b4"], small_workspace.root), 200)
     assert "benchmark general, item w4, kind passage, score 1.0, evidence benchmark text" in shown

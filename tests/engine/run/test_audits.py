@@ -250,5 +250,3 @@ def test_mixture_of_an_older_run_is_not_judged_by_new_decisions(folder: Path) ->
     (folder / "recipe.yaml").write_text(json.dumps(changed | {"guard": {"max_source_loss": 1}}))
     assert run(folder / "recipe.yaml", folder / "ws", mixtures=["other"])["audits"] == AUDITS
     assert found_by(folder) == ["no_heldout_in_mixture"]
-
-

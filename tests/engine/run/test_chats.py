@@ -6,12 +6,10 @@ from typing import Any
 
 import pytest
 
-from engine.base.errors import RecipeError
+from engine.base.errors import AuditError, RecipeError
 from engine.catalog import sql
 from engine.explain import explain
 from engine.formats.documents import Shard
-from engine.formats.manifest import open_mixture
-from engine.formats.workspace import Workspace
 from engine.recipe import check_recipe, load_recipe
 from engine.run.pipeline import run
 from engine.verbs import sample
@@ -159,7 +157,7 @@ def test_only_documents_with_text_in_the_field_count_as_searched(tmp_path: Path)
         mixtures={"all": {"sources": ["plain"], "row_tokens": 8, "rows_per_step": 1}},
     )
     (tmp_path / "plain.jsonl").write_text("\n".join(lines))
-    run(path, tmp_path / "ws")
-    manifest = open_mixture(Workspace(tmp_path / "ws"), "all@latest").manifest
-    assert manifest.documents == 60
-    assert [benchmark.searched_documents for benchmark in manifest.benchmarks] == [0]
+    with pytest.raises(
+        AuditError, match=r"(?s)audit searches_cover_mixture: 1 row\..*documents 60, searched_documents 0"
+    ):
+        run(path, tmp_path / "ws")
