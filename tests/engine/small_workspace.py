@@ -236,7 +236,7 @@ def _manifest(documents: pl.DataFrame, version: int) -> Manifest:
                 source=source,
                 is_replay=source == "web",
                 input_digest="d" * 32,
-                budget_tokens=20,
+                budget_tokens=22,
                 available_documents=2,
                 available_tokens=15,
                 documents=part.height,
