@@ -1,6 +1,6 @@
 """The stored tables that audits hold mixture versions against: what their manifests promise, row by row."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -18,11 +18,11 @@ _PROMISES: dict[str, dict[str, Any]] = {
     "version_rules": {
         "is_derived": pl.Boolean,
         "max_repeats": pl.Int64,
-        "replay_numerator": pl.Int64,
-        "replay_denominator": pl.Int64,
     },
     "version_phases": {
         "phase": pl.Int64,
+        "replay_numerator": pl.Int64,
+        "replay_denominator": pl.Int64,
         "documents": pl.Int64,
         "tokens": pl.Int64,
         "supervised_tokens": pl.Int64,
@@ -73,17 +73,16 @@ def _of(mixture: Mixture, is_current: bool) -> dict[str, Any]:
 def _promised(table: str, manifest: Manifest) -> Iterator[dict[str, Any]]:
     """Yield the rows of a manifest for one table of _PROMISES."""
     if table == "version_rules":
-        # A share is meant as it was written: 0.1 is one tenth, not the nearest binary fraction.
-        share = None if manifest.replay_share is None else Fraction(str(manifest.replay_share))
-        yield {
-            "is_derived": manifest.derived_from is not None,
-            "max_repeats": manifest.config.get("max_repeats"),
-            "replay_numerator": None if share is None else share.numerator,
-            "replay_denominator": None if share is None else share.denominator,
-        }
+        yield {"is_derived": manifest.derived_from is not None, "max_repeats": manifest.config.get("max_repeats")}
     elif table == "version_phases":
         for number, phase in enumerate(manifest.phases):
-            yield {"phase": number} | {name: getattr(phase, name) for name in list(_PROMISES[table])[1:]}
+            share = _replay_share(manifest.config, number)
+            yield {
+                "phase": number,
+                "replay_numerator": None if share is None else share.numerator,
+                "replay_denominator": None if share is None else share.denominator,
+                **{name: getattr(phase, name) for name in ("documents", "tokens", "supervised_tokens")},
+            }
     elif table == "version_sources":
         for source in manifest.sources:
             yield {name: getattr(source, name) for name in _PROMISES[table]}
@@ -92,6 +91,14 @@ def _promised(table: str, manifest: Manifest) -> Iterator[dict[str, Any]]:
             yield {"kind": "held-out set", "name": held.set, "searched_documents": held.searched_documents}
         for found in manifest.benchmarks:
             yield {"kind": "benchmark", "name": found.name, "searched_documents": found.searched_documents}
+
+
+def _replay_share(config: Mapping[str, Any], phase: int) -> Fraction | None:
+    """Return the share of replay a phase was asked for: its own, else the mixture's; null where neither says one."""
+    phases = config.get("phases") or [{}]
+    replay = phases[phase].get("replay") or config.get("replay")
+    # A share is meant as it was written: 0.1 is one tenth, not the nearest binary fraction.
+    return None if replay is None else Fraction(str(replay["share"]))
 
 
 def _taken_down(manifests: Sequence[Manifest]) -> pl.DataFrame:

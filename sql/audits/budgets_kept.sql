@@ -1,13 +1,14 @@
 -- Sources of current mixtures with more supervised tokens than their budget or a whole document less, and replay off its share.
 -- reads:  stored.version_sources(mixture, version, is_current, phase, source, is_replay, budget_tokens),
---           stored.version_rules(mixture, version, is_derived, replay_numerator, replay_denominator),
---           stored.mixture_documents(mixture, version, is_current, phase, source, is_replay, supervised_tokens, repeats),
+--           stored.version_rules(mixture, version, is_derived),
+--           stored.version_phases(mixture, version, phase, replay_numerator, replay_denominator),
+--           stored.mixture_documents(mixture, version, is_current, phase_number, source, is_replay, supervised_tokens, repeats),
 --           stored.store_documents(mixture, version, source, supervised_tokens)
 -- yields: budgets_kept(mixture, version, phase, source, is_replay, budget_tokens, supervised_tokens, longest_document, problem)
--- grain:  one row per phase, source and role that is wrong, and per mixture whose replay is (phase and source null); none where all is well
+-- grain:  one row per phase, source and role that is wrong, and per phase whose replay is (source null); none where all is well
 -- params: none
 WITH placed AS (
-    SELECT mixture, version, phase, source, is_replay, sum(supervised_tokens::BIGINT * repeats)::BIGINT AS supervised_tokens
+    SELECT mixture, version, phase_number AS phase, source, is_replay, sum(supervised_tokens::BIGINT * repeats)::BIGINT AS supervised_tokens
     FROM stored.mixture_documents
     WHERE is_current
     GROUP BY ALL
@@ -21,7 +22,7 @@ WITH placed AS (
         coalesce(p.supervised_tokens, 0) AS supervised_tokens,
         -- What one replay source leaves passes to the next, so that the longest of any of them counts.
         CASE WHEN s.is_replay
-            THEN max(l.longest_document) FILTER (WHERE s.is_replay) OVER (PARTITION BY s.mixture, s.version)
+            THEN max(l.longest_document) FILTER (WHERE s.is_replay) OVER (PARTITION BY s.mixture, s.version, s.phase)
             ELSE l.longest_document
         END AS longest_document
     FROM stored.version_sources AS s
@@ -30,30 +31,33 @@ WITH placed AS (
     WHERE s.is_current
 ), replay AS (
     SELECT
-        mixture, version, any_value(replay_numerator)::HUGEINT AS wanted, any_value(replay_denominator)::HUGEINT AS whole,
-        coalesce(sum(supervised_tokens) FILTER (WHERE is_replay), 0)::HUGEINT AS replayed,
-        coalesce(sum(supervised_tokens) FILTER (WHERE NOT is_replay), 0)::HUGEINT AS domain,
-        max(longest_document) AS longest_document, any_value(is_derived) AS is_derived,
-        count(DISTINCT phase) FILTER (WHERE is_replay) AS num_phases
+        mixture, version, phase, any_value(replay_numerator)::HUGEINT AS wanted,
+        any_value(replay_denominator)::HUGEINT AS whole,
+        coalesce(sum(planned.supervised_tokens) FILTER (WHERE is_replay), 0)::HUGEINT AS replayed,
+        coalesce(sum(planned.supervised_tokens) FILTER (WHERE NOT is_replay), 0)::HUGEINT AS domain,
+        max(longest_document) FILTER (WHERE is_replay) AS longest_document, any_value(is_derived) AS is_derived
     FROM planned
     JOIN stored.version_rules USING (mixture, version)
-    GROUP BY mixture, version
+    JOIN stored.version_phases USING (mixture, version, phase)
+    GROUP BY mixture, version, phase
 ), judged AS (
     SELECT
         p.*,
         CASE
             WHEN p.supervised_tokens > p.budget_tokens THEN 'more than its budget'
-            WHEN NOT r.is_derived AND p.budget_tokens - p.supervised_tokens >= p.longest_document THEN 'a whole document less than its budget'
+            -- The last source of replay gets what the others leave, and may have no room for all of that.
+            WHEN NOT r.is_derived AND p.budget_tokens - p.supervised_tokens >= p.longest_document * (1 + p.is_replay::INT) THEN 'a whole document less than its budget'
         END AS problem
     FROM planned AS p
     JOIN stored.version_rules AS r USING (mixture, version)
     UNION ALL
     SELECT
-        mixture, version, NULL, NULL, true, (domain * wanted // (whole - wanted))::BIGINT, replayed::BIGINT, longest_document,
+        mixture, version, phase, NULL, true, (domain * wanted // (whole - wanted))::BIGINT, replayed::BIGINT,
+        longest_document,
         CASE
             WHEN replayed * (whole - wanted) > domain * wanted THEN 'replay is more than its share'
-            WHEN (replayed + longest_document * greatest(num_phases, 1)) * (whole - wanted) <= domain * wanted
-                THEN 'replay is a whole document less than its share'
+            WHEN (replayed + 2 * coalesce(longest_document, 0)) * (whole - wanted) < domain * wanted
+                THEN 'replay is more than a document less than its share'
         END
     FROM replay
     WHERE NOT is_derived AND wanted IS NOT NULL

@@ -1,11 +1,11 @@
 -- Places of current mixtures where a later phase comes before an earlier one, or a later use of a text before an earlier one.
--- reads:  stored.mixture_documents(mixture, version, is_current, document, phase, repeats),
+-- reads:  stored.mixture_documents(mixture, version, is_current, document, phase_number, repeats),
 --           stored.spans(mixture, version, is_current, step, row, start, document, document_start, repeat)
 -- yields: schedule_in_order(mixture, version, phase, step, row, document, repeat, problem)
 -- grain:  one row per phase or span that comes too early; none where all is well
 -- params: none
 WITH phases AS (
-    SELECT mixture, version, phase, min(document) AS first_document, max(document) AS last_document
+    SELECT mixture, version, phase_number AS phase, min(document) AS first_document, max(document) AS last_document
     FROM stored.mixture_documents
     WHERE is_current
     GROUP BY ALL

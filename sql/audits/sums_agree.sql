@@ -3,7 +3,7 @@
 --           stored.version_phases(mixture, version, is_current, phase, documents, tokens, supervised_tokens),
 --           stored.version_sources(mixture, version, is_current, phase, source, is_replay, documents, unique_tokens, tokens,
 --           supervised_tokens, max_repeats),
---           stored.mixture_documents(mixture, version, is_current, phase, source, is_replay, store_row, num_tokens,
+--           stored.mixture_documents(mixture, version, is_current, phase_number, source, is_replay, store_row, num_tokens,
 --           supervised_tokens, repeats),
 --           stored.spans(mixture, version, is_current, step, length, supervised_tokens)
 -- yields: sums_agree(mixture, version, phase, source, is_replay, unit, said, found_in, found)
@@ -11,12 +11,12 @@
 -- params: none
 WITH parts AS (
     SELECT
-        mixture, version, phase::BIGINT AS phase, source, is_replay, count(*) AS documents, sum(num_tokens)::BIGINT AS unique_tokens,
+        mixture, version, phase_number::BIGINT AS phase, source, is_replay, count(*) AS documents, sum(num_tokens)::BIGINT AS unique_tokens,
         sum(num_tokens::BIGINT * repeats)::BIGINT AS tokens, sum(supervised_tokens::BIGINT * repeats)::BIGINT AS supervised_tokens,
         max(repeats)::BIGINT AS max_repeats
     FROM stored.mixture_documents
     WHERE is_current
-    GROUP BY mixture, version, phase, source, is_replay
+    GROUP BY mixture, version, phase_number, source, is_replay
 ), distinct_documents AS (
     SELECT mixture, version, count(DISTINCT store_row) AS documents
     FROM stored.mixture_documents
