@@ -21,14 +21,17 @@ _PLAIN = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": 
 _OUT_OF_REACH = "\ufdd0{}\ufdd1"
 
 
-def open_for_text(path: Path) -> "Tokenizer":
+def open_for_text(path: Path, is_continuation: bool = False) -> "Tokenizer":
     """Return the tokenizer with every marker special, none of them reachable from text; ids stay as they are.
 
-    What a file may ask for besides is switched off: to cut texts short, to fill them up, to split them at random.
+    What a file may ask for besides is switched off: to cut texts short, to fill them up, to split them at random, and
+    with `is_continuation` to put a space in front.
     """
     import tokenizers
 
     model = tokenizers.Tokenizer.from_file(str(path))
+    if is_continuation:
+        model = tokenizers.Tokenizer.from_str(json.dumps(_without_prefix(json.loads(model.to_str()))))
     special = special_pieces_of(model)
     _mark(model, special)
     if _reached(model, special):
@@ -89,6 +92,22 @@ def config_with_control_tokens(content: Any, renamed: Mapping[str, str], numbers
     found = changed(content)
     if isinstance(found, dict) and "added_tokens_decoder" in found:
         found["added_tokens_decoder"] |= {str(n): {"content": piece, **_PLAIN} for piece, n in numbers.items()}
+    return found
+
+
+def _without_prefix(content: dict[str, Any]) -> dict[str, Any]:
+    """Return the tokenizer without what puts a space in front of a text."""
+    return content | {key: _part_without_prefix(content.get(key)) for key in ("normalizer", "pre_tokenizer")}
+
+
+def _part_without_prefix(part: dict[str, Any] | None) -> dict[str, Any] | None:
+    if part is None or part["type"] == "Prepend":
+        return None
+    found = part | {"prepend_scheme": "never"} if "prepend_scheme" in part else dict(part)
+    if "add_prefix_space" in part:
+        found["add_prefix_space"] = False
+    for key in {"normalizers", "pretokenizers"} & part.keys():
+        found[key] = [one for one in map(_part_without_prefix, part[key]) if one is not None]
     return found
 
 

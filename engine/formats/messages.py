@@ -16,6 +16,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from engine.base.hashing import digest_bytes
+
 ROLES = ("system", "user", "assistant", "tool")
 RESPONDS = "assistant"
 WHOLE = ("text", "all")
@@ -61,6 +63,22 @@ def spans_of_text(
             first, last = max(span["start"], start), min(span["end"], end)
             if first < last:
                 yield {**span, "start": first - start + place, "end": last - start + place}
+
+
+def chat_digests(messages: pa.Array) -> list[bytes]:
+    """Return a digest of each row of messages, over roles and contents.
+
+    messages: of type MESSAGES, no row null. What is hashed is the text's digest, and role and length of each message.
+    """
+    roles = pc.index_in(messages.flatten().field(0), pa.array(ROLES, pa.large_string()))
+    sizes = pc.binary_length(messages.flatten().field(1))
+    shape = np.stack([np.asarray(column.to_numpy(zero_copy_only=False), "<i8") for column in (roles, sizes)], axis=1)
+    bounds = np.concatenate([[0], np.cumsum(pc.list_value_length(messages).to_numpy(zero_copy_only=False))])
+    texts = texts_of(messages, "text").to_pylist()
+    return [
+        digest_bytes(digest_bytes((text or "").encode()) + shape[start:end].tobytes())
+        for text, start, end in zip(texts, bounds[:-1].tolist(), bounds[1:].tolist(), strict=True)
+    ]
 
 
 def shown(messages: Sequence[Message]) -> str:

@@ -13,6 +13,7 @@ from engine.formats.markers import is_marker
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)
 _PIECES = 1  # field of ModelProto
 _TEXT, _KIND = 1, 3  # fields of SentencePiece
+_NORMALIZER, _DUMMY_PREFIX = 3, 3  # normalizer_spec of ModelProto, add_dummy_prefix of NormalizerSpec
 _VARINT, _BYTES = 0, 2  # wire types that are written here
 _SCORE_0 = b"\x15\0\0\0\0"
 # The type of a user-defined piece as it stands in the file; may also be part of something else.
@@ -48,6 +49,12 @@ def with_control_pieces(model: bytes, renamed: Mapping[str, str], marked: Sequen
     for old, new in {**renamed, **{text: text for text in marked}}.items():
         pieces[position[old]] = replace(pieces[position[old]], text=new, kind=CONTROL)
     return write_pieces([*pieces, *(Piece(text, CONTROL) for text in added)], other)
+
+
+def without_dummy_prefix(model: bytes) -> bytes:
+    """Return the model without the space that some put in front of every text."""
+    # A message that stands twice is merged, and of a field the last counts (protobuf.dev/programming-guides/encoding).
+    return model + bytes([_NORMALIZER << 3 | _BYTES, 2, _DUMMY_PREFIX << 3 | _VARINT, 0])
 
 
 def read_pieces(model: bytes) -> tuple[list[Piece], bytes]:

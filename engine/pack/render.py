@@ -2,37 +2,68 @@
 
 Every document ends with EOS, which is a label like the text. BOS and control tokens stand in front, put there as ids,
 and are never labels. The first token of a document is never a label either: nothing comes before it; the first token
-of a text behind control tokens is one.
+of a text behind control tokens is one. Chats: engine.pack.render_chats.
 """
 
+import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from engine.base.errors import RecipeError, problem
 from engine.base.hashing import digest_json
 from engine.base.stage import StrictModel
 from engine.formats.tokenizer import TokenizerMeta
+from engine.pack.templates import checked_name
 
-VERSION = 2
+VERSION = 3
+
+
+Objective = Literal["text", "answers", "last_answer"]
+OF_TEXTS, OF_CHATS = "text", "answers"
+"""What is supervised where a recipe says nothing: everything of a text, the assistant's messages of a chat."""
 
 
 class RenderConfig(StrictModel):
-    """How text becomes ids."""
+    """How documents become ids: the section `render:` of a recipe. One template for all mixtures of a recipe."""
 
-    bos: bool = Field(default=False, description="put the tokenizer's BOS in front of every document")
-    control_tokens: dict[str, Any] | None = Field(
-        default=None, description="what the recipe says of control tokens; which a document has is in its row"
+    template: str | None = Field(
+        default=None,
+        description="chat template: chatml, llama3, mistral, alpaca, or tokenizer for the tokenizer's own; needed "
+        "where a mixture has chats",
     )
+    bos: bool = Field(default=False, description="put the tokenizer's BOS in front of every document")
+    objective: dict[str, Objective] = Field(
+        default_factory=dict,
+        description="source -> what is supervised: text (everything), answers (all of the assistant's messages with "
+        "what ends them) or last_answer; default: text of texts, answers of chats",
+    )
+    grow: bool = Field(
+        default=True, description="whether the template's tokens may get new ids where the tokenizer lacks free slots"
+    )
+    date: datetime.date | None = Field(
+        default=None, description="the day a tokenizer's own template is told it is, where it asks"
+    )
+
+    _one_template = field_validator("template", mode="before")(checked_name)
 
     @property
     def digest(self) -> str:
         """Digest of the options and of the way they are carried out."""
         return digest_json({"version": VERSION, "config": self.model_dump(mode="json")})
+
+
+class StoreRender(RenderConfig):
+    """How the documents of a token store became ids; `objective` names every source of chats it holds."""
+
+    template_digest: str | None = Field(default=None, description="digest of the template; null without chats")
+    control_tokens: dict[str, Any] | None = Field(
+        default=None, description="what the recipe says of control tokens; which a document has is in its row"
+    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,11 +17,14 @@ from typing import IO, Any, NamedTuple
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from engine.base.atomic import TEMPORARY_PREFIX, atomic_folder, write_json
-from engine.base.errors import InputError, problem
+from engine.base.errors import InputError, RecipeError, problem
 from engine.base.hashing import digest_bytes, digest_file, digest_json, digest_parts
+from engine.formats.continuation import continuation_encoder
+from engine.formats.messages import MESSAGES, Message, chat_digests
 from engine.formats.parquet import write_parquet
 from engine.formats.receipt import Receipt, write_receipt
 from engine.formats.segments import segment_encoder
@@ -35,11 +38,13 @@ from engine.formats.token_store import (
     TokenStore,
     open_token_store,
 )
-from engine.formats.tokenizer import Encoder, Tokenizer
+from engine.formats.tokenizer import Encoder, Tokenizer, special_pieces
 from engine.pack.look_alikes import LookAlikes, SpecialIds
-from engine.pack.render import Fronts, RenderConfig, Rendered, bos_of, positions, render
+from engine.pack.render import OF_CHATS, Fronts, RenderConfig, Rendered, bos_of, positions, render
+from engine.pack.render_chats import ChatRenderer, Run
+from engine.pack.templates import TEXT, Template, TemplateError
 
-VERSION = 3
+VERSION = 4
 MADE_BY = f"token_store/{VERSION}"
 FILES = ("documents.parquet", CONTROL_TOKENS_FILE, LOOK_ALIKES_FILE, "ids.bin", "supervised.bin", "store.json")
 _CHUNK_BYTES = 4 << 20
@@ -50,13 +55,15 @@ _CONTROL_IDS = pl.List(pl.Int32)
 
 
 class Batch(NamedTuple):
-    """Some documents: three or four sequences of one length."""
+    """Some documents, all texts or all chats: three to five sequences of one length."""
 
     doc_ids: Sequence[bytes]
     sources: Sequence[str]
     texts: Sequence[str]
     control_ids: pl.Series | None = None
     """List(Int32): ids of the control tokens of each document, null for none."""
+    messages: pa.Array | None = None
+    """Of chats their messages (engine.formats.messages), of which `texts` are the texts; of texts None."""
 
 
 def documents_digest(doc_digests: Iterable[tuple[Any, ...]]) -> str:
@@ -87,27 +94,37 @@ def token_store_digest(tokenizer_digest: str, config: RenderConfig, doc_digests:
 
 
 def build_token_store(
-    documents: Iterable[Batch], tokenizer: Tokenizer, config: RenderConfig, folder: Path, digest: str, jobs: int
+    documents: Iterable[Batch],
+    tokenizer: Tokenizer,
+    config: RenderConfig,
+    folder: Path,
+    digest: str,
+    jobs: int,
+    template: Template | None = None,
 ) -> TokenStore:
     """Encode every document once and write the token store to `folder`, which is replaced as a whole.
 
     Args:
         documents: Batches in any order and of any size; each document once, no null text.
         tokenizer: Encodes; its digest is part of the store's.
-        config: Whether BOS goes in front, and where the control tokens come from.
+        config: Whether BOS goes in front, what is supervised, and where the control tokens come from.
         folder: tokens/<digest>/ of the workspace.
         digest: What `token_store_digest` said of these documents.
         jobs: Threads.
+        template: What chats are rendered with; needed where there are any.
 
     Raises InputError where the texts are not those the digest was made of (a file changed since it was read in) or
-    become special tokens, and RecipeError where the tokenizer lacks a token the config asks for.
+    become special tokens, where the template cannot express a chat, and RecipeError where the tokenizer lacks a token
+    the config or the template asks for.
     """
     started = time.monotonic()
     bos_id = bos_of(tokenizer.meta, config)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=TEMPORARY_PREFIX, dir=folder.parent) as parts:
+        encode = segment_encoder(tokenizer)
+        chats = _chat_renderer(tokenizer, template, encode, bos_id)
         encoder = _Encoder(
-            segment_encoder(tokenizer), SpecialIds(tokenizer), LookAlikes(tokenizer), tokenizer.meta.eos_id, bos_id
+            encode, SpecialIds(tokenizer), LookAlikes(tokenizer), tokenizer.meta.eos_id, bos_id, chats, config.objective
         )
         table, look_alikes = _write_parts(
             _in_threads(encoder, _chunks(documents), jobs), Path(parts), tokenizer.id_dtype
@@ -121,7 +138,9 @@ def build_token_store(
             write_parquet(temporary / LOOK_ALIKES_FILE, look_alikes)
             write_parquet(temporary / CONTROL_TOKENS_FILE, _control_tokens(table, tokenizer.meta.control_tokens))
             meta = _describe(table, tokenizer, config, temporary, digest)
-            counts = _counts(table, look_alikes, tokenizer.meta.control_tokens)
+            of_template = template.tokens if template is not None else ()
+            tags = {token: n for token, n in tokenizer.meta.control_tokens.items() if token not in of_template}
+            counts = _counts(table, look_alikes, tags)
             _sign(temporary, meta, texts, counts, started)
     return open_token_store(folder)
 
@@ -144,22 +163,66 @@ class _Encoder:
     look_alikes: LookAlikes
     eos_id: int
     bos_id: int | None
+    chats: ChatRenderer | None
+    objective: Mapping[str, str]
+    """Source of chats -> what is supervised."""
 
     def __call__(self, chunk: pl.DataFrame) -> _Encoded:
         texts = chunk["text"].to_list()
-        encoded = self.encode(texts)
-        self.special_ids.require_none(encoded, chunk)
-        rendered = render(encoded, _fronts(chunk["control_ids"]), self.eos_id, self.bos_id)
+        if chunk["messages"].null_count():
+            encoded = self.encode(texts)
+            self.special_ids.require_none(encoded, chunk)
+            rendered = render(encoded, _fronts(chunk["control_ids"]), self.eos_id, self.bos_id)
+            digests = [digest_bytes(text.encode()) for text in texts]
+        else:
+            rendered = self._rendered_chats(chunk)
+            digests = chat_digests(chunk["messages"].to_arrow().cast(MESSAGES))
         table = chunk.select(
             "doc_id",
             "source",
             "control_ids",
-            pl.Series("text_digest", [digest_bytes(text.encode()) for text in texts], dtype=pl.Binary),
+            pl.Series("text_digest", digests, dtype=pl.Binary),
             pl.Series("num_tokens", rendered.num_tokens, dtype=pl.Int32),
             pl.Series("supervised_tokens", rendered.supervised_tokens, dtype=pl.Int32),
             pl.col("text").str.len_bytes().cast(pl.Int64).alias("num_bytes"),
         )
         return _Encoded(table, self.look_alikes.count(chunk), rendered)
+
+    def _rendered_chats(self, chunk: pl.DataFrame) -> Rendered:
+        assert self.chats is not None, "a template for the chats"
+        chats = [self._runs(chunk, row, messages) for row, messages in enumerate(chunk["messages"].to_list())]
+        encoded = self.chats.encoded(chats)
+        texts = [(row, ids) for row, of_one in enumerate(encoded) for ids in self._texts(chats[row], of_one)]
+        self.special_ids.require_none([ids for _, ids in texts], chunk[[row for row, _ in texts]])
+        objectives = [self.objective.get(source, OF_CHATS) for source in chunk["source"]]
+        return self.chats.rendered(chats, encoded, objectives, _fronts(chunk["control_ids"]))
+
+    def _texts(self, runs: Sequence[Run], encoded: Sequence[Any]) -> list[Any]:
+        return [ids for run, ids in zip(runs, encoded, strict=True) if run.kind == TEXT]
+
+    def _runs(self, chunk: pl.DataFrame, row: int, messages: Sequence[Message]) -> list[Run]:
+        assert self.chats is not None
+        try:
+            return self.chats.runs(messages)
+        except TemplateError as error:
+            place = f"document {chunk['doc_id'][row].hex()} of source {chunk['source'][row]}"
+            fix = "take another template, or drop such documents with a filter"
+            raise InputError(
+                problem(place, str(error), f"a chat for render.template: {self.chats.template.name}", fix)
+            ) from error
+
+
+def _chat_renderer(
+    tokenizer: Tokenizer, template: Template | None, encode: Encoder, bos_id: int | None
+) -> ChatRenderer | None:
+    if template is None:
+        return None
+    ids = {piece: number for number, piece in special_pieces(tokenizer).items()}
+    missing = [token for token in template.tokens if token not in ids]
+    if missing:
+        found = f"the tokenizer has no special token {', '.join(missing)}"
+        raise RecipeError(problem(f"render.template: {template.name}", found, "a tokenizer with the template's tokens"))
+    return ChatRenderer(template, tokenizer.meta, ids, encode, continuation_encoder(tokenizer), bos_id)
 
 
 def _fronts(control_ids: pl.Series) -> Fronts:
@@ -171,13 +234,15 @@ def _fronts(control_ids: pl.Series) -> Fronts:
 def _chunks(documents: Iterable[Batch]) -> Iterator[pl.DataFrame]:
     """Yield the documents in frames of a few megabytes, so that threads share a large batch."""
     schema = {"doc_id": pl.Binary, "source": pl.String, "text": pl.String}
-    for doc_ids, sources, texts, control_ids in documents:
+    for doc_ids, sources, texts, control_ids, messages in documents:
         frame = pl.DataFrame({"doc_id": doc_ids, "source": sources, "text": texts}, schema=schema)
         assert not frame.null_count().sum_horizontal().item(), (
             "a document of a token store has an id, a source and a text"
         )
         without = pl.Series([None] * frame.height, dtype=_CONTROL_IDS)
         frame = frame.with_columns((without if control_ids is None else control_ids).alias("control_ids"))
+        chats = pa.nulls(frame.height, MESSAGES) if messages is None else messages
+        frame = frame.with_columns(pl.Series("messages", pl.from_arrow(chats)))
         size = frame["text"].str.len_bytes().cast(pl.Int64)
         chunk = (size.cum_sum() - size) // _CHUNK_BYTES + pl.int_range(frame.height, eager=True) // _CHUNK_DOCUMENTS
         yield from _cut(frame, chunk)
@@ -241,6 +306,7 @@ def _counts(table: pl.DataFrame, look_alikes: pl.DataFrame, ids: Mapping[str, in
     by_token = look_alikes.group_by("token").agg(pl.col("occurrences").sum()).sort("token")
     return {
         "supervised_tokens": int(table["supervised_tokens"].cast(pl.Int64).sum()),
+        "unsupervised_documents": int((table["supervised_tokens"] == 0).sum()),
         "tagged_documents": int((table["control_ids"].list.len() > 0).sum()),
         "control_tokens": {token: in_front.get(number, 0) for token, number in ids.items()},
         "look_alikes": dict(by_token.iter_rows()),

@@ -16,10 +16,12 @@ from engine.base.hashing import digest_json
 from engine.base.recipe_errors import mistakes, read_yaml
 from engine.base.stage import ANNOTATOR, SourceConfig, StageConfig
 from engine.mixture.config import Config as MixtureConfig
+from engine.pack.render import RenderConfig
 from engine.pack.tokenizer import TokenizerConfig
 from engine.recipe.check_columns import check_columns
 from engine.recipe.check_files import check_files
-from engine.recipe.check_names import check_benchmarks, check_chats, check_names
+from engine.recipe.check_names import check_benchmarks, check_names
+from engine.recipe.check_render import check_render, without_templates
 from engine.recipe.frame import Frame, GuardConfig
 from engine.recipe.stages import Stage, read_stages
 from engine.select.balance import Rule as BalanceRule
@@ -47,6 +49,7 @@ class DataRecipe:
     guard: GuardConfig = field(default_factory=GuardConfig)
     tokenizer: TokenizerConfig | None = None
     control_tokens: ControlTokensConfig | None = None
+    render: RenderConfig = field(default_factory=RenderConfig)
     mixtures: dict[str, MixtureConfig] = field(default_factory=dict)
 
     @property
@@ -74,6 +77,7 @@ class DataRecipe:
             "guard": self.guard.model_dump(mode="json"),
             "tokenizer": self.tokenizer.model_dump(mode="json") if self.tokenizer else None,
             "control_tokens": self.control_tokens.model_dump(mode="json") if self.control_tokens else None,
+            "render": self.render.model_dump(mode="json"),
             "mixtures": {name: m.model_dump(mode="json") for name, m in self.mixtures.items()},
         }
 
@@ -93,7 +97,7 @@ def check_recipe(content: dict[str, Any], path: Path) -> DataRecipe:
     place = path.name
     found: list[str] = []
     try:
-        frame: Frame | None = Frame.model_validate(content)
+        frame: Frame | None = Frame.model_validate(without_templates(content))
     except ValidationError as error:
         found += mistakes(place, error, Frame)
         frame = None
@@ -104,7 +108,7 @@ def check_recipe(content: dict[str, Any], path: Path) -> DataRecipe:
         place, "annotate", content.get("annotate"), "engine.annotate", ANNOTATOR, StageConfig, found
     )
     found += check_names(place, content)
-    found += check_chats(place, content, sources)
+    found += check_render(place, content, sources)
     found += check_benchmarks(place, content, annotators)
     found += check_files(place, path.parent, annotators)
     found += check_columns(place, content, annotators)
@@ -124,6 +128,7 @@ def check_recipe(content: dict[str, Any], path: Path) -> DataRecipe:
         guard=frame.guard,
         tokenizer=_seeded_tokenizer(frame.tokenizer, frame.seed),
         control_tokens=_with_seed(frame.control_tokens, frame.seed),
+        render=frame.render,
         mixtures={name: _with_seed(mixture, frame.seed) for name, mixture in frame.mixtures.items()},
     )
 

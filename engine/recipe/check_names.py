@@ -20,7 +20,7 @@ def check_names(place: str, content: dict[str, Any]) -> list[str]:
         found.append(problem(f"{place}: sources", f"two sources are called '{name}'", "one name per source"))
     rest = {key: value for key, value in content.items() if key != "sources"}
     found += [
-        unknown(f"{place}: {where}", "source", name, names) for where, name in _named_sources(rest) if name not in names
+        unknown(f"{place}: {where}", "source", name, names) for where, name in named_sources(rest) if name not in names
     ]
     guard = content.get("guard")
     allowed = guard.get("allow") if isinstance(guard, dict) else None
@@ -39,14 +39,6 @@ def check_names(place: str, content: dict[str, Any]) -> list[str]:
     return found
 
 
-def check_chats(place: str, content: dict[str, Any], sources: tuple[Stage, ...]) -> list[str]:
-    """Return where mixtures name sources of chats, which they cannot hold yet."""
-    chats = {source.config.name for source in sources if getattr(source.config, "has_messages", False)}
-    named = [one for one in _named_sources(content.get("mixtures"), "mixtures") if one[1] in chats]
-    needed = "sources of texts: messages need a template, which mixtures do not know yet"
-    return [problem(f"{place}: {where}", f"'{name}' holds chat records", needed) for where, name in named]
-
-
 def check_benchmarks(place: str, content: dict[str, Any], annotators: tuple[Stage, ...]) -> list[str]:
     """Return a mistake where benchmarks are named and nothing searches for them."""
     if not content.get("benchmarks") or any("benchmarks" in getattr(s.module, "NEEDS", ()) for s in annotators):
@@ -55,14 +47,15 @@ def check_benchmarks(place: str, content: dict[str, Any], annotators: tuple[Stag
     return [problem(f"{place}: benchmarks", "no stage searches for them", "a stage that does", fix)]
 
 
-def _named_sources(value: Any, where: str = "") -> Iterator[tuple[str, str]]:
+def named_sources(value: Any, where: str = "") -> Iterator[tuple[str, str]]:
+    """Yield (key path, name) of every source that a part of a recipe names."""
     if isinstance(value, dict):
         for key, inner in value.items():
             path = f"{where}.{key}" if where else str(key)
             if key in SOURCE_LISTS and isinstance(inner, list | dict):
                 yield from ((path, str(name)) for name in inner)
             else:
-                yield from _named_sources(inner, path)
+                yield from named_sources(inner, path)
     elif isinstance(value, list):
         for position, inner in enumerate(value):
-            yield from _named_sources(inner, f"{where}[{position}]")
+            yield from named_sources(inner, f"{where}[{position}]")

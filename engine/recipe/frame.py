@@ -6,6 +6,7 @@ from pydantic import Field, ValidationError
 
 from engine.base.stage import StrictModel
 from engine.mixture.config import Config as MixtureConfig
+from engine.pack.render import RenderConfig
 from engine.pack.tokenizer import TokenizerConfig
 from engine.select.balance import Rule as BalanceRule
 from engine.select.control_tokens import Config as ControlTokensConfig
@@ -49,6 +50,7 @@ class Frame(StrictModel):
     control_tokens: ControlTokensConfig | None = Field(
         default=None, description="what columns say, as tokens in front of a document"
     )
+    render: RenderConfig = Field(default_factory=RenderConfig, description="how documents become ids")
     mixtures: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")], MixtureConfig] = Field(default_factory=dict)
 
 

@@ -6,18 +6,20 @@ from pathlib import Path
 
 import polars as pl
 
-from engine.base.atomic import atomic_folder, write_json
+from engine.base.atomic import write_json
 from engine.base.hashing import digest_json, short
 from engine.formats.annotation import read_columns
 from engine.formats.base_model import find_model
 from engine.formats.documents import Shard
 from engine.formats.receipt import Receipt, read_receipt, write_receipt
 from engine.formats.selection import Selection
-from engine.formats.tokenizer import META, Tokenizer, load_tokenizer, pointed_at
+from engine.formats.tokenizer import Tokenizer, load_tokenizer, pointed_at
 from engine.pack.control_slots import add_control_tokens, require_slots
 from engine.pack.named_tokens import naming_digest
+from engine.run.rendering import beside_tokenizer, template_tokens
 from engine.run.stage_run import Annotated
 from engine.run.steps import CONTROL_TOKENS, FRESH, MADE, STALE, PlanEndsError, RunContext, Stopwatch
+from engine.run.stored_tokenizer import store_tokenizer
 from engine.select.control_tokens import all_tokens, assign, control_token_columns
 from engine.select.filters import TAG_PREFIX
 
@@ -27,16 +29,17 @@ ControlIdsOf = Callable[[Shard], pl.Series]
 
 
 def with_control_tokens(context: RunContext, tokenizer: Tokenizer) -> Tokenizer:
-    """Make or re-use the copy of `tokenizer` in which the recipe's control tokens have ids; itself where it has none.
+    """Make or re-use the copy of `tokenizer` in which the recipe's control tokens and its template's tokens have ids.
+
+    The tokenizer itself where it lacks none of them.
 
     Raises RecipeError where it lacks free slots and may not grow.
     """
-    config = context.recipe.control_tokens
-    if config is None or set(all_tokens(config)) <= tokenizer.meta.control_tokens.keys():
+    tokens, grow = _wanted(context, tokenizer)
+    if set(tokens) <= tokenizer.meta.control_tokens.keys():
         return tokenizer
-    tokens = all_tokens(config)
-    beside = _beside(context, tokenizer)
-    identity = {"version": VERSION, "parent": tokenizer.meta.digest, "tokens": list(tokens), "grow": config.grow}
+    beside = beside_tokenizer(context, tokenizer)
+    identity = {"version": VERSION, "parent": tokenizer.meta.digest, "tokens": list(tokens), "grow": grow}
     identity["beside"] = naming_digest(beside)
     digest = digest_json(identity)
     pointer = context.workspace.root / "tokenizers" / f"tagged-{short(digest)}.json"
@@ -49,12 +52,8 @@ def with_control_tokens(context: RunContext, tokenizer: Tokenizer) -> Tokenizer:
         raise PlanEndsError(CONTROL_TOKENS)
     watch = Stopwatch()
     with tempfile.TemporaryDirectory() as scratch:
-        meta = add_control_tokens(tokenizer, tokens, config.grow, Path(scratch), beside)
-        folder = context.workspace.tokenizer(meta.digest)
-        if not (folder / META).is_file():
-            with atomic_folder(folder) as temporary:
-                for path in Path(scratch).iterdir():
-                    (temporary / path.name).write_bytes(path.read_bytes())
+        meta = add_control_tokens(tokenizer, tokens, grow, Path(scratch), beside)
+        folder = store_tokenizer(context.workspace, Path(scratch), meta)
     receipt = Receipt(
         made_by=f"control_tokens/{VERSION}", digest=digest, config=identity, rows=len(tokens), seconds=watch.seconds
     )
@@ -64,28 +63,32 @@ def with_control_tokens(context: RunContext, tokenizer: Tokenizer) -> Tokenizer:
     return load_tokenizer(folder)
 
 
+def _wanted(context: RunContext, tokenizer: Tokenizer) -> tuple[tuple[str, ...], bool]:
+    """Return the tokens that need ids, those of the template last, and whether new ids may be made for them."""
+    config, render = context.recipe.control_tokens, context.recipe.render
+    of_template = template_tokens(context, tokenizer)
+    tags = all_tokens(config) if config is not None else ()
+    grow = (config is None or config.grow) and (render.grow or not of_template)
+    return tuple(dict.fromkeys([*tags, *of_template])), grow
+
+
 def check_slots(context: RunContext) -> None:
-    """Raise RecipeError where the recipe's tokenizer is there, may not grow and has too few free slots for its tags.
+    """Raise RecipeError where the recipe's tokenizer is there, may not grow and has too few free slots for its tokens.
 
     Before anything is read in. A tokenizer yet to be trained is checked with the recipe.
     """
     config, named = context.recipe.control_tokens, context.recipe.tokenizer
-    if config is None or config.grow or named is None or named.train is not None:
+    may_grow = (config is None or config.grow) and context.recipe.render.grow
+    if may_grow or named is None or named.train is not None:
         return
     if named.model is not None:
         folder = context.workspace.tokenizer(find_model(context.workspace, named.model).tokenizer)
     else:
         folder = context.recipe.base / str(named.path)
     tokenizer = load_tokenizer(folder)
-    require_slots(tokenizer, all_tokens(config), _beside(context, tokenizer))
-
-
-def _beside(context: RunContext, tokenizer: Tokenizer) -> Path:
-    """Return where the files of transformers that belong to the recipe's tokenizer are: of a model with the model."""
-    config = context.recipe.tokenizer
-    if config is not None and config.model is not None:
-        return find_model(context.workspace, config.model).folder
-    return tokenizer.folder
+    tokens, grow = _wanted(context, tokenizer)
+    if not grow:
+        require_slots(tokenizer, tokens, beside_tokenizer(context, tokenizer))
 
 
 def control_ids_of(

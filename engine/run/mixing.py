@@ -23,6 +23,7 @@ from engine.mixture.write import MixtureInputs, find_version, write_version
 from engine.pack.schedule import ScheduleConfig, schedule_digest, write_schedule
 from engine.run.audit import audit, left_in, searched_field, widest_search
 from engine.run.recipe_state import recipe_state
+from engine.run.rendering import chat_sources, objectives
 from engine.run.stage_run import Annotated
 from engine.run.steps import FRESH, MADE, STALE, PlanEndsError, RunContext
 from engine.run.tokens import kept_documents
@@ -42,14 +43,15 @@ def build_mixtures(
     searched_again = audit(context, state, tokenizer, store)
     models = _models(context, state)
     where = recipe_state(context, state, selection, tokenizer, store, [])
-    built = []
+    built, supervised, chats = [], objectives(context), set(chat_sources(context))
     for name in names:
-        plan = plan_mixture(name, context.recipe.mixtures[name], candidates, input_digests)
+        plan = plan_mixture(name, context.recipe.mixtures[name], candidates, input_digests, supervised)
         inputs = MixtureInputs(
             recipe=context.recipe.name,
             recipe_digest=context.recipe.digest(),
             tokenizer=tokenizer.meta.digest,
             token_store=store.meta.digest,
+            template=store.meta.render.get("template") if chats & set(plan.config.source_names()) else None,
             render=store.meta.render,
             control_tokens=tokenizer.meta.control_tokens,
             selection=selection.digest,

@@ -1,6 +1,5 @@
 """Runs the tokenizer and the token store: every kept document rendered and encoded once."""
 
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -8,23 +7,24 @@ from pathlib import Path
 import polars as pl
 import pyarrow as pa
 
-from engine.base.atomic import atomic_folder, write_json
+from engine.base.atomic import write_json
 from engine.base.errors import RecipeError, problem
 from engine.base.hashing import digest_bytes, digest_json, short
 from engine.base.progress import progress
 from engine.formats.base_model import find_model
 from engine.formats.documents import Shard, SourceDocuments
-from engine.formats.huggingface_tokenizer import BESIDE
+from engine.formats.messages import MESSAGES, SEPARATOR, Message, chat_digests, texts_of
 from engine.formats.receipt import Receipt, read_receipt, write_receipt
 from engine.formats.selection import KEPT, Selection
 from engine.formats.token_store import TokenStore, open_token_store
-from engine.formats.tokenizer import FILES, META, Tokenizer, TokenizerMeta, load_tokenizer, pointed_at
-from engine.pack.render import RenderConfig
+from engine.formats.tokenizer import Tokenizer, load_tokenizer, pointed_at
 from engine.pack.tokenise import Batch, build_token_store, token_store_digest
 from engine.pack.tokenizer import TokenizerTraining, sample_texts, train_tokenizer
 from engine.run.control_tokens import ControlIdsOf, control_ids_of, with_control_tokens
+from engine.run.rendering import rendering_of
 from engine.run.stage_run import Annotated
 from engine.run.steps import FRESH, MADE, STALE, TOKEN_STORE, PlanEndsError, RunContext, Stopwatch
+from engine.run.stored_tokenizer import store_tokenizer
 from engine.text.edits import Edits
 
 VERSION = 1
@@ -52,7 +52,7 @@ def named_tokenizer(context: RunContext, state: Annotated, selection: Selection)
     assert config.path is not None
     found = load_tokenizer(context.recipe.base / config.path)
     if not context.dry_run:
-        _stored(context, found.folder, found.meta)
+        store_tokenizer(context.workspace, found.folder, found.meta)
     return found
 
 
@@ -80,7 +80,7 @@ def _trained(context: RunContext, state: Annotated, selection: Selection) -> Tok
     with tempfile.TemporaryDirectory() as scratch, progress("tokenizer"):
         texts = training_texts(chosen, selection, state.edits_of, config.train)
         meta = train_tokenizer(texts, config.train, Path(scratch))
-        folder = _stored(context, Path(scratch), meta)
+        folder = store_tokenizer(context.workspace, Path(scratch), meta)
     receipt = Receipt(
         made_by=f"tokenizer/{VERSION}", digest=digest, config=identity, rows=len(texts), seconds=watch.seconds
     )
@@ -90,31 +90,20 @@ def _trained(context: RunContext, state: Annotated, selection: Selection) -> Tok
     return load_tokenizer(folder)
 
 
-def _stored(context: RunContext, path: Path, meta: TokenizerMeta) -> Path:
-    """Copy a tokenizer into the workspace, where a mixture keeps it whatever becomes of the original."""
-    folder = context.workspace.tokenizer(meta.digest)
-    if not (folder / META).is_file():
-        with atomic_folder(folder) as temporary:
-            for name in (META, FILES[meta.kind], *(name for name in BESIDE if (path / name).is_file())):
-                shutil.copyfile(path / name, temporary / name)
-    return folder
-
-
 def token_store_of(context: RunContext, state: Annotated, selection: Selection, tokenizer: Tokenizer) -> TokenStore:
     """Make or re-use the token store of the kept documents of every source that a mixture of the recipe names."""
     named = {name for mixture in context.recipe.mixtures.values() for name in mixture.source_names()}
     sources = [source for source in state.sources if source.name in named]
-    config = context.recipe.control_tokens
-    render = RenderConfig(control_tokens=config.model_dump(mode="json") if config is not None else None)
+    rendering = rendering_of(context, tokenizer)
     controls_of = control_ids_of(context, state, selection, tokenizer)
     kept = kept_documents(sources, selection, state.edits_of, controls_of)
     parts = ["doc_id", "text_digest", *(["control_ids"] if controls_of is not None else [])]
-    digest = token_store_digest(tokenizer.meta.digest, render, kept.select(parts).iter_rows())
+    digest = token_store_digest(tokenizer.meta.digest, rendering.options, kept.select(parts).iter_rows())
     folder = context.workspace.tokens(digest)
 
     def make() -> None:
         batches = kept_batches(sources, selection, state.edits_of, controls_of)
-        build_token_store(batches, tokenizer, render, folder, digest, context.jobs)
+        build_token_store(batches, tokenizer, rendering.options, folder, digest, context.jobs, rendering.template)
 
     context.ensure(TOKEN_STORE, folder, digest, make)
     return open_token_store(folder)
@@ -125,7 +114,8 @@ def kept_documents(
 ) -> pl.DataFrame:
     """Return doc_id, text_digest, source and license of the kept documents, in the order of doc_id.
 
-    With `controls_of` control_ids besides. A document with edits has the digest of its text with them.
+    With `controls_of` control_ids besides. A document with edits has the digest of its text with them; a chat has the
+    digest of its messages (engine.formats.messages.chat_digests), with them.
     """
     columns = ["doc_id", "text_digest", "source", "license"]
     frames = [
@@ -160,9 +150,13 @@ def kept_batches(
         for shard in source.shards:
             kept = _kept(shard, selection, ["doc_id", "source"], controls_of)
             if kept.height:
-                texts = _edited_texts(shard, kept["row"].to_list(), edits_of(shard))
                 controls = kept["control_ids"] if controls_of is not None else None
-                yield Batch(kept["doc_id"].to_list(), kept["source"].to_list(), texts, controls)
+                rows, edits = kept["row"].to_list(), edits_of(shard)
+                messages = _edited_messages(shard, rows, edits) if shard.has_messages else None
+                texts = (
+                    _edited_texts(shard, rows, edits) if messages is None else texts_of(messages, "text").to_pylist()
+                )
+                yield Batch(kept["doc_id"].to_list(), kept["source"].to_list(), texts, controls, messages)
 
 
 def _edited_texts(shard: Shard, rows: list[int], edits: Mapping[int, Edits]) -> list[str]:
@@ -170,13 +164,38 @@ def _edited_texts(shard: Shard, rows: list[int], edits: Mapping[int, Edits]) -> 
     return [edits[row].applied(text) if row in edits else text for row, text in zip(rows, texts, strict=True)]
 
 
+def _edited_messages(shard: Shard, rows: list[int], edits: Mapping[int, Edits]) -> pa.Array:
+    """Return the messages of some rows, the edits of each text as edits of its messages."""
+    chats = shard.read_messages().take(pa.array(rows, pa.int64())).combine_chunks()
+    if edits.keys().isdisjoint(rows):
+        return chats
+    changed = [
+        _edited_chat(chat, edits[row]) if row in edits else chat
+        for row, chat in zip(rows, chats.to_pylist(), strict=True)
+    ]
+    return pa.array(changed, MESSAGES)
+
+
+def _edited_chat(chat: list[Message], edits: Edits) -> list[Message]:
+    parts = edits.of_parts([len(message["content"].encode()) for message in chat], len(SEPARATOR))
+    return [
+        {"role": message["role"], "content": part.applied(message["content"])}
+        for message, part in zip(chat, parts, strict=True)
+    ]
+
+
 def _with_edited_digests(shard: Shard, kept: pl.DataFrame, edits: Mapping[int, Edits]) -> pl.DataFrame:
+    if shard.has_messages:
+        digests = chat_digests(_edited_messages(shard, kept["row"].to_list(), edits))
+        return kept.with_columns(text_digest=pl.Series(digests, dtype=pl.Binary)).drop("row")
     changed = kept.filter(pl.col("row").is_in(list(edits))) if edits else kept.clear()
     if not changed.height:
         return kept.drop("row")
     texts = _edited_texts(shard, changed["row"].to_list(), edits)
-    digests = pl.Series([digest_bytes(text.encode()) for text in texts], dtype=pl.Binary)
-    return kept.update(changed.select("doc_id", text_digest=digests), on="doc_id").drop("row")
+    digests = [digest_bytes(text.encode()) for text in texts]
+    return kept.update(changed.select("doc_id", text_digest=pl.Series(digests, dtype=pl.Binary)), on="doc_id").drop(
+        "row"
+    )
 
 
 def _kept(

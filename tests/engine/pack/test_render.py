@@ -5,7 +5,7 @@ import pytest
 
 from engine.base.errors import RecipeError
 from engine.formats.tokenizer import TokenizerMeta
-from engine.pack.render import Fronts, RenderConfig, bos_of, positions, render
+from engine.pack.render import Fronts, RenderConfig, StoreRender, bos_of, positions, render
 
 META = TokenizerMeta(kind="sentencepiece", digest="d", vocab_size=300, eos_id=2, bos_id=1)
 
@@ -56,8 +56,12 @@ def test_every_option_changes_the_digest() -> None:
     configs = [
         RenderConfig(),
         RenderConfig(bos=True),
-        RenderConfig(control_tokens={"tags": [{"tag": "quality"}]}),
-        RenderConfig(control_tokens={"tags": [{"tag": "lang"}]}),
+        RenderConfig(template="chatml"),
+        RenderConfig(template="chatml", objective={"chats": "text"}),
+        StoreRender(template="tokenizer", template_digest="one"),
+        StoreRender(template="tokenizer", template_digest="other"),
+        StoreRender(control_tokens={"tags": [{"tag": "quality"}]}),
+        StoreRender(control_tokens={"tags": [{"tag": "lang"}]}),
     ]
     assert len({config.digest for config in configs}) == len(configs)
 

@@ -1,0 +1,19 @@
+"""Copies a tokenizer into the workspace, where a mixture keeps it whatever becomes of the original."""
+
+import shutil
+from pathlib import Path
+
+from engine.base.atomic import atomic_folder
+from engine.formats.huggingface_tokenizer import BESIDE
+from engine.formats.tokenizer import FILES, META, TokenizerMeta
+from engine.formats.workspace import Workspace
+
+
+def store_tokenizer(workspace: Workspace, path: Path, meta: TokenizerMeta) -> Path:
+    """Copy the tokenizer in `path`, with what transformers reads beside it; returns its folder in the workspace."""
+    folder = workspace.tokenizer(meta.digest)
+    if not (folder / META).is_file():
+        with atomic_folder(folder) as temporary:
+            for name in (META, FILES[meta.kind], *(name for name in BESIDE if (path / name).is_file())):
+                shutil.copyfile(path / name, temporary / name)
+    return folder
