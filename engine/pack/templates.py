@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from engine.base.errors import closest, problem
+from engine.base.errors import problem, unknown
 from engine.base.hashing import digest_json
 from engine.formats.messages import RESPONDS, SEPARATOR, Message
 
@@ -180,9 +180,7 @@ def checked_name(value: object) -> object:
         found = f"{len(value)} templates: {', '.join(map(str, value))}"
         raise ValueError(problem("template", found, "one template per mixture", f"name one of {', '.join(NAMES)}"))
     if isinstance(value, str) and value not in NAMES:
-        guess = closest(value, NAMES)
-        fix = f"did you mean '{guess}'" if guess else None
-        raise ValueError(problem("template", f"no template '{value}' (have: {', '.join(NAMES)})", fix=fix))
+        raise ValueError(unknown("template", "template", value, NAMES))
     return value
 
 
