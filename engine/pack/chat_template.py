@@ -60,45 +60,39 @@ class ChatTemplate:
 
     def segments(self, messages: Sequence[Message]) -> list[Segment]:
         """Return the chat in segments; raises TemplateError where the template refuses it or does not agree."""
-        roles = tuple(message["role"] for message in messages)
-        between, order = self._frame(roles)
+        frame = self._frame(tuple(message["role"] for message in messages))
         rendered = self._render([dict(message) for message in messages])
-        contents = _contents_in(rendered, between, [messages[number]["content"] for number in order])
+        contents = _contents_in(rendered, frame.between, [messages[number]["content"] for number in frame.order])
         if contents is None:
             raise TemplateError(
                 "the tokenizer's template changes what the messages say, or writes other things around them because of "
                 "it, so it is not known which tokens are whose"
             )
-        return self._cut(messages, between, order, contents)
-
-    def _cut(
-        self, messages: Sequence[Message], between: Sequence[str], order: Sequence[int], contents: Sequence[str]
-    ) -> list[Segment]:
-        segments = list(self._literal(between[0], None, None))
-        for number, content, behind in zip(order, contents, between[1:], strict=True):
+        segments: list[Segment] = []
+        role, answer = None, None
+        for number, content, before in zip(frame.order, contents, frame.between, strict=False):
+            opening = frame.openings.get(number, "")
+            segments += self._literal(before.removesuffix(opening), role, answer)
             role = messages[number]["role"]
             answer = number if role == RESPONDS else None
-            segments.append(Segment(content, TEXT, role, answer))
-            segments += self._literal(behind, role, answer)
-        return segments
+            segments += [Segment(text, TEXT, role, answer) for text in (opening, content) if text]
+        return [*segments, *self._literal(frame.between[-1], role, answer)]
 
     def _literal(self, text: str, role: str | None, answer: int | None) -> list[Segment]:
         """Return what stands between two contents; up to its first special token it belongs to the answer before."""
         parts = [part for part in self._spellings.split(text) if part] if self.pieces else [text]
         kinds = [TOKEN if part in self._pieces else TEXT for part in parts]
-        stop = kinds.index(TOKEN) if TOKEN in kinds else -1
-        if answer is not None and stop < 0:
-            answer = None  # The end of the document is what ends it; `render_chats` refuses any other answer.
+        stop = kinds.index(TOKEN) if TOKEN in kinds else len(kinds)
         return [
             Segment(part, kind, role, answer if place <= stop else None)
             for place, (part, kind) in enumerate(zip(parts, kinds, strict=True))
         ]
 
-    def _render(self, messages: list[dict[str, str]]) -> str:
+    def _render(self, messages: list[dict[str, str]], prompts: bool = False) -> str:
         import jinja2
 
         try:
-            return self._compiled.render(messages=messages, add_generation_prompt=False, **self._told)
+            return self._compiled.render(messages=messages, add_generation_prompt=prompts, **self._told)
         except (jinja2.TemplateError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             asks = isinstance(error, jinja2.UndefinedError) and "strftime_now" in str(error)
             hint = "; it asks for the day: name one with render: {date: 2026-01-31}" if asks else ""
@@ -123,19 +117,43 @@ class ChatTemplate:
         return re.compile(f"({'|'.join(map(re.escape, longest))})")
 
     @cached_property
-    def _frames(self) -> dict[tuple[str, ...], tuple[list[str], list[int]]]:
+    def _frames(self) -> dict[tuple[str, ...], "_Frame"]:
         return {}
 
-    def _frame(self, roles: tuple[str, ...]) -> tuple[list[str], list[int]]:
-        """Return what stands around the contents of messages with these roles, and which content stands where."""
+    def _frame(self, roles: tuple[str, ...]) -> "_Frame":
+        """Return what stands around the contents of messages with these roles."""
         if roles not in self._frames:
-            stand_ins = [{"role": role, "content": _STAND_IN.format(number)} for number, role in enumerate(roles)]
-            between = _STAND_INS.split(self._render(stand_ins))
-            order = [int(number) for number in between[1::2]]
+            messages = [{"role": role, "content": _STAND_IN.format(number)} for number, role in enumerate(roles)]
+            whole = self._render(messages)
+            parts = _STAND_INS.split(whole)
+            order = [int(number) for number in parts[1::2]]
             if sorted(order) != list(range(len(roles))):
                 raise TemplateError(f"the tokenizer's template does not write each message once ({', '.join(roles)})")
-            self._frames[roles] = (between[::2], order)
+            answers = [number for number in order if roles[number] == RESPONDS]
+            openings = {number: self._opening(messages[: number + 1], whole) for number in answers}
+            self._frames[roles] = _Frame(parts[::2], order, openings)
         return self._frames[roles]
+
+    def _opening(self, messages: list[dict[str, str]], whole: str) -> str:
+        """Return the white space before an answer that no prompt ends with, so that a model has to write it."""
+        try:
+            prompt = self._render(messages[:-1], prompts=True)
+        except TemplateError:
+            return ""  # Not every template takes a chat that begins with an answer, or ends with a question.
+        rest = whole.removeprefix(prompt).partition(messages[-1]["content"])[0] if whole.startswith(prompt) else ""
+        return rest if rest.isspace() else ""
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """What a template writes around contents, whatever they are."""
+
+    between: list[str]
+    """Before the first content, between two, and behind the last."""
+    order: list[int]
+    """Which message's content stands where."""
+    openings: Mapping[int, str]
+    """Position of an answer -> the end of what stands before it that belongs to it."""
 
 
 def chat_template_of(tokenizer: Tokenizer, beside: Path, day: datetime.date | None = None) -> ChatTemplate:

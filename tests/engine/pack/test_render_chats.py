@@ -133,7 +133,7 @@ def test_a_store_of_chats_is_the_same_for_any_number_of_threads_and_counts_what_
     for file in ("ids.bin", "supervised.bin", "documents.parquet", "store.json"):
         assert (one.folder / file).read_bytes() == (two.folder / file).read_bytes()
     assert one.documents()["supervised_tokens"].to_list()[-1] == 0
-    assert pl.read_json((one.folder / "receipt.json"))["details"].struct.field("unsupervised_documents")[0] == 1
+    assert pl.read_json(one.folder / "receipt.json")["details"].struct.field("unsupervised_documents")[0] == 1
 
 
 def test_digests_of_chats_differ_by_roles_and_by_where_a_message_ends() -> None:

@@ -71,8 +71,8 @@ def answers(segments: Sequence[Segment]) -> dict[int, str]:
             "alpaca",
             [ASKED, INPUT, SAID, MORE, AGAIN],
             "Below is an instruction that describes a task, paired with an input that provides further context. Write a"
-            " response that appropriately completes the request.\n\n### Instruction:\nCapital of France?\n\n### Input:\n"
-            "France\n\n### Response:Paris.</s>### Instruction:\nAnd of Spain?\n\n### Response:Madrid.</s>",
+            " response that appropriately completes the request.\n\n### Instruction:\nCapital of France?\n\n"
+            "### Input:\nFrance\n\n### Response:Paris.</s>### Instruction:\nAnd of Spain?\n\n### Response:Madrid.</s>",
             {2: "Paris.</s>", 4: "Madrid.</s>"},
         ),
         (
