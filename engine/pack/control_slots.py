@@ -98,9 +98,9 @@ def require_slots(tokenizer: Tokenizer, tokens: Sequence[str], beside: Path | No
 
 def too_few_slots(place: str, name: str, wanted: int, free: int) -> str:
     """Return the message for a tokenizer that lacks free slots and may not grow."""
-    found = f"{wanted} tags and {free} free slots in {name}"
+    found = f"{wanted} tokens and {free} free slots in {name}"
     fix = "write grow: true, which makes new ids, or tokenizer: {train: {control_slots: N}}, or name fewer labels"
-    return problem(place, found, "a free slot for every tag, because of grow: false", fix)
+    return problem(place, found, "a free slot for every token, because of grow: false", fix)
 
 
 def _vocabulary(tokenizer: Tokenizer) -> dict[str, int]:

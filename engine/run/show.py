@@ -28,6 +28,7 @@ def show_run(result: dict[str, Any]) -> str:
     parts += show_control_tokens(result.get("control_tokens", ()))
     parts += _tokens_in_front(result["steps"])
     parts += [*_markers_as_text(result.get("markers_as_text", ())), *_look_alikes(result["steps"])]
+    parts += _without_labels(result["steps"])
     parts += [_mixture_line(mixture) for mixture in result["mixtures"]]
     parts += [f"audits: {len(result['audits'])} hold"] if result.get("audits") else []
     return "\n".join(parts)
@@ -41,6 +42,12 @@ def _tokens_in_front(steps: Iterable[Mapping[str, Any]]) -> list[str]:
     lines = [wrapped(f"documents behind each: {told}", terminal_width())] if told else []
     missing = f"in front of no document: {unused}; look at the values of its column, or take it out"
     return [*lines, *([wrapped(missing, terminal_width())] if unused else [])]
+
+
+def _without_labels(steps: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return a line with the documents nothing of which is supervised: chats without an answer, texts of one token."""
+    count = _of_token_store(steps).get("unsupervised_documents", 0)
+    return [f"without a label, in no mixture: {count:,} document{'s' * (count != 1)}"] if count else []
 
 
 def _of_token_store(steps: Iterable[Mapping[str, Any]]) -> Mapping[str, Any]:

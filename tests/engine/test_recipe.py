@@ -110,7 +110,7 @@ def test_a_tokenizer_to_be_trained_needs_a_slot_for_each_tag_where_it_may_not_gr
         change(given)
         check_recipe(given, Path("web.yaml"))
     else:
-        start = "web.yaml: control_tokens: 2 tags and 1 free slots in the tokenizer to be trained."
+        start = "web.yaml: control_tokens: 2 tokens and 1 free slots in the tokenizer to be trained."
         assert [line[: len(start)] for line in mistakes(change)] == [start]
 
 

@@ -185,7 +185,7 @@ def test_hugging_face_tokenizers_grow_at_the_end(tmp_path: Path) -> None:
 
 def test_too_few_slots_and_no_growth_is_an_error_with_both_numbers(tmp_path: Path) -> None:
     base = sentencepiece_of(tmp_path / "base", 2)
-    with pytest.raises(RecipeError, match=r"3 tags and 2 free slots .* Fix: write grow: true"):
+    with pytest.raises(RecipeError, match=r"3 tokens and 2 free slots .* Fix: write grow: true"):
         add_control_tokens(base, TAGS, False, tmp_path / "copy")
     assert not (tmp_path / "copy").exists()
 

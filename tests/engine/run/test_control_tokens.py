@@ -246,7 +246,7 @@ def test_too_few_slots_and_no_growth_is_found_before_anything_is_read_in(tmp_pat
     if not trained:
         huggingface(tmp_path / "tokenizer")
         content["tokenizer"] = {"path": "tokenizer"}
-    found = f"control_tokens: 5 tags and {4 if trained else 3} free slots"
+    found = f"control_tokens: 5 tokens and {4 if trained else 3} free slots"
     with pytest.raises(RecipeError, match=found):
         run_in(tmp_path, content)
     assert not list((tmp_path / "ws").glob("*"))
@@ -262,7 +262,7 @@ def test_the_files_of_an_added_model_say_which_slots_are_free(tmp_path: Path) ->
     (base / "config.json").write_text(json.dumps({"pad_token_id": meta.vocab_size - 4}))
     (base / "tokenizer_config.json").write_text(json.dumps({"pad_token": "<|reserved_special_token_1|>"}))
     content = recipe(control_tokens={"tags": TAGS, "grow": False}) | {"tokenizer": {"model": "base"}}
-    with pytest.raises(RecipeError, match="5 tags and 2 free slots"):
+    with pytest.raises(RecipeError, match="5 tokens and 2 free slots"):
         run_in(tmp_path, content)
     run_in(tmp_path, content | {"control_tokens": {"tags": TAGS}})
     _, tokenizer = store_of(tmp_path)
