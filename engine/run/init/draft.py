@@ -38,13 +38,17 @@ guard:                         # a run stops where a source loses more than this
 
 tokenizer:                     # or {{path: FOLDER}} of a tokenizer you have
   train: {{sources: [{names}], vocab_size: {vocab_size}, control_slots: 16}}
-
+{render}
 mixtures:
   {recipe}_all:
     sources: [{names}]         # in proportion to what there is; or weights: {{{first}: 3, ...}}
     budget_tokens: null        # null: everything once
     row_tokens: {row_tokens}
     rows_per_step: {rows_per_step}
+"""
+RENDER = """
+render:                        # chats become tokens; of them the answers are trained on, of texts everything
+  template: chatml             # or llama3, mistral, alpaca, or tokenizer: its own; one for all mixtures
 """
 
 
@@ -53,7 +57,8 @@ def draft_recipe(folder: Path, recipe: Path, found: Found) -> str:
     names = [source.name for source in found.sources]
     sources = "\n".join(_source(folder, recipe, source) for source in found.sources)
     name = _recipe_name(folder)
-    body = BODY.format(recipe=name, names=", ".join(names), first=names[0], **_numbers(found.text_bytes))
+    render = RENDER if any(source.stage == "chat" for source in found.sources) else ""
+    body = BODY.format(recipe=name, render=render, names=", ".join(names), first=names[0], **_numbers(found.text_bytes))
     return HEAD.format(name=recipe.name, recipe=name) + sources + body
 
 

@@ -15,9 +15,11 @@ import pyarrow.parquet as pq
 from pydantic_core import from_json
 
 from engine.base.errors import InputError
+from engine.formats.messages import RESPONDS
 from engine.sources import csv as csv_reader
 from engine.sources import jsonl, parquet, text
 from engine.sources._files import read_lines
+from engine.sources.chat import chat_of
 
 SAMPLE_ROWS = 50
 MAX_SOURCES_A_FOLDER = 8
@@ -39,6 +41,8 @@ LIKELY = {
     "date": ("date", "published", "publish_date", "created", "created_at", "timestamp", "crawl_date", "year"),
     "language": ("language", "lang", "lang_code", "language_code"),
 }
+CHATS = ({"messages"}, {"conversations"}, {"instruction", "output"}, {"instruction", "response"})
+"""Columns that instruction data is known by: OpenAI's messages, ShareGPT, Alpaca, Dolly."""
 _SHARD_NUMBER = re.compile(r"([-_.]?\d+)+([-_]of[-_]\d+)?$")
 _SKIPPED_FOLDERS = frozenset(("__pycache__", "node_modules", "provender-workspace"))
 Row = dict[str, Any]
@@ -186,14 +190,29 @@ def _describe(source: FoundSource) -> str | None:
         return f"{source.stage} files that cannot be read"
     source.columns = list(dict.fromkeys(name for row in rows for name in row))
     guessed = guess_columns(rows)
-    if {"messages", "conversations"} & set(source.columns) and guessed.get("text") not in LIKELY["text"]:
-        return f"{source.stage} files of chat records (stage: chat reads them)"
+    if any(names <= set(source.columns) for names in CHATS) and guessed.get("text") not in LIKELY["text"]:
+        if source.stage == "csv" or not _are_answered(rows):
+            return f"{source.stage} files of chat records (stage: chat reads them)"
+        guessed.pop("text", None)
+        source.stage = "chat"
+        source.mapping = {core: name for core, name in guessed.items() if core != name or core == "id"}
+        source.has_license = "license" in guessed
+        return None
     if "text" not in guessed:
         return f"{source.stage} files without a column of text"
     # A column that is called like the core column needs no mapping, except an own id, which has to be asked for.
     source.mapping = {core: name for core, name in guessed.items() if core != name or core == "id"}
     source.has_license = "license" in guessed
     return None
+
+
+def _are_answered(rows: Sequence[Row]) -> bool:
+    """Whether the records can be read as chats, and in some of them somebody answers."""
+    try:
+        read = [chat_of({name: value for name, value in row.items() if value is not None}, {})[0] for row in rows]
+    except ValueError:
+        return False
+    return any(message["role"] == RESPONDS for messages in read for message in messages)
 
 
 def _sample(stage: str, path: Path) -> Iterable[Row]:

@@ -155,3 +155,26 @@ def test_the_summary_says_how_to_go_on(folder: Path) -> None:
     text = show_init(init(folder))
     assert "web: jsonl, 2 files" in text
     assert f"provender run {folder / 'recipe.yaml'} --dry-run" in text
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [{"instruction": f"Say {n}.", "input": "", "output": prose(n)} for n in range(40)],
+        [
+            {"messages": [{"role": "user", "content": "go"}, {"role": "assistant", "content": prose(n)}]}
+            for n in range(40)
+        ],
+        [{"conversations": [{"from": "human", "value": "go"}, {"from": "gpt", "value": prose(n)}]} for n in range(40)],
+    ],
+    ids=["alpaca", "messages", "sharegpt"],
+)
+def test_instructions_become_chats_with_a_template_beside_texts(tmp_path: Path, rows: list[dict[str, Any]]) -> None:
+    write_jsonl(tmp_path / "instructions.jsonl", rows)
+    write_jsonl(tmp_path / "web.jsonl", [{"text": prose(500 + n)} for n in range(20)])
+    init(tmp_path)
+    recipe = load_recipe(tmp_path / "recipe.yaml")
+    stages = {source.config.name: source.config.stage for source in recipe.sources}
+    assert stages == {"instructions": "chat", "web": "jsonl"}
+    assert recipe.render.template == "chatml"
+    assert all(set(mixture.source_names()) == set(stages) for mixture in recipe.mixtures.values())
