@@ -11,6 +11,8 @@ import pytest
 
 import engine.recipes
 from engine.base.errors import InputError
+from engine.formats.manifest import open_mixture
+from engine.formats.workspace import Workspace
 from engine.recipe import load_recipe
 from engine.recipes.medical_sources import write_sources
 from engine.run.pipeline import run
@@ -160,3 +162,23 @@ def test_the_medical_recipe_runs_on_the_real_corpora(
     assert came_in["documents"].sum() == sum(counts.values())
     kept = found.filter((pl.col("outcome") == "kept") & (pl.col("source") == "medquad"))
     assert kept["documents"].item() > 0.9 * counts["medquad.jsonl"]
+
+
+def test_the_recipe_of_instructions_trains_on_answers_beside_replayed_text(tmp_path: Path) -> None:
+    (tmp_path / "data" / "web").mkdir(parents=True)
+    chats = [{"instruction": f"Tell me {n}.", "input": "", "output": prose(n, words=40)} for n in range(60)]
+    texts = [{"text": prose(1000 + n)} for n in range(60)]
+    for name, rows in (("chats.jsonl", chats), ("web/a.jsonl", texts)):
+        (tmp_path / "data" / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    path = copied("instructions.yaml", tmp_path)
+    path.write_text(path.read_text().replace("10_000", "4_000").replace("8192", "400"))
+    run(path, tmp_path / "ws")
+    manifest = open_mixture(Workspace(tmp_path / "ws"), "tuning").manifest
+    rows = {row.source: row for row in manifest.sources}
+    assert {name: (row.is_replay, row.objective) for name, row in rows.items()} == {
+        "chats": (False, "answers"),
+        "web": (True, "text"),
+    }
+    assert rows["chats"].supervised_tokens < rows["chats"].tokens
+    assert 0.15 < rows["web"].supervised_tokens / manifest.supervised_tokens < 0.25
+    assert manifest.template == "chatml"
