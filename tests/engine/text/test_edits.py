@@ -55,3 +55,18 @@ def test_any_spans_make_a_text_without_what_was_replaced(
     if not found:
         assert edited == "".join(kept)
     assert len(edited.replace("#", "")) <= len(kept)
+
+
+def test_edits_of_a_text_in_parts_are_edits_of_each_part() -> None:
+    parts = ["Write to Grüße@x.org.", "Seven times six?", "It is 42, Grüße@x.org."]
+    sizes = [len(part.encode()) for part in parts]
+    second, third = sizes[0] + 2, sizes[0] + sizes[1] + 4
+    edits = Edits(
+        cuts=[(second + 6, third + 9)],
+        replacements=[(9, sizes[0] - 1, "<A>"), (third + 10, third + sizes[2] - 1, "<B>")],
+    )
+    found = edits.of_parts(sizes, 2)
+    assert [one.applied(part) for one, part in zip(found, parts, strict=True)] == ["Write to <A>.", "Seven", "<B>."]
+    over_two = Edits(replacements=[(sizes[0] - 2, second + 5, "X")]).of_parts(sizes, 2)
+    applied = [one.applied(part) for one, part in zip(over_two, parts, strict=True)]
+    assert applied == ["Write to Grüße@x.orX", " times six?", parts[2]]
