@@ -8,7 +8,7 @@ of a text behind control tokens is one. Chats: engine.pack.render_chats.
 import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,8 @@ VERSION = 3
 
 
 Objective = Literal["text", "answers", "last_answer"]
-OF_TEXTS, OF_CHATS = "text", "answers"
+OF_TEXTS: Final = "text"
+OF_CHATS: Final = "answers"
 """What is supervised where a recipe says nothing: everything of a text, the assistant's messages of a chat."""
 
 
