@@ -157,7 +157,7 @@ def _bug() -> int:
 def _main(argv: Sequence[str] | None) -> int:
     parsed = vars(build_parser(all_commands()).parse_args(argv))
     command: Command = parsed.pop("verb")
-    as_json: bool = parsed.pop("json")
+    as_json: bool = parsed["json"]
     try:
         result = call(command, parsed)
     except KeyboardInterrupt:
@@ -166,7 +166,9 @@ def _main(argv: Sequence[str] | None) -> int:
     if as_json or command.show is None:
         print(json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False))
     else:
-        print(load(command.show)(result))
+        shown = load(command.show)(result)
+        if shown is not None:
+            print(shown)
     return 0
 
 

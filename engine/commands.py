@@ -168,7 +168,13 @@ COMMANDS = (
         'provender sql "SELECT source, decision, count(*) FROM decisions GROUP BY ALL ORDER BY ALL"',
         "engine.catalog:sql",
         (
-            argument("query", help="one SELECT, or @name of a named query", nargs="?"),
+            argument(
+                "query",
+                help="one SELECT, or @name of a named query (default: asks for queries, or reads them from stdin)",
+                nargs="?",
+                default="-",
+            ),
+            argument("values", help="value of a parameter $NAME of the query", nargs="*", metavar="NAME=VALUE"),
             argument(
                 "--list",
                 help="list views, their columns, and the named queries",
@@ -176,6 +182,11 @@ COMMANDS = (
                 dest="list_queries",
             ),
             argument("--limit", help="show at most this many rows", type=int, metavar="N"),
+            argument(
+                "--format", help="table, markdown, csv, json, jsonl or parquet (default: table)", metavar="FORMAT"
+            ),
+            argument("--out", help="file to write the rows to; its ending says the format", metavar="FILE"),
+            argument("--mixture", help="what this version was made from, such as name@v1", metavar="REF"),
             _WHICH,
         ),
         "engine.catalog:show_sql",

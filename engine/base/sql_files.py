@@ -9,6 +9,10 @@ row is, `params:` the bound values or `none`. A field goes on in the next line w
     -- grain:  one row per unordered pair
     -- params: $max_bucket_documents  documents; larger buckets are skipped
 
+A parameter a user can give has a type (text, integer, number, id) in front of the semicolon, and may have a default:
+
+    -- params: $source  text = null; only this source    $words  integer = 5; words listed of each
+
 `...` among the columns stands for columns that depend on the data. Stands in `base` because every package may keep SQL.
 """
 
@@ -21,6 +25,19 @@ FIELDS = ("reads", "yields", "grain", "params")
 ANY_COLUMNS = "..."
 _TABLE = re.compile(r"([a-z_][a-z0-9_.]*)\(([^()]*)\)")
 _PARAMETER = re.compile(r"\$([a-z_][a-z0-9_]*)")
+_TYPED = re.compile(r"(text|integer|number|id)(?: = ([^;]+))?; (.+)")
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter of a query, as its head has it."""
+
+    type: str
+    """text, integer, number or id."""
+    default: str | None
+    """Its text; None: null, or where `is_required` that there is none."""
+    is_required: bool
+    meaning: str
 
 
 @dataclass(frozen=True)
@@ -40,6 +57,19 @@ class SqlFile:
     """Bound parameter -> unit and meaning."""
     statement: str
     """The SELECT, without a semicolon."""
+
+    @property
+    def parameters(self) -> dict[str, Parameter]:
+        """Parameter -> type, default, meaning; what has no type in the head is text without a default."""
+        found = {}
+        for name, said in self.params.items():
+            match = _TYPED.fullmatch(said)
+            if match is None:
+                found[name] = Parameter("text", None, True, said)
+            else:
+                default = match[2].strip() if match[2] else None
+                found[name] = Parameter(match[1], None if default == "null" else default, default is None, match[3])
+        return found
 
 
 def sql_folder() -> Path:

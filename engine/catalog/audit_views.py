@@ -7,8 +7,19 @@ from typing import Any
 import duckdb
 import polars as pl
 
-from engine.catalog.relation import create_table, create_view, identifier, read_files, text_literal, typed, union
-from engine.formats.manifest import Manifest, Mixture, mixture_names, mixture_versions
+from engine.catalog.history_views import readable_versions
+from engine.catalog.relation import (
+    STORED,
+    create_table,
+    create_view,
+    failing,
+    identifier,
+    read_files,
+    text_literal,
+    typed,
+    union,
+)
+from engine.formats.manifest import Manifest, Mixture
 from engine.formats.state import RecipeState
 from engine.formats.workspace import Workspace
 
@@ -40,23 +51,26 @@ _PROMISES: dict[str, dict[str, Any]] = {
     },
     "version_searches": {"kind": pl.String, "name": pl.String, "searched_documents": pl.Int64},
 }
-"""Table -> columns behind mixture, version and is_current."""
+"""View -> columns behind mixture, version and is_current."""
+AUDIT_VIEWS = frozenset({*_PROMISES, "taken_down", "store_documents"})
 _STORE_DOCUMENTS = {"source": pl.String, "supervised_tokens": pl.Int32}
 
 
 def create_audit_views(connection: duckdb.DuckDBPyConnection, workspace: Workspace, state: RecipeState | None) -> None:
-    """Create the tables of _PROMISES, `taken_down`, and `store_documents` of the versions the recipe ended with."""
+    """Create the views of AUDIT_VIEWS; `store_documents` is of the versions the recipe ended with."""
     current = set(state.mixtures.values()) if state else set()
-    versions = [mixture for name in mixture_names(workspace) for mixture in mixture_versions(workspace, name)]
+    versions, damage = readable_versions(workspace)
     for table, schema in _PROMISES.items():
         rows = [
             _of(mixture, mixture.reference in current) | row
             for mixture in versions
             for row in _promised(table, mixture.manifest)
         ]
-        create_table(connection, table, pl.DataFrame(rows, schema=_VERSION | schema, orient="row"))
+        create_table(connection, f"{table}_rows", pl.DataFrame(rows, schema=_VERSION | schema, orient="row"))
+        create_view(connection, table, failing(f"SELECT * FROM {STORED}.{table}_rows", damage))
     create_table(connection, "taken_down_ids", _taken_down([mixture.manifest for mixture in versions]))
-    create_view(connection, "taken_down", "SELECT mixture, version, doc_id::UUID AS doc_id FROM stored.taken_down_ids")
+    taken_down = f"SELECT mixture, version, doc_id::UUID AS doc_id FROM {STORED}.taken_down_ids"
+    create_view(connection, "taken_down", failing(taken_down, damage))
     selects = [
         select
         for mixture in versions

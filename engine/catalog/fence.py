@@ -85,8 +85,11 @@ def close_gates(connection: duckdb.DuckDBPyConnection, root: Path, files: Iterab
     connection.execute("SET lock_configuration = true")
 
 
-def require_reading_only(connection: duckdb.DuckDBPyConnection, query: str) -> None:
-    """Raise InputError where the text is not one SELECT, or calls a table function that is not known to only read."""
+def require_reading_only(connection: duckdb.DuckDBPyConnection, query: str) -> dict[str, Any]:
+    """Return the syntax tree of a query (json_serialize_sql).
+
+    Raises InputError where the text is not one SELECT, or calls a table function that is not known to only read.
+    """
     found = connection.execute("SELECT json_serialize_sql(?)", [query]).fetchone()
     try:
         tree = json.loads(found[0]) if found is not None else {}
@@ -95,6 +98,8 @@ def require_reading_only(connection: duckdb.DuckDBPyConnection, query: str) -> N
         raise InputError(problem(PLACE, "nested too deeply to be checked", fix="write it with fewer levels")) from error
     if tree.get("error", True):
         message = str(tree.get("error_message", "cannot be parsed"))
+        if str(tree.get("position", "")).isdigit():
+            message += f" ({place_of(query, int(tree['position']))})"
         wrong = "it is not a SELECT that could be checked" if message.startswith("Only SELECT") else message
         needed = "a single SELECT (also WITH, FROM, VALUES, DESCRIBE, SUMMARIZE, SHOW TABLES)"
         raise InputError(problem(PLACE, wrong, needed))
@@ -104,6 +109,13 @@ def require_reading_only(connection: duckdb.DuckDBPyConnection, query: str) -> N
         if name not in READING_FUNCTIONS:
             needed = "a function that only reads, such as read_parquet, unnest or range"
             raise InputError(problem(PLACE, f"no table function '{name}' here", needed))
+    return dict(tree)
+
+
+def place_of(query: str, offset: int) -> str:
+    """Return where in the text a byte stands, as people count: line 2, column 7."""
+    before = query.encode()[:offset].decode(errors="ignore")
+    return f"line {before.count(chr(10)) + 1}, column {len(before) - before.rfind(chr(10))}"
 
 
 def _table_functions(node: Any) -> Iterator[str]:

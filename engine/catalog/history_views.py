@@ -13,6 +13,7 @@ from engine.catalog.relation import (
     STORED,
     create_table,
     create_view,
+    failing,
     identifier,
     read_files,
     text_literal,
@@ -90,7 +91,7 @@ def create_history_views(
     connection: duckdb.DuckDBPyConnection, workspace: Workspace, state: RecipeState | None
 ) -> None:
     """Create the stored views of mixture versions, runs and labels; raises InputError for damaged metrics."""
-    mixtures, damage = _readable(workspace)
+    mixtures, damage = readable_versions(workspace)
     current = set(state.mixtures.values()) if state else set()
     versions = [(mixture, _version(mixture, mixture.reference in current)) for mixture in mixtures]
     _create_mixtures(connection, versions, damage)
@@ -99,13 +100,13 @@ def create_history_views(
         for mixture, version in versions
     ]
     columns = typed(_VERSION | DOCUMENTS_SCHEMA | _PHASE)
-    create_view(connection, "mixture_documents", _failing(union(documents, columns), damage))
+    create_view(connection, "mixture_documents", failing(union(documents, columns), damage))
     spans = [
         _beside(version, path, SCHEDULE_SCHEMA)
         for mixture, version in versions
         if (path := workspace.schedule(mixture.manifest.schedule) / "schedule.parquet").is_file()
     ]
-    create_view(connection, "spans", _failing(union(spans, typed(_VERSION | SCHEDULE_SCHEMA)), damage))
+    create_view(connection, "spans", failing(union(spans, typed(_VERSION | SCHEDULE_SCHEMA)), damage))
     _create_runs(connection, [open_run(workspace, name) for name in run_names(workspace)])
     _create_labels(connection, workspace)
 
@@ -114,7 +115,7 @@ def _version(mixture: Mixture, is_current: bool) -> dict[str, Any]:
     return {"mixture": mixture.manifest.name, "version": mixture.manifest.version, "is_current": is_current}
 
 
-def _readable(workspace: Workspace) -> tuple[list[Mixture], str | None]:
+def readable_versions(workspace: Workspace) -> tuple[list[Mixture], str | None]:
     """Return the versions that are as they were written, and what is wrong with the others, None where nothing is."""
     found, damage = [], []
     for name in mixture_names(workspace):
@@ -146,15 +147,7 @@ def _create_mixtures(
     }
     for name, (content, schema) in tables.items():
         create_table(connection, f"{name}_rows", pl.DataFrame(content, schema=schema, orient="row"))
-        create_view(connection, name, _failing(f"SELECT * FROM {STORED}.{name}_rows", damage))
-
-
-def _failing(select: str, damage: str | None) -> str:
-    """Return the SELECT; with damage, one that raises it where it is read, so that other questions are answered."""
-    if damage is None:
-        return select
-    raised = f"error({text_literal(damage)})::BOOLEAN"
-    return f"SELECT found.* FROM ({select}) AS found FULL JOIN range(1) ON true WHERE {raised}"
+        create_view(connection, name, failing(f"SELECT * FROM {STORED}.{name}_rows", damage))
 
 
 def _phase(manifest: Manifest, number: int) -> dict[str, Any]:
@@ -219,7 +212,7 @@ def _create_labels(connection: duckdb.DuckDBPyConnection, workspace: Workspace) 
     labels = labels_frame(found).rename({"when": "labelled_at"})
     create_table(connection, "label_rows", labels)
     columns = ", ".join("doc_id::UUID AS doc_id" if name == "doc_id" else name for name in labels.columns)
-    create_view(connection, "labels", _failing(f"SELECT {columns} FROM {STORED}.label_rows", damage))
+    create_view(connection, "labels", failing(f"SELECT {columns} FROM {STORED}.label_rows", damage))
 
 
 def _metrics(run: Run) -> Path:

@@ -3,28 +3,36 @@
 import re
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
 from engine.base.atomic import TEMPORARY_PREFIX
-from engine.base.errors import InputError, RecipeError, ResourceError, closest, problem, unknown
-from engine.base.sql_files import read_sql, sql_names
-from engine.catalog.audit_views import create_audit_views
+from engine.base.errors import InputError, RecipeError, ResourceError, problem, unknown
+from engine.base.sql_files import SqlFile, read_sql, sql_names
+from engine.catalog.audit_views import AUDIT_VIEWS, create_audit_views
 from engine.catalog.fence import PLACE, close_gates, open_connection, require_reading_only
 from engine.catalog.history_views import create_history_views
-from engine.catalog.recipe_views import STAGE_VIEW, create_recipe_views, in_place_files
+from engine.catalog.mistakes import explained, first_lines
+from engine.catalog.named import EVERYTHING, Named, named_in
+from engine.catalog.output import FORMATS, STREAMED, chosen_format, plan_lines, write_file, write_stdout
+from engine.catalog.parameters import bind, guessed_values, split_values, typed_values, with_variables
+from engine.catalog.recipe_views import RECIPE_VIEWS, STAGE_VIEW, create_recipe_views, in_place_files
 from engine.catalog.relation import STORED, identifier
 from engine.catalog.values import plain_rows
+from engine.formats.manifest import open_mixture
 from engine.formats.state import RecipeState, read_state
 from engine.formats.workspace import Workspace
 
 VIEWS = "catalog"
 QUERIES = ("statistics", "audits")
 OWN_COLUMNS = "Every column the source itself has, beside doc_id."
+STDIN = "-"
+_EXPLAIN = re.compile(r"\s*explain\s+(analyze\s+)?", re.IGNORECASE)
 
 
 def sql(
@@ -33,19 +41,29 @@ def sql(
     recipe: str | None = None,
     limit: int | None = None,
     list_queries: bool = False,
+    values: Sequence[str] = (),
+    format: str | None = None,  # noqa: A002 - the word of the command line
+    out: Path | str | None = None,
+    mixture: str | None = None,
+    json: bool = False,
 ) -> dict[str, Any]:
     """Run one read-only query over the views of a workspace.
 
     Args:
-        query: One SELECT in DuckDB's SQL, or `@name` of a named query.
+        query: One SELECT in DuckDB's SQL, or `@name` of a named query; `-` reads queries from stdin, or asks for them.
         workspace: Folder of all artifacts.
         recipe: Name of the recipe whose artifacts the views show; default: the one that finished last.
         limit: Rows to return at most; default: all.
         list_queries: Return the views and named queries instead (`sql_list`).
+        values: `name=value` of every parameter `$name`.
+        format: table, markdown, csv, json, jsonl or parquet; csv and jsonl without `out` are written to stdout.
+        out: File to write, which then is whole or not there; its ending says the format where `format` does not.
+        mixture: Reference of a mixture version; the views show the artifacts it was made from.
+        json: Whether the caller prints what is returned, so that nothing else may go to stdout.
 
     Returns:
         columns, types (DuckDB's), rows (lists of JSON values: ids and dates as text, bytes as hex, not-a-number and
-        infinities as text), and is_cut: whether `limit` left rows out.
+        infinities as text), and is_cut: whether `limit` left rows out. Where rows were written instead: num_rows, out.
 
     Raises:
         InputError: The query, the workspace or a file of it is not what it has to be.
@@ -56,25 +74,24 @@ def sql(
         raise RecipeError(problem(PLACE, "there is none", "one SELECT, or @name", "look at `provender sql --list`"))
     if limit is not None and limit < 0:
         raise RecipeError(problem("--limit", f"{limit}", "0 rows or more"))
-    text = _statement(query.strip())
-    with open_catalog(workspace, recipe) as connection:
-        require_reading_only(connection, text)
-        cut = "" if limit is None else f" LIMIT {limit + 1}"
+    shape, path = chosen_format(format, out, json)
+    if query == STDIN:
+        from engine.catalog.prompt import answer_stdin
+
+        return answer_stdin(workspace, recipe, mixture, limit, shape, out)
+    state = None if mixture is None else _state_of(workspace, mixture)
+    question = _question(query, split_values(values))
+    with open_catalog(workspace, recipe, state, question.named) as connection:
         try:
-            relation = connection.execute(f"SELECT * FROM query(?){cut}", [text])
-            columns = [(name, str(dtype)) for name, dtype, *_ in relation.description or ()]
-            rows = relation.fetchall()
+            return _answer(connection, question, limit, shape, path)
         except duckdb.OutOfMemoryException as error:
-            raise ResourceError(problem(PLACE, _first_lines(error), fix="ask for fewer columns or rows")) from error
+            raise ResourceError(problem(PLACE, first_lines(error), fix="ask for fewer columns or rows")) from error
+        except duckdb.InterruptException as error:
+            raise KeyboardInterrupt from error
         except duckdb.Error as error:
-            raise InputError(_explained(connection, error)) from error
-    is_cut = limit is not None and len(rows) > limit
-    return {
-        "columns": [name for name, _ in columns],
-        "types": [dtype for _, dtype in columns],
-        "rows": plain_rows(rows[:limit] if is_cut else rows, [dtype for _, dtype in columns]),
-        "is_cut": is_cut,
-    }
+            with open_catalog(workspace, recipe, state) as whole:
+                columns = _columns(whole)
+            raise InputError(explained(error, columns, question.text, question.tree)) from error
 
 
 def sql_list(workspace: Path | str | None = None, recipe: str | None = None) -> dict[str, Any]:
@@ -91,6 +108,7 @@ def sql_list(workspace: Path | str | None = None, recipe: str | None = None) -> 
     heads = [read_sql(group, name) for group in QUERIES for name in sql_names(group)]
     queries = [
         {"name": f"@{head.name}", "group": head.group, "what": head.what, "columns": list(head.yields)}
+        | {"parameters": [{"name": name, **vars(one)} for name, one in head.parameters.items()]}
         for head in heads
     ]
     return {"views": views, "queries": queries}
@@ -98,11 +116,15 @@ def sql_list(workspace: Path | str | None = None, recipe: str | None = None) -> 
 
 @contextmanager
 def open_catalog(
-    workspace: Path | str, recipe: str | None = None, state: RecipeState | None = None
+    workspace: Path | str,
+    recipe: str | None = None,
+    state: RecipeState | None = None,
+    named: Named = EVERYTHING,
 ) -> Iterator[duckdb.DuckDBPyConnection]:
     """Yield a locked DuckDB with all views over a workspace; views of what does not exist yet are empty.
 
     `state`: what the views show, where it is not that of a recipe that finished.
+    `named`: what will be asked; views it does not name are not made, columns it does not name may be null or missing.
 
     Raises InputError where the workspace or recipe does not exist, or files the recipe ended with are gone.
     """
@@ -114,13 +136,9 @@ def open_catalog(
     try:
         connection.execute(f"CREATE SCHEMA {STORED}")
         try:
-            create_recipe_views(connection, place, state, _stage_columns())
-            create_history_views(connection, place, state)
-            create_audit_views(connection, place, state)
-            for name in sql_names(VIEWS):
-                connection.execute(f"CREATE VIEW {identifier(name)} AS {read_sql(VIEWS, name).statement}")
+            _create_views(connection, place, state, named)
         except duckdb.Error as error:
-            found = f"a file of it cannot be read ({_first_lines(error)})"
+            found = f"a file of it cannot be read ({first_lines(error)})"
             raise InputError(problem(place.root, found, fix="run the recipe again")) from error
         close_gates(connection, place.root, in_place_files(place, state))
         yield connection
@@ -129,14 +147,99 @@ def open_catalog(
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _statement(query: str) -> str:
+@dataclass(frozen=True)
+class _Question:
+    """A query as it will run: its text with variables for parameters, what it names, the values."""
+
+    text: str
+    tree: dict[str, Any]
+    named: Named
+    values: Mapping[str, tuple[Any, str]]
+    explain: str
+    """EXPLAIN or EXPLAIN ANALYZE in front of our own SELECT, or nothing."""
+
+
+def _question(query: str, given: Mapping[str, str]) -> _Question:
+    head = _named_query(query.strip())
+    text = query.strip() if head is None else head.statement
+    start = None if head is not None else _EXPLAIN.match(text)
+    explain = "" if start is None else "EXPLAIN ANALYZE " if start[1] else "EXPLAIN "
+    text = text if start is None else text[start.end() :]
+    parser = duckdb.connect(":memory:")
+    try:
+        tree = require_reading_only(parser, text)
+        values = guessed_values(tree, given) if head is None else typed_values(head, given)
+        return _Question(with_variables(text, tree), tree, named_in(tree), values, explain)
+    finally:
+        parser.close()
+
+
+def _answer(
+    connection: duckdb.DuckDBPyConnection, question: _Question, limit: int | None, shape: str | None, path: Path | None
+) -> dict[str, Any]:
+    bind(connection, question.values)
+    rest = "" if limit is None else f" LIMIT {limit + 1 if path is None and shape not in STREAMED else limit}"
+    asked = f"{question.explain}SELECT * FROM query(?){rest}"
+    if question.explain:
+        plan = connection.execute(asked, [question.text]).fetchall()
+        return {"columns": ["plan"], "types": ["VARCHAR"], "rows": plan_lines(plan), "is_cut": False}
+    if path is not None:
+        return write_file(connection, asked, question.text, shape or FORMATS[0], path)
+    if shape in STREAMED:
+        return write_stdout(connection, asked, question.text, shape)
+    relation = connection.execute(asked, [question.text])
+    columns = [(name, str(dtype)) for name, dtype, *_ in relation.description or ()]
+    rows = relation.fetchall()
+    is_cut = limit is not None and len(rows) > limit
+    return {
+        "columns": [name for name, _ in columns],
+        "types": [dtype for _, dtype in columns],
+        "rows": plain_rows(rows[:limit] if is_cut else rows, [dtype for _, dtype in columns]),
+        "is_cut": is_cut,
+    } | ({"format": shape} if shape is not None else {})
+
+
+def _create_views(
+    connection: duckdb.DuckDBPyConnection, place: Workspace, state: RecipeState | None, named: Named
+) -> None:
+    views = [read_sql(VIEWS, name) for name in sql_names(VIEWS) if named.has_table(name)]
+    # A view may read the stored view of the same name, or of others.
+    stored = {table.removeprefix(f"{STORED}.") for view in views for table in view.reads}
+    needed = named.also(stored)
+    create_recipe_views(connection, place, state, _stage_columns(), needed)
+    if needed.tables is None or any(
+        table not in RECIPE_VIEWS and not table.startswith(STAGE_VIEW) for table in (needed.tables & _stored_tables())
+    ):
+        create_history_views(connection, place, state)
+    if any(named.has_table(name) for name in AUDIT_VIEWS):
+        create_audit_views(connection, place, state)
+    for view in views:
+        connection.execute(f"CREATE VIEW {identifier(view.name)} AS {view.statement}")
+
+
+def _stored_tables() -> set[str]:
+    """Return the stored views that the views of sql/catalog read."""
+    reads = {table for name in sql_names(VIEWS) for table in read_sql(VIEWS, name).reads}
+    return {table.removeprefix(f"{STORED}.") for table in reads if table.startswith(f"{STORED}.")}
+
+
+def _state_of(workspace: Path | str, reference: str) -> RecipeState:
+    mixture = open_mixture(Workspace.open(workspace), reference)
+    state = mixture.state()
+    if state is None:
+        found = "where its artifacts lie was not written down"
+        raise InputError(problem(mixture.reference, found, fix="run the recipe again and name its new version"))
+    return state
+
+
+def _named_query(query: str) -> SqlFile | None:
     if not query.startswith("@"):
-        return query
+        return None
     known = {name: group for group in QUERIES for name in sql_names(group)}
-    name = query[1:]
+    name = query[1:].rstrip("; ")
     if name not in known:
         raise InputError(unknown(PLACE, "named query", name, known))
-    return read_sql(known[name], name).statement
+    return read_sql(known[name], name)
 
 
 def _stage_columns() -> dict[str, list[str]]:
@@ -159,36 +262,3 @@ def _columns(connection: duckdb.DuckDBPyConnection) -> dict[str, list[str]]:
         "WHERE schema_name = 'main' AND NOT internal GROUP BY ALL"
     ).fetchall()
     return dict(found)
-
-
-def _explained(connection: duckdb.DuckDBPyConnection, error: duckdb.Error) -> str:
-    message = _first_lines(error)
-    columns = _columns(connection)
-    table = re.search(r"Table with name (\S+) does not exist", message)
-    if table is not None and table[1].startswith(STAGE_VIEW):
-        stage = table[1].removeprefix(STAGE_VIEW)
-        needed = "a recipe that has run it, under its own name or another"
-        return problem(PLACE, f"the recipe has no stage {stage}", needed, f"add {{stage: {stage}}} and run it")
-    if table is not None:
-        return unknown(PLACE, "view", table[1].strip('"'), columns)
-    column = re.search(r'Referenced column "([^"]+)"|does not have a column named "([^"]+)"', message)
-    if column is not None:
-        return _unknown_column(column[1] or column[2], columns)
-    return problem(PLACE, message)
-
-
-def _unknown_column(name: str, columns: dict[str, list[str]]) -> str:
-    known = {column for names in columns.values() for column in names}
-    guess = name if name in known else closest(name, known)
-    if guess is None:
-        return problem(PLACE, f"no column '{name}' in any view", fix="`provender sql --list` shows them all")
-    places = " or ".join(view for view, names in columns.items() if guess in names)
-    if guess == name:
-        return problem(PLACE, f"no column '{name}' in the views it reads", fix=f"read it from {places}")
-    return problem(PLACE, f"no column '{name}'", fix=f"use '{guess}' of {places}")
-
-
-def _first_lines(error: duckdb.Error) -> str:
-    # What follows points into our own wrapping of the query and would only mislead.
-    message = str(error).split("\n\nLINE ")[0]
-    return " ".join(message.split())

@@ -1,25 +1,20 @@
 """The stored views of one recipe: documents, annotations, decisions, pairs, held-out groups, ledger, and each source.
 
-Everything row-aligned is joined by position, never on doc_id: at 4 million rows a group-by over a joined column takes
-a quarter of a second that way and two seconds by hash join.
+Everything row-aligned is joined by position, never on doc_id (engine.catalog.source_files).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from itertools import groupby
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import duckdb
-import pyarrow as pa
 import pyarrow.parquet as pq
 
-from engine.base.errors import InputError, problem
+from engine.catalog.named import EVERYTHING, Named
 from engine.catalog.relation import create_view, identifier, nothing, read_files, text_literal, typed, union
-from engine.formats.annotation import Annotation, part_path
-from engine.formats.columns import CORE, STATED
-from engine.formats.documents import MESSAGES_COLUMN, SourceDocuments
+from engine.catalog.source_files import CORE_TYPES, Folder, SourceFiles, present
+from engine.formats.annotation import Annotation
 from engine.formats.ledger import SCHEMA as LEDGER_SCHEMA
 from engine.formats.manifest import open_mixture
 from engine.formats.selection import BALANCE_SCHEMA, EXAMPLES_SCHEMA
@@ -28,15 +23,8 @@ from engine.formats.state import RecipeState
 from engine.formats.token_store import CONTROL_TOKENS_FILE, CONTROL_TOKENS_SCHEMA, LOOK_ALIKES_FILE, LOOK_ALIKES_SCHEMA
 from engine.formats.workspace import Workspace
 
-_SIZES = ("num_bytes", "num_chars")
-MESSAGES_TYPE = 'STRUCT("role" VARCHAR, "content" VARCHAR)[]'
-_DOCUMENTS = (
-    {"doc_id": "UUID", "source": "VARCHAR", "shard": "VARCHAR", "row": "BIGINT", "text": "VARCHAR"}
-    | {"messages": MESSAGES_TYPE}
-    | typed({name: CORE[name].dtype for name in (*_SIZES, *STATED)})
-    | {"read_problem": "VARCHAR"}
-)
 _IDS = {"doc_id": "UUID", "source": "VARCHAR"}
+_DIGESTS = {"doc_id": "UUID", "text_digest": "VARCHAR"}
 _ARTIFACTS = {
     "duplicate_pairs": ("pairs.parquet", {"doc_id": "UUID", "other_id": "UUID", "similarity": "DOUBLE"}),
     "hits": (
@@ -74,6 +62,11 @@ _GROUPS = {"doc_id": "UUID", "group_id": "UUID", "set": "VARCHAR"}
 
 STAGE_VIEW = "stage_"
 """What the stored view of a stage's own columns begins with: stage_quality, stage_pii."""
+RECIPE_VIEWS = frozenset(
+    {"documents", "text_digests", "annotations", "decisions", "corpus", "heldout_groups", "ledger"}
+    | {"look_alikes", "control_tokens", *_OF_SELECTION, *_ARTIFACTS}
+)
+"""The stored views that create_recipe_views makes, but for those of stages."""
 
 
 def create_recipe_views(
@@ -81,146 +74,100 @@ def create_recipe_views(
     workspace: Workspace,
     state: RecipeState | None,
     stages: Mapping[str, Sequence[str]],
+    named: Named = EVERYTHING,
 ) -> None:
     """Create the stored views of a recipe, empty ones for what it lacks; raises InputError where files are gone.
 
     `stages`: stage -> columns of it that get a view of their own. There is none where the recipe has no such stage.
+    `named`: what the query names; other views are not made, and columns it does not name may be null or missing.
     """
-    sources = [_SourceFiles(source) for source in (state.source_documents(workspace) if state else ()) if source.shards]
-    annotations = state.open_annotations(workspace) if state else ()
+    _create_document_views(connection, workspace, state, stages, named)
     selection = state.open_selection(workspace) if state else None
-    create_view(connection, "documents", union([source.documents() for source in sources], _DOCUMENTS))
-    digests = [source.text_digests() for source in sources]
-    create_view(connection, "text_digests", union(digests, {"doc_id": "UUID", "text_digest": "VARCHAR"}))
-    create_view(connection, "annotations", _all_annotations(sources, annotations))
-    for stage, own in stages.items():
-        if selects := list(_instances(sources, annotations, stage, own)):
-            create_view(connection, f"{STAGE_VIEW}{stage}", union(selects, {}))
-    decisions = {} if selection is None else {selection.folder: tuple(DECISION_SCHEMA)}
-    aligned = [source.aligned(decisions, ("num_bytes",)) for source in sources if decisions]
-    create_view(connection, "decisions", union(aligned, _IDS | {"num_bytes": "BIGINT"} | typed(DECISION_SCHEMA)))
+    views: dict[str, Callable[[], str]] = {
+        "heldout_groups": lambda: _heldout(workspace, state),
+        "ledger": lambda: _ledger(workspace, state),
+    }
     for view, schema in _OF_SELECTION.items():
         path = None if selection is None else selection.folder / f"{view}.parquet"
-        create_view(connection, view, _file_or_nothing(path, typed(schema)))
+        views[view] = partial(_file_or_nothing, path, typed(schema))
     for view, (file, columns) in _ARTIFACTS.items():
-        create_view(connection, view, _artifacts(workspace, state, file, columns))
+        views[view] = partial(_artifacts, workspace, state, file, columns)
     for view, file, schema in (
         ("look_alikes", LOOK_ALIKES_FILE, LOOK_ALIKES_SCHEMA),
         ("control_tokens", CONTROL_TOKENS_FILE, CONTROL_TOKENS_SCHEMA),
     ):
-        create_view(connection, view, _of_token_store(workspace, state, file, typed(schema)))
-    create_view(connection, "heldout_groups", _heldout(workspace, state))
-    create_view(connection, "ledger", _ledger(workspace, state))
+        views[view] = partial(_of_token_store, workspace, state, file, typed(schema))
+    for view, select in views.items():
+        if named.has_table(view):
+            create_view(connection, view, select())
+
+
+def _create_document_views(
+    connection: duckdb.DuckDBPyConnection,
+    workspace: Workspace,
+    state: RecipeState | None,
+    stages: Mapping[str, Sequence[str]],
+    named: Named,
+) -> None:
+    """Create the views with a row per document: of all parts, of one each, of the stages, of each source."""
+    sources = [SourceFiles(source) for source in (state.source_documents(workspace) if state else ()) if source.shards]
+    annotations = state.open_annotations(workspace) if state else ()
+    selection = state.open_selection(workspace) if state else None
+    types = typed(DECISION_SCHEMA)
+    decided = Folder(None if selection is None else selection.folder, {name: name for name in types}, types)
+    added = [Folder(a.folder, {name: name for name in a.columns}, {}) for a in annotations if a.columns]
+    all_core = tuple(CORE_TYPES)
+    views: dict[str, Callable[[], str]] = {
+        "documents": lambda: union([one.select(all_core, [], named) for one in sources], CORE_TYPES),
+        "text_digests": lambda: union([one.text_digests() for one in sources], _DIGESTS),
+        "annotations": lambda: union([one.select(("doc_id", "source"), added, named) for one in sources], _IDS),
+        "decisions": lambda: union(
+            [one.select((*_IDS, "num_bytes"), [decided], named) for one in sources if decided.path is not None],
+            _IDS | {"num_bytes": "BIGINT"} | types,
+        ),
+        "corpus": lambda: union(
+            [one.select(all_core, [decided, *added], named) for one in sources], CORE_TYPES | types
+        ),
+    }
+    for view, select in views.items():
+        if named.has_table(view):
+            create_view(connection, view, select())
+    for stage, own in stages.items():
+        is_named = named.has_table(f"{STAGE_VIEW}{stage}")
+        if is_named and (selects := list(_instances(sources, annotations, stage, own, named))):
+            create_view(connection, f"{STAGE_VIEW}{stage}", union(selects, {}))
     for source in sources:
         name = f"source_{source.documents_of.name}"
-        connection.execute(f"CREATE VIEW {identifier(name)} AS {source.own_columns()}")
+        if named.has_table(name):
+            connection.execute(f"CREATE VIEW {identifier(name)} AS {source.own_columns()}")
 
 
 def in_place_files(workspace: Workspace, state: RecipeState | None) -> list[Path]:
     """Return the text files of the recipe's sources that lie outside the workspace."""
     sources = state.source_documents(workspace) if state else ()
-    paths = {shard.text_path.resolve() for source in sources for shard in source.shards}
-    return sorted(path for path in paths if not path.is_relative_to(workspace.root.resolve()))
-
-
-@dataclass(frozen=True)
-class _SourceFiles:
-    """The files of one source as SELECTs; every one of them yields the documents in the same order."""
-
-    documents_of: SourceDocuments
-
-    @property
-    def _name(self) -> str:
-        return text_literal(self.documents_of.name)
-
-    @cached_property
-    def _ids(self) -> str:
-        paths = [_present(shard.ids_path) for shard in self.documents_of.shards]
-        return read_files(paths, "filename = true", "file_row_number = true")
-
-    @cached_property
-    def _text_files(self) -> dict[Path, int]:
-        """Text file -> rows its shards had when it was read in; a file of the user's can hold several shards."""
-        shards = self.documents_of.shards
-        runs = [
-            (path, sum(s.num_rows for s in run)) for path, run in groupby(shards, key=lambda shard: shard.text_path)
-        ]
-        if len(dict(runs)) != len(runs) or len({shard.text_column for shard in shards}) != 1:
-            raise ValueError(f"source {self.documents_of.name}: shards of a text file are not one after the other")
-        return dict(runs)
-
-    @cached_property
-    def _text_problem(self) -> str | None:
-        for path, num_rows in self._text_files.items():
-            found = _rows_or_problem(path)
-            if found != num_rows:
-                wrong = f"{found} rows" if isinstance(found, int) else found
-                return problem(path, wrong, f"{num_rows} rows as when it was read in", "run the recipe again")
-        return None
-
-    def _texts(self, columns: str, *options: str) -> str:
-        if self._text_problem is not None:
-            # Raised only where a query asks for the column, so that all other questions can still be answered.
-            message = f"error({text_literal(self._text_problem)})::VARCHAR"
-            rows = f"range({self.documents_of.num_documents})"
-            return f"(SELECT {message} AS text, NULL::{MESSAGES_TYPE} AS messages FROM {rows})"
-        return f"(SELECT {columns} FROM {read_files(list(self._text_files), *options)})"
-
-    def documents(self) -> str:
-        """Return the SELECT of the documents view."""
-        first = self.documents_of.shards[0]
-        messages = MESSAGES_COLUMN if first.has_messages else f"NULL::{MESSAGES_TYPE}"
-        columns = f"{identifier(first.text_column)}::VARCHAR AS text, {messages} AS messages"
-        plain = ", ".join(f"i.{name}" for name in (*_SIZES, *STATED, "read_problem"))
-        shard = "regexp_extract(i.filename, '([^/\\\\]*)\\.ids\\.parquet$', 1)"
-        place = f"{self._name} AS source, {shard} AS shard, i.file_row_number AS row"
-        return (
-            f"SELECT i.doc_id, {place}, t.text, t.messages, {plain}\n"
-            f"FROM {self._ids} AS i POSITIONAL JOIN {self._texts(columns)} AS t"
-        )
-
-    def text_digests(self) -> str:
-        """Return the SELECT of doc_id and the digest of the text, as hex."""
-        return f"SELECT i.doc_id, lower(hex(i.text_digest)) AS text_digest FROM {self._ids} AS i"
-
-    def own_columns(self) -> str:
-        """Return the SELECT of everything the source itself has, behind doc_id."""
-        texts = self._texts("*", "union_by_name = true")
-        return f"SELECT i.doc_id, t.* FROM {self._ids} AS i POSITIONAL JOIN {texts} AS t"
-
-    def aligned(self, folders: Mapping[Path, tuple[str, ...]], core: Sequence[str] = ()) -> str:
-        """Return the SELECT of doc_id, source, these core columns and these columns of row-aligned folders."""
-        columns = [f"i.doc_id, {self._name} AS source", *(f"i.{name}" for name in core)]
-        joins = [f"{self._ids} AS i"]
-        for number, (folder, names) in enumerate(folders.items()):
-            paths = [_present(part_path(folder, shard)) for shard in self.documents_of.shards]
-            chosen = ", ".join(identifier(name) for name in names)
-            columns.extend(f"a{number}.{identifier(name)}" for name in names)
-            joins.append(f"(SELECT {chosen} FROM {read_files(paths)}) AS a{number}")
-        return f"SELECT {', '.join(columns)} FROM {' POSITIONAL JOIN '.join(joins)}"
-
-
-def _all_annotations(sources: list[_SourceFiles], annotations: tuple[Annotation, ...]) -> str:
-    folders = {a.folder: a.columns for a in annotations if a.columns}
-    return union([source.aligned(folders) for source in sources], _IDS)
+    root = workspace.root.resolve()
+    found = {shard.text_path for source in sources for shard in source.shards}
+    # What was converted lies in the workspace; links are followed for the others only.
+    outside = {path.resolve() for path in found if not path.is_relative_to(root) or path.is_symlink()}
+    return sorted(path for path in outside if not path.is_relative_to(root))
 
 
 def _instances(
-    sources: list[_SourceFiles], annotations: tuple[Annotation, ...], stage: str, columns: Sequence[str]
+    sources: list[SourceFiles], annotations: tuple[Annotation, ...], stage: str, columns: Sequence[str], named: Named
 ) -> Iterator[str]:
-    """Yield a SELECT per instance of a stage and source: stage (the instance's prefix), doc_id, source, columns.
+    """Yield a SELECT per instance of a stage and source: stage (the instance's prefix), the document's, its columns.
 
     columns: under the stage's own name, whatever prefix the instance has.
     """
     for annotation in annotations:
-        own = {annotation.prefix + column.removeprefix(stage): column for column in columns}
+        own = {column: annotation.prefix + column.removeprefix(stage) for column in columns}
         # A foreign stage may have the same name and other columns.
-        if annotation.stage != stage or not set(own) <= set(annotation.columns):
+        if annotation.stage != stage or not set(own.values()) <= set(annotation.columns):
             continue
-        renamed = ", ".join(f"{identifier(name)} AS {identifier(column)}" for name, column in own.items())
         prefix = f"{text_literal(annotation.prefix)} AS stage"
         for source in sources:
-            yield f"SELECT {prefix}, doc_id, source, {renamed} FROM ({source.aligned({annotation.folder: tuple(own)})})"
+            inner = source.select((*_IDS, "num_bytes"), [Folder(annotation.folder, own, {})], named)
+            yield f"SELECT {prefix}, * FROM ({inner})"
 
 
 def _artifacts(workspace: Workspace, state: RecipeState | None, file: str, columns: dict[str, str]) -> str:
@@ -247,7 +194,7 @@ def _of_token_store(workspace: Workspace, state: RecipeState | None, file: str, 
     if folder is None or not (folder / file).is_file():
         return nothing({**_IDS, **columns})
     own = ", ".join(f"t.{identifier(name)}" for name in columns if name != "doc_id")
-    documents = read_files([_present(folder / "documents.parquet")])
+    documents = read_files([present(folder / "documents.parquet")])
     return (
         f"SELECT t.doc_id, d.source, {own} FROM {read_files([folder / file])} AS t JOIN {documents} AS d USING (doc_id)"
     )
@@ -257,7 +204,7 @@ def _heldout(workspace: Workspace, state: RecipeState | None) -> str:
     split = state.open_split(workspace) if state else None
     if split is None:
         return nothing(_GROUPS)
-    return f'SELECT doc_id, group_id, "set" FROM {read_files([_present(split.folder / "groups.parquet")])}'
+    return f'SELECT doc_id, group_id, "set" FROM {read_files([present(split.folder / "groups.parquet")])}'
 
 
 def _ledger(workspace: Workspace, state: RecipeState | None) -> str:
@@ -273,19 +220,6 @@ def _ledger(workspace: Workspace, state: RecipeState | None) -> str:
 def _ledger_paths(workspace: Workspace, state: RecipeState) -> Iterator[Path]:
     selection = state.open_selection(workspace)
     if selection is not None:
-        yield _present(selection.folder / "ledger.parquet")
+        yield present(selection.folder / "ledger.parquet")
     for reference in state.mixtures.values():
-        yield _present(open_mixture(workspace, reference).folder / "ledger.parquet")
-
-
-def _present(path: Path) -> Path:
-    if not path.is_file():
-        raise InputError(problem(path, "the file is gone", fix="run the recipe again"))
-    return path
-
-
-def _rows_or_problem(path: Path) -> int | str:
-    try:
-        return int(pq.read_metadata(path).num_rows)
-    except (OSError, pa.ArrowException) as error:
-        return f"cannot be read ({(str(error).splitlines() or [type(error).__name__])[0]})"
+        yield present(open_mixture(workspace, reference).folder / "ledger.parquet")

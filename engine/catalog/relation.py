@@ -38,12 +38,19 @@ def identifier(name: str) -> str:
 
 def pattern(path: Path) -> str:
     """Return the glob pattern that matches exactly this path: DuckDB takes every path for a pattern."""
-    return "".join(f"[{c}]" if c in _GLOB else c for c in str(path.resolve()))
+    return _literal_pattern(str(path.resolve()))
+
+
+def _literal_pattern(path: str) -> str:
+    return "".join(f"[{c}]" if c in _GLOB else c for c in path)
 
 
 def read_files(paths: Sequence[Path], *options: str) -> str:
     """Return the table function that reads these Parquet files one after the other, in this order."""
-    listed = ", ".join(text_literal(pattern(path)) for path in paths)
+    # Links are followed once for each folder: thousands of shards lie in a few, and each step of a path costs a call.
+    folders = {parent: parent.resolve() for parent in {path.parent for path in paths}}
+    places = [path.resolve() if path.is_symlink() else folders[path.parent] / path.name for path in paths]
+    listed = ", ".join(text_literal(_literal_pattern(str(path))) for path in places)
     return f"read_parquet({', '.join([f'[{listed}]', *options])})"
 
 
@@ -60,6 +67,14 @@ def nothing(columns: Mapping[str, str]) -> str:
 def union(selects: Iterable[str], columns: Mapping[str, str]) -> str:
     """Return all rows of the SELECTs in their order; without any SELECT, no row of these columns."""
     return "\nUNION ALL\n".join(selects) or nothing(columns)
+
+
+def failing(select: str, damage: str | None) -> str:
+    """Return the SELECT; with damage, one that raises it where it is read, so that other questions are answered."""
+    if damage is None:
+        return select
+    raised = f"error({text_literal(damage)})::BOOLEAN"
+    return f"SELECT found.* FROM ({select}) AS found FULL JOIN range(1) ON true WHERE {raised}"
 
 
 def create_view(connection: duckdb.DuckDBPyConnection, name: str, select: str) -> None:

@@ -1,18 +1,17 @@
 -- What domains the documents of every source have, and what decided: the source, a rule, the model, or nothing.
--- reads:  documents(doc_id, num_bytes),
---         stored.stage_domain(stage, doc_id, source, domain__label, domain__score, domain__from)
+-- reads:  stored.stage_domain(stage, source, num_bytes, domain__label, domain__score, domain__from)
 -- yields: domains(stage, source, domain, decided_by, documents, bytes, fraction, mean_score)
 -- grain:  one row per stage, source, domain (null: unknown) and decided_by; fraction is of the source's bytes
--- params: none
+-- params: $source  text = null; only this source
 WITH counted AS (
     SELECT
-        a.stage, a.source, a.domain__label AS domain, a.domain__from AS decided_by, count(*) AS documents,
-        sum(d.num_bytes)::BIGINT AS bytes,
+        stage, source, domain__label AS domain, domain__from AS decided_by, count(*) AS documents,
+        sum(num_bytes)::BIGINT AS bytes,
         -- Ten-thousandths are integers: their sum is the same in any order.
-        round(avg(round(a.domain__score * 10000)::BIGINT) / 10000, 4) AS mean_score
-    FROM stored.stage_domain AS a
-    JOIN documents AS d USING (doc_id)
-    GROUP BY a.stage, a.source, a.domain__label, a.domain__from
+        round(avg(round(domain__score * 10000)::BIGINT) / 10000, 4) AS mean_score
+    FROM stored.stage_domain
+    WHERE $source IS NULL OR source = $source
+    GROUP BY stage, source, domain__label, domain__from
 )
 SELECT
     stage, source, domain, decided_by, documents, bytes,

@@ -2,13 +2,13 @@
 -- reads:  ledger(step, source, outcome, reason, documents, bytes, tokens)
 -- yields: funnel(source, outcome, reason, documents, fraction, bytes, tokens)
 -- grain:  one row per source, outcome and reason; source (all) is the sum of all sources
--- params: none
+-- params: $source  text = null; only this source
 WITH totals AS (
     SELECT
         coalesce(source, '(all)') AS source, grouping(source) AS is_total, outcome, reason,
         sum(documents)::BIGINT AS documents, sum(bytes)::BIGINT AS bytes, sum(tokens)::BIGINT AS tokens
     FROM ledger
-    WHERE step = 'selection'
+    WHERE step = 'selection' AND ($source IS NULL OR source = $source)
     GROUP BY GROUPING SETS ((source, outcome, reason), (outcome, reason))
 )
 SELECT

@@ -4,8 +4,8 @@
 --         shattered_words(stage, source, domain, word, extra_tokens)
 -- yields: tokenizer_fit(stage, source, domain, is_general, documents, tokens, tokens_per_word, tokens_per_byte,
 --           ratio_per_word, ratio_per_byte, tokens_over_general, shattered)
--- grain:  one row per stage, source and domain; shattered: the five words that cost most; domain unknown where none is stated
--- params: none
+-- grain:  one row per stage, source and domain; shattered: the words that cost most; domain unknown where none is stated
+-- params: $words  integer = 5; words listed in each row
 WITH words AS (
     SELECT stage, source, domain, word, extra_tokens,
         row_number() OVER (PARTITION BY stage, source, domain ORDER BY extra_tokens DESC, word) AS place
@@ -13,7 +13,7 @@ WITH words AS (
 ), listed AS (
     SELECT stage, source, domain, string_agg(word, ', ' ORDER BY place) AS shattered
     FROM words
-    WHERE place <= 5
+    WHERE place <= $words
     GROUP BY stage, source, domain
 )
 SELECT

@@ -79,7 +79,8 @@ def test_query_yields_the_expected_rows(file: SqlFile, case: dict[str, Any]) -> 
     assert set(case["given"]) <= set(file.reads)
     connection = duckdb.connect()
     create_given(connection, file, case["given"])
-    result = connection.execute(file.statement, case.get("params"))
+    defaults = {name: one.default for name, one in file.parameters.items() if not one.is_required}
+    result = connection.execute(file.statement, defaults | case.get("params", {}))
     columns = [name for name, *_ in result.description]
     rows = [[value.int if isinstance(value, UUID) else value for value in row] for row in result.fetchall()]
     expected_columns = [column for column in file.yields if column != ANY_COLUMNS]

@@ -1,0 +1,84 @@
+"""Which views and columns a query names, so that the catalog opens no file that cannot matter to the answer.
+
+A view over thousands of shards costs seconds to make, and every part that is joined by position is read through even
+where no column of it is used. What cannot be told from the syntax tree (a star, a row taken as a value, DESCRIBE, a
+natural join, the tables of DuckDB's own catalog) counts as everything.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+_WHOLE_ROWS = frozenset({"STAR", "SHOW_REF", "PIVOT", "POSITIONAL_REFERENCE"})
+_OF_THE_CATALOG = ("duckdb_", "pragma_")
+
+
+@dataclass(frozen=True)
+class Named:
+    """Names in lower case; None stands for every name there is."""
+
+    tables: frozenset[str] | None = None
+    columns: frozenset[str] | None = None
+
+    def has_table(self, name: str) -> bool:
+        """Return whether the query may read this view."""
+        return self.tables is None or name.lower() in self.tables
+
+    def has_column(self, *names: str) -> bool:
+        """Return whether the query may use one of these columns."""
+        return self.columns is None or any(name.lower() in self.columns for name in names)
+
+    def tables_starting(self, prefix: str) -> Iterator[str]:
+        """Yield the tables named that begin with `prefix`; none where every name counts."""
+        return (name for name in sorted(self.tables or ()) if name.startswith(prefix))
+
+    def also(self, tables: Iterable[str]) -> "Named":
+        """Return the same with more tables."""
+        return self if self.tables is None else Named(self.tables | {name.lower() for name in tables}, self.columns)
+
+
+EVERYTHING = Named()
+
+
+def named_in(tree: Any) -> Named:
+    """Return what a query names; `tree` is what json_serialize_sql made of it."""
+    nodes = list(_nodes(tree))
+    types = {node["type"] for node in nodes if isinstance(node.get("type"), str)}
+    functions = {
+        str(node["function"].get("function_name", "")).lower() for node in nodes if node.get("type") == "TABLE_FUNCTION"
+    }
+    if "SHOW_REF" in types or any(name.startswith(_OF_THE_CATALOG) for name in functions):
+        return EVERYTHING
+    tables = {str(node["table_name"]).lower() for node in nodes if node.get("type") == "BASE_TABLE"}
+    aliases = {str(node["alias"]).lower() for node in nodes if node.get("alias") and "sample" in node}
+    columns = {str(name).lower() for node in nodes for name in (*node.get("column_names", ()), *_using(node))}
+    is_whole = (
+        not types.isdisjoint(_WHOLE_ROWS)
+        or any(node.get("ref_type") == "NATURAL" for node in nodes)
+        or not _rows_as_values(nodes).isdisjoint(tables | aliases)
+    )
+    return Named(frozenset(tables), None if is_whole else frozenset(columns))
+
+
+def _rows_as_values(nodes: list[dict[str, Any]]) -> set[str]:
+    """Return the columns named without a table in front: one that is called like a table stands for its whole row."""
+    return {
+        str(node["column_names"][0]).lower()
+        for node in nodes
+        if node.get("type") == "COLUMN_REF" and len(node["column_names"]) == 1
+    }
+
+
+def _using(node: dict[str, Any]) -> list[str]:
+    found = node.get("using_columns")
+    return found if isinstance(found, list) else []
+
+
+def _nodes(tree: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(tree, dict):
+        yield tree
+        for value in tree.values():
+            yield from _nodes(value)
+    elif isinstance(tree, list):
+        for value in tree:
+            yield from _nodes(value)

@@ -1,0 +1,184 @@
+"""Results as files and streams: csv, jsonl, json, markdown, Parquet. Rows pass through in batches.
+
+The file is written here and not by DuckDB, whose fence allows no writing, and only where the user says.
+"""
+
+import csv
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from engine.base.atomic import atomic_file
+from engine.base.errors import InputError, RecipeError, problem, unknown
+from engine.catalog.values import plain_rows
+
+FORMATS = ("table", "markdown", "csv", "json", "jsonl", "parquet")
+STREAMED = ("csv", "jsonl")
+BATCH_ROWS = 20_000
+_ENDINGS = {
+    ".txt": "table",
+    ".md": "markdown",
+    ".csv": "csv",
+    ".json": "json",
+    ".jsonl": "jsonl",
+    ".parquet": "parquet",
+}
+
+
+def chosen_format(given: str | None, out: Path | str | None, as_json: bool) -> tuple[str | None, Path | None]:
+    """Return the format and the path of the file; raises RecipeError where they do not go together."""
+    if given is not None and given not in FORMATS:
+        raise RecipeError(unknown("--format", "format", given, FORMATS))
+    if out is None:
+        if given == "parquet":
+            raise RecipeError(problem("--format parquet", "no file", "--out FILE", "add --out rows.parquet"))
+        if given in STREAMED and as_json:
+            raise RecipeError(
+                problem(f"--format {given}", "with --json", "one of them", "add --out FILE, or leave one")
+            )
+        return given, None
+    path = Path(out)
+    shape = given or _ENDINGS.get(path.suffix.lower())
+    if shape is None:
+        needed = f"a name that ends with {', '.join(_ENDINGS)}"
+        raise RecipeError(problem("--out", f"'{path.name}' says no format", needed, "or add --format"))
+    if path.is_dir():
+        raise InputError(problem(path, "is a folder", "a file", "name a file in it"))
+    return shape, path
+
+
+def write_stdout(connection: duckdb.DuckDBPyConnection, asked: str, query: str, shape: str) -> dict[str, Any]:
+    """Write the rows to stdout; return columns, types, num_rows and format."""
+    rows = _Rows(connection, asked, query)
+    count = rows.write(sys.stdout, shape)
+    return rows.described(shape) | {"num_rows": count, "out": None}
+
+
+def write_file(connection: duckdb.DuckDBPyConnection, asked: str, query: str, shape: str, path: Path) -> dict[str, Any]:
+    """Write the rows to a file that is whole or not there; return columns, types, num_rows, format and out."""
+    with atomic_file(path) as temporary:
+        if shape == "parquet":
+            described, count = _write_parquet(connection, asked, query, temporary)
+        else:
+            rows = _Rows(connection, asked, query)
+            with temporary.open("w", encoding="utf-8", newline="") as stream:
+                count = rows.write(stream, shape)
+            described = rows.described(shape)
+    return described | {"num_rows": count, "out": str(path)}
+
+
+def plan_lines(plan: Sequence[Sequence[Any]]) -> list[list[Any]]:
+    """Return the lines of DuckDB's plans as rows of one column."""
+    return [[line] for *_, text in plan for line in str(text).rstrip("\n").split("\n")]
+
+
+def markdown(columns: Sequence[str], rows: Iterator[Sequence[Any]]) -> Iterator[str]:
+    """Yield the lines of a Markdown table."""
+    yield f"| {' | '.join(_in_cell(name) for name in columns)} |"
+    yield "|" + "---|" * len(columns)
+    for row in rows:
+        yield f"| {' | '.join(_in_cell(_text(value)) for value in row)} |"
+
+
+class _Rows:
+    """The result of a query, batch by batch, as plain values."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, asked: str, query: str) -> None:
+        self._result = connection.execute(asked, [query])
+        described = self._result.description or ()
+        self.columns = [name for name, *_ in described]
+        self.types = [str(dtype) for _, dtype, *_ in described]
+
+    def described(self, shape: str) -> dict[str, Any]:
+        return {"columns": self.columns, "types": self.types, "format": shape}
+
+    def write(self, stream: IO[str], shape: str) -> int:
+        if shape == "table":
+            from engine.catalog.show import show_sql
+
+            rows = [row for batch in self._batches() for row in batch]
+            stream.write(show_sql({"columns": self.columns, "types": self.types, "rows": rows}) + "\n")
+            return len(rows)
+        count = 0
+        if shape == "csv":
+            writer = csv.writer(stream, lineterminator="\n")
+            writer.writerow(self.columns)
+        elif shape == "markdown":
+            stream.write("\n".join(markdown(self.columns, iter(()))) + "\n")
+        elif shape == "json":
+            stream.write("[")
+        for batch in self._batches():
+            if shape == "csv":
+                writer.writerows([_text(value) for value in row] for row in batch)
+            elif shape == "markdown":
+                stream.writelines(f"| {' | '.join(_in_cell(_text(value)) for value in row)} |\n" for row in batch)
+            else:
+                lines = (_object(self.columns, row) for row in batch)
+                if shape == "jsonl":
+                    stream.writelines(f"{line}\n" for line in lines)
+                else:
+                    stream.write(("," if count else "") + "\n" + ",\n".join(lines))
+            count += len(batch)
+        if shape == "json":
+            stream.write("\n]\n")
+        return count
+
+    def _batches(self) -> Iterator[list[list[Any]]]:
+        while batch := self._result.fetchmany(BATCH_ROWS):
+            yield plain_rows(batch, self.types)
+
+
+def _object(columns: Sequence[str], row: Sequence[Any]) -> str:
+    return json.dumps(dict(zip(columns, row, strict=True)), ensure_ascii=False, allow_nan=False)
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else str(value)
+
+
+def _in_cell(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", "<br>")
+
+
+def _write_parquet(
+    connection: duckdb.DuckDBPyConnection, asked: str, query: str, path: Path
+) -> tuple[dict[str, Any], int]:
+    none = connection.execute(f"SELECT * FROM ({asked}) LIMIT 0", [query])
+    columns = {name: str(dtype) for name, dtype, *_ in none.description or ()}
+    if len(columns) != len(none.description or ()):
+        raise InputError(problem("query", "two columns have one name", "a name of its own for every column", "add AS"))
+    # DuckDB hands 128-bit integers over as doubles; a decimal of 38 digits keeps them.
+    items = ", ".join(
+        f'"{name}"::DECIMAL(38, 0) AS "{name}"' if dtype in ("HUGEINT", "UHUGEINT") else f'"{name}"'
+        for name, dtype in ((name.replace('"', '""'), dtype) for name, dtype in columns.items())
+    )
+    reader = connection.execute(f"SELECT {items} FROM ({asked})", [query]).to_arrow_reader(BATCH_ROWS)
+    uuids = [position for position, dtype in enumerate(columns.values()) if dtype == "UUID"]
+    schema = reader.schema
+    for position in uuids:
+        schema = schema.set(position, pa.field(schema.field(position).name, pa.uuid()))
+    count = 0
+    with pq.ParquetWriter(path, schema, compression="zstd", store_schema=False) as writer:
+        for batch in reader:
+            arrays = [_uuids(one) if number in uuids else one for number, one in enumerate(batch.columns)]
+            writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=schema))
+            count += batch.num_rows
+    return {"columns": list(columns), "types": list(columns.values()), "format": "parquet"}, count
+
+
+def _uuids(array: pa.Array) -> pa.Array:
+    import polars as pl
+
+    digits = pl.Series(pl.from_arrow(array.cast(pa.large_string()))).str.replace_all("-", "", literal=True)
+    storage = digits.str.decode("hex").to_arrow().cast(pa.binary()).cast(pa.binary(16))
+    return pa.ExtensionArray.from_storage(pa.uuid(), storage)

@@ -1,0 +1,2 @@
+def answer_stdin(*a):
+    raise NotImplementedError
