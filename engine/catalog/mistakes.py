@@ -1,4 +1,4 @@
-"""What is wrong with a query, in our words: names that do not exist, what was probably meant, and the place in the text."""
+"""What is wrong with a query, in our words: unknown names, what was probably meant, the place in the text."""
 
 import re
 from collections.abc import Mapping, Sequence

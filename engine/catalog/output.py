@@ -7,6 +7,7 @@ import csv
 import json
 import sys
 from collections.abc import Iterator, Sequence
+from io import StringIO
 from pathlib import Path
 from typing import IO, Any
 
@@ -78,12 +79,36 @@ def plan_lines(plan: Sequence[Sequence[Any]]) -> list[list[Any]]:
     return [[line] for *_, text in plan for line in str(text).rstrip("\n").split("\n")]
 
 
-def markdown(columns: Sequence[str], rows: Iterator[Sequence[Any]]) -> Iterator[str]:
-    """Yield the lines of a Markdown table."""
-    yield f"| {' | '.join(_in_cell(name) for name in columns)} |"
-    yield "|" + "---|" * len(columns)
-    for row in rows:
-        yield f"| {' | '.join(_in_cell(_text(value)) for value in row)} |"
+def rows_as_text(shape: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """Return rows of plain values in a format of text, without the last line break."""
+    stream = StringIO()
+    write_rows(stream, shape, columns, iter([rows] if rows else []))
+    return stream.getvalue().removesuffix("\n")
+
+
+def write_rows(stream: IO[str], shape: str, columns: Sequence[str], batches: Iterator[Sequence[Sequence[Any]]]) -> int:
+    """Write batches of plain values as csv, markdown, json or jsonl; return the number of rows."""
+    count = 0
+    if shape == "csv":
+        csv.writer(stream, lineterminator="\n").writerow(columns)
+    elif shape == "markdown":
+        stream.write(f"{_line(columns)}|{'---|' * len(columns)}\n")
+    elif shape == "json":
+        stream.write("[")
+    for batch in batches:
+        if shape == "csv":
+            texts = ([_text(value) for value in row] for row in batch)
+            csv.writer(stream, lineterminator="\n").writerows(texts)
+        elif shape == "markdown":
+            stream.writelines(_line([_text(value) for value in row]) for row in batch)
+        elif shape == "jsonl":
+            stream.writelines(f"{_object(columns, row)}\n" for row in batch)
+        else:
+            stream.write(("," if count else "") + "\n" + ",\n".join(_object(columns, row) for row in batch))
+        count += len(batch)
+    if shape == "json":
+        stream.write("\n]\n")
+    return count
 
 
 class _Rows:
@@ -99,35 +124,13 @@ class _Rows:
         return {"columns": self.columns, "types": self.types, "format": shape}
 
     def write(self, stream: IO[str], shape: str) -> int:
-        if shape == "table":
-            from engine.catalog.show import show_sql
+        if shape != "table":
+            return write_rows(stream, shape, self.columns, self._batches())
+        from engine.catalog.show import show_sql
 
-            rows = [row for batch in self._batches() for row in batch]
-            stream.write(show_sql({"columns": self.columns, "types": self.types, "rows": rows}) + "\n")
-            return len(rows)
-        count = 0
-        if shape == "csv":
-            writer = csv.writer(stream, lineterminator="\n")
-            writer.writerow(self.columns)
-        elif shape == "markdown":
-            stream.write("\n".join(markdown(self.columns, iter(()))) + "\n")
-        elif shape == "json":
-            stream.write("[")
-        for batch in self._batches():
-            if shape == "csv":
-                writer.writerows([_text(value) for value in row] for row in batch)
-            elif shape == "markdown":
-                stream.writelines(f"| {' | '.join(_in_cell(_text(value)) for value in row)} |\n" for row in batch)
-            else:
-                lines = (_object(self.columns, row) for row in batch)
-                if shape == "jsonl":
-                    stream.writelines(f"{line}\n" for line in lines)
-                else:
-                    stream.write(("," if count else "") + "\n" + ",\n".join(lines))
-            count += len(batch)
-        if shape == "json":
-            stream.write("\n]\n")
-        return count
+        rows = [row for batch in self._batches() for row in batch]
+        stream.write(f"{show_sql({'columns': self.columns, 'types': self.types, 'rows': rows})}\n")
+        return len(rows)
 
     def _batches(self) -> Iterator[list[list[Any]]]:
         while batch := self._result.fetchmany(BATCH_ROWS):
@@ -146,8 +149,9 @@ def _text(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else str(value)
 
 
-def _in_cell(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", "<br>")
+def _line(cells: Sequence[str]) -> str:
+    shown = (cell.replace("\\", "\\\\").replace("|", "\\|").replace("\n", "<br>") for cell in cells)
+    return f"| {' | '.join(shown)} |\n"
 
 
 def _write_parquet(
@@ -162,7 +166,7 @@ def _write_parquet(
         f'"{name}"::DECIMAL(38, 0) AS "{name}"' if dtype in ("HUGEINT", "UHUGEINT") else f'"{name}"'
         for name, dtype in ((name.replace('"', '""'), dtype) for name, dtype in columns.items())
     )
-    reader = connection.execute(f"SELECT {items} FROM ({asked})", [query]).to_arrow_reader(BATCH_ROWS)
+    reader = connection.sql(f"SELECT {items} FROM ({asked})", params=[query]).to_arrow_reader(BATCH_ROWS)
     uuids = [position for position, dtype in enumerate(columns.values()) if dtype == "UUID"]
     schema = reader.schema
     for position in uuids:

@@ -1,7 +1,7 @@
 """Values of `$name` in a query: typed by the head of a named query, else by how they look; bound, never pasted.
 
-The user's text runs inside `query(?)`, which takes no bound values. So a value becomes a variable of the connection, and
-`$name` in the text becomes getvariable('name'): of what the user gives only the name, an identifier, stands in the text.
+The user's text runs inside `query(?)`, which takes no bound values. So a value becomes a variable of the connection,
+and `$name` in the text becomes getvariable('name'): of what the user gives only the name, an identifier, is in the text.
 """
 
 import re
@@ -34,7 +34,7 @@ def split_values(values: Sequence[str]) -> dict[str, str]:
 
 
 def typed_values(head: SqlFile, given: Mapping[str, str]) -> dict[str, tuple[Any, str]]:
-    """Return parameter -> its value and DuckDB's type, defaults filled in; raises RecipeError that names what is wrong."""
+    """Return parameter -> value and DuckDB's type, defaults filled in; raises RecipeError that names what is wrong."""
     place = f"@{head.name}"
     for name in given:
         if name not in head.params:
@@ -42,9 +42,9 @@ def typed_values(head: SqlFile, given: Mapping[str, str]) -> dict[str, tuple[Any
     values: dict[str, tuple[Any, str]] = {}
     for name, parameter in head.parameters.items():
         if name not in given and parameter.is_required:
-            fix = f"provender sql {place} {name}=..."
+            fix = f"provender sql {place} {name}=VALUE"
             raise RecipeError(problem(place, f"no value for {name} ({parameter.meaning})", parameter.type, fix))
-        text = given[name] if name in given else parameter.default
+        text = given.get(name, parameter.default)
         values[name] = (_converted(f"{place}, {name}", text, parameter.type), TYPES[parameter.type])
     return values
 
@@ -60,7 +60,7 @@ def guessed_values(tree: Any, given: Mapping[str, str]) -> dict[str, tuple[Any, 
     for name in sorted(used - set(given)):
         if _NAME.fullmatch(name) is None:
             raise RecipeError(problem("query", f"parameter '${name}'", "a name: $source, given as source=web"))
-        raise RecipeError(problem("query", f"no value for ${name}", fix=f"add {name}=... behind the query"))
+        raise RecipeError(problem("query", f"no value for ${name}", fix=f"add {name}=VALUE behind the query"))
     return {name: _guessed(value) for name, value in given.items()}
 
 

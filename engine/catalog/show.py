@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from engine.base.terminal import one_line, terminal_width
+from engine.catalog.output import rows_as_text
 
 SHOWN_ROWS = 200
 SHOWN_CHARS = 300
@@ -21,20 +22,35 @@ _RULE = Box("    \n    \n -  \n    \n    \n    \n    \n    \n", ascii=True)
 _NUMBER = re.compile(r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|DECIMAL\(.*\)|DOUBLE|FLOAT")
 
 
-def show_sql(result: dict[str, Any], width: int | None = None) -> str:
-    """Return what `sql` returned as text for a terminal of `width` columns (default: this one's)."""
+def show_sql(result: dict[str, Any], width: int | None = None) -> str | None:
+    """Return what `sql` returned as text for a terminal of `width` columns (default: this one's).
+
+    None where the rows are on stdout already.
+    """
     width = width or terminal_width()
-    if "views" in result:
+    if "results" in result:
+        shown = [text for one in result["results"] if (text := show_sql(one, width)) is not None]
+        return "\n\n".join(shown) if shown else None
+    if "text" in result:
+        return str(result["text"])
+    if "views" in result or "queries" in result:
         return _listed(result, width)
+    if "num_rows" in result:
+        count = f"{result['num_rows']:,} row{'' if result['num_rows'] == 1 else 's'}"
+        return None if result["out"] is None else f"{count} written to {result['out']} ({result['format']})"
     columns, types, rows = result["columns"], result["types"], result["rows"]
-    shown = [[_cell(value) for value in row] for row in rows[:SHOWN_ROWS]]
+    if columns == ["plan"]:
+        return "\n".join(str(row[0]) for row in rows)
+    if result.get("format", "table") != "table":
+        return rows_as_text(result["format"], columns, rows)
+    cells = [[_cell(value) for value in row] for row in rows[:SHOWN_ROWS]]
     is_number = [_NUMBER.fullmatch(dtype) is not None for dtype in types]
     # Long column names are broken at underscores before the table is given up.
     headings = next(
-        (names for names in (columns, [_broken(name) for name in columns]) if _fits(names, is_number, shown, width)),
+        (names for names in (columns, [_broken(name) for name in columns]) if _fits(names, is_number, cells, width)),
         None,
     )
-    body = _blocks(columns, shown, width) if headings is None else _table(headings, is_number, shown, width)
+    body = _blocks(columns, cells, width) if headings is None else _table(headings, is_number, cells, width)
     return f"{body}\n{_footer(len(rows), result.get('is_cut', False))}".lstrip("\n")
 
 
@@ -87,12 +103,16 @@ def _blocks(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int) -
 
 
 def _listed(result: dict[str, Any], width: int) -> str:
-    lines = ["views:"]
-    for view in result["views"]:
+    lines = ["views:"] if "views" in result else []
+    for view in result.get("views", ()):
         lines += [f"  {view['name']}: {view['what']}", f"    {', '.join(view['columns'])}"]
-    lines += ["", "named queries:"]
-    for query in result["queries"]:
+    lines += [""] if len(result) > 1 else []
+    lines += ["named queries:"] if "queries" in result else []
+    for query in result.get("queries", ()):
         lines.append(f"  {query['name']} ({query['group']}): {query['what']}")
+        for one in query["parameters"]:
+            default = "" if one["is_required"] else f" (default: {one['default'] or 'all'})"
+            lines.append(f"    {one['name']}=...: {one['type']}; {one['meaning']}{default}")
     return "\n".join(_wrapped(line, width) for line in lines)
 
 

@@ -1,8 +1,8 @@
 """The files of one source as SELECTs: ids, texts and row-aligned columns beside each other, joined by position.
 
-Measured on DuckDB 2.0: a POSITIONAL JOIN of bare `read_parquet` calls streams, while a subquery on one side is first held
-in memory as a whole; and each join runs on one thread. So a source is cut into pieces, which run beside one another, and
-parts of which the query names no column are left out.
+Measured on DuckDB 2.0: a POSITIONAL JOIN of bare `read_parquet` calls streams, while a subquery on one side is first
+held in memory as a whole; and each join runs on one thread. So a source is cut into pieces, which run beside one
+another, and parts of which the query names no column are left out.
 """
 
 from collections.abc import Mapping, Sequence

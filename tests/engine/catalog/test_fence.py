@@ -97,7 +97,7 @@ def test_attempt_is_refused_and_changes_nothing(surrounded: SimpleNamespace, att
     python_frame = pl.DataFrame({"secret": [1]})
     before = snapshot(surrounded.root.parent)
     query = ATTEMPTS[attempt](str(surrounded.root), str(surrounded.data))
-    with pytest.raises(InputError, match="query(, line 1, column [0-9]+)?: ") as error:
+    with pytest.raises(InputError, match=r"query(, line 1, column [0-9]+)?: ") as error:
         sql(query, surrounded.root)
     assert "secret" not in str(error.value).replace("secret.txt", "")
     assert snapshot(surrounded.root.parent) == before
