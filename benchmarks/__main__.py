@@ -11,7 +11,7 @@ from pathlib import Path
 from benchmarks.harness import write_table
 from benchmarks.readme import write_readme
 
-ALL = ("near_dup", "contamination", "annotate", "language", "pii", "quality", "select", "mixture", "train_step")
+ALL = ("near_dup", "contamination", "annotate", "language", "pii", "quality", "select", "mixture", "sql", "train_step")
 
 parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
 parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(ALL)} (default: all)")

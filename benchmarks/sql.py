@@ -1,9 +1,8 @@
 """SQL at scale: a workspace with the metadata of 1, 10 and 100 million documents, and what people ask of it.
 
-What lies on disk is what a run leaves: ids with core columns, columns of two stages, decisions, a ledger, a mixture of
-a tenth of the documents. Rows are made up; all documents have the same short text. Every question is asked by `sql` in a
-process of its own, opening of the catalog included, with the files in the page cache of the system.
-
+What lies on disk is what a run leaves: ids with core columns, columns of two stages, decisions, a ledger, and a mixture
+of a tenth of the documents. Rows are made up; all documents have the same short text. Every question is asked by `sql`
+in a process of its own, opening of the catalog included, with the files in the page cache of the system.
     python -m benchmarks.sql --rows 1000000      (prints, and records nothing)
 """
 
@@ -66,7 +65,8 @@ def main(quick: bool = False, rows: int | None = None) -> None:
     about = (
         f"{', '.join(f'{count:,}' for count in scales)} documents of {len(SOURCES)} sources in shards of "
         f"{SHARD_ROWS:,}, columns of two stages, decisions, a mixture of a tenth of them. Every question by `sql` in a "
-        f"process of its own, from opening to values, files in the page cache; median of {REPEATS} (fewer where that takes longer than {ENOUGH_SECONDS} s). The load of the "
+        f"process of its own, from opening to values, files in the page cache; median of {REPEATS} (fewer where that "
+        f"takes longer than {ENOUGH_SECONDS} s). The load of the "
         f"machine before the start was {load:.1f}."
     )
     out = [
@@ -98,7 +98,7 @@ def _in_own_process(folder: Path, count: int, name: str, query: str) -> dict[str
 
 
 def measured(folder: Path, count: int, name: str, query: str) -> dict[str, float]:
-    """Ask a question REPEATS times after a warm-up, checking its answer; return seconds (median, low, high), peak MB."""
+    """Ask a question REPEATS times after a warm-up, checking its answer; return seconds and peak MB."""
     import pyarrow.parquet as pq
 
     from benchmarks.harness import peak_memory_mb

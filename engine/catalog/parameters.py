@@ -1,7 +1,7 @@
 """Values of `$name` in a query: typed by the head of a named query, else by how they look; bound, never pasted.
 
 The user's text runs inside `query(?)`, which takes no bound values. So a value becomes a variable of the connection,
-and `$name` in the text becomes getvariable('name'): of what the user gives only the name, an identifier, is in the text.
+and `$name` in the text becomes getvariable('name'): what is in the text is the name, an identifier.
 """
 
 import re

@@ -115,12 +115,12 @@ def test_named_queries_have_names_of_their_own() -> None:
     assert len(names) == len(set(names))
 
 
-def test_readme_lists_every_view_and_named_query_once() -> None:
-    text = (sql_folder().parent / "README.md").read_text(encoding="utf-8")
-    lists = text.partition("\nViews: ")[2].partition("\n    $ ")[0]
-    named = [f"`@{name}`" for group in ("statistics", "audits") for name in sql_names(group)]
-    wanted = [*named, *(f"`{name}`" for name in sql_names("catalog"))]
-    assert {name: lists.count(name) for name in wanted} == dict.fromkeys(wanted, 1)
+def test_readme_shows_the_views_and_named_queries_there_are() -> None:
+    """Where it does not: python -m benchmarks.sql_reference."""
+    from benchmarks.sql_reference import README, written
+
+    text = README.read_text(encoding="utf-8")
+    assert written(text) == text
 
 
 HEAD = """\
