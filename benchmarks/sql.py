@@ -3,6 +3,7 @@
 What lies on disk is what a run leaves: ids with core columns, columns of two stages, decisions, a ledger, and a mixture
 of a tenth of the documents. Rows are made up; all documents have the same short text. Every question is asked by `sql`
 in a process of its own, opening of the catalog included, with the files in the page cache of the system.
+
     python -m benchmarks.sql --rows 1000000      (prints, and records nothing)
 """
 

@@ -17,6 +17,8 @@ from engine.catalog.relation import identifier
 
 TYPES = {"text": "VARCHAR", "integer": "BIGINT", "number": "DOUBLE", "id": "UUID"}
 """Type in the head of a named query -> DuckDB's."""
+_WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,40}")
+_DECIMAL = re.compile(r"[+-]?[0-9]+\.[0-9]+(e[+-]?[0-9]{1,3})?", re.IGNORECASE)
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -105,11 +107,7 @@ def _converted(place: str, text: str | None, kind: str) -> Any:
 
 
 def _guessed(text: str) -> tuple[Any, str]:
-    for convert, dtype in ((int, "BIGINT"), (float, "DOUBLE")):
-        try:
-            value = convert(text)
-        except ValueError:
-            continue
-        if dtype == "DOUBLE" or -(1 << 63) <= value < 1 << 63:
-            return value, dtype
-    return text, "VARCHAR"
+    # A whole number that fits no 64 bits is an id or a digest, and stays what it is.
+    if _WHOLE_NUMBER.fullmatch(text):
+        return (int(text), "BIGINT") if -(1 << 63) <= int(text) < 1 << 63 else (text, "VARCHAR")
+    return (float(text), "DOUBLE") if _DECIMAL.fullmatch(text) else (text, "VARCHAR")
