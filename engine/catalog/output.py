@@ -65,7 +65,15 @@ def write_file(connection: duckdb.DuckDBPyConnection, asked: str, query: str, sh
     """Write the rows to a file that is whole or not there; return columns, types, num_rows, format and out."""
     with atomic_file(path) as temporary:
         if shape == "parquet":
-            described, count = _write_parquet(connection, asked, query, temporary)
+            try:
+                described, count = _write_parquet(connection, asked, query, temporary)
+            except pa.ArrowException as error:
+                raise InputError(problem("query", " ".join(str(error).split()))) from error
+            except OSError as error:
+                # Arrow hands over DuckDB's errors as those of a file; those of the disk have a number.
+                if error.errno is not None:
+                    raise
+                raise InputError(problem("query", " ".join(str(error).split()))) from error
         else:
             rows = _Rows(connection, asked, query)
             with temporary.open("w", encoding="utf-8", newline="") as stream:

@@ -82,8 +82,3 @@ def test_failing_query_leaves_the_old_file(tmp_path: Path, name: str) -> None:
 def test_wrong_output_is_named(tmp_path: Path, options: dict[str, object], message: str) -> None:
     with pytest.raises(ProvenderError, match=message):
         sql("SELECT 1", tmp_path, **options)  # type: ignore[arg-type]
-
-
-def test_parquet_needs_names_of_their_own(tmp_path: Path) -> None:
-    with pytest.raises(ProvenderError, match="two columns have one name"):
-        sql("SELECT 1 AS x, 2 AS x", tmp_path, out=tmp_path / "x.parquet")
