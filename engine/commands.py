@@ -304,6 +304,46 @@ COMMANDS = (
         "engine.mixture.show:show_verify",
     ),
     Command(
+        ("mixture", "export"),
+        "write the final texts or messages of a version for other trainers",
+        "provender mixture export medical@v1 --out medical-v1/",
+        "engine.run.export:mixture_export",
+        (
+            argument("reference", help="name, name@v1, name@latest or name@<digest>"),
+            argument("--out", help="empty or new folder: text/, messages/, README.md", required=True, metavar="DIR"),
+            argument("--format", help="parquet (default) or jsonl", choices=("parquet", "jsonl"), default="parquet"),
+            argument(
+                "--tags-as-text",
+                help="write control tokens in front of the text, of chats in front of the first message",
+                action="store_true",
+            ),
+            argument("--repeat", help="write a document as often as it is used", action="store_true"),
+            argument("--held-out", help="write the held-out sets besides, to held_out/", action="store_true"),
+        ),
+        "engine.run.show_export:show_export",
+        "nothing was written to --out; the same command starts anew",
+    ),
+    Command(
+        ("gc",),
+        "remove what no mixture version, finished recipe or training run needs",
+        "provender gc --dry-run",
+        "engine.run.gc:gc",
+        (
+            argument("--dry-run", help="only list what would go", action="store_true"),
+            argument(
+                "--versions",
+                help="remove these versions too (name@v1), none that a run, recipe or later version refers to; texts "
+                "of a taken-down document leave the disk with the last version made from the sources that held it",
+                nargs="+",
+                action="extend",
+                default=[],
+                metavar="NAME@vN",
+            ),
+        ),
+        "engine.run.show_gc:show_gc",
+        "what went is gone as a whole, the rest is whole; the same command removes the rest",
+    ),
+    Command(
         ("tokenizer", "train"),
         "train a SentencePiece tokenizer on the kept documents of a recipe",
         "provender tokenizer train recipe.yaml",

@@ -9,6 +9,8 @@ from engine.mixture.versions import mixture_list, mixture_schema, mixture_show, 
 from engine.report import report
 from engine.run.decontaminate import decontaminate
 from engine.run.dedup import dedup
+from engine.run.export import mixture_export
+from engine.run.gc import gc
 from engine.run.init import init
 from engine.run.label import label
 from engine.run.pipeline import run, tokenizer_train
@@ -19,9 +21,11 @@ __all__ = [
     "decontaminate",
     "dedup",
     "explain",
+    "gc",
     "init",
     "label",
     "mixture_diff",
+    "mixture_export",
     "mixture_list",
     "mixture_schema",
     "mixture_show",

@@ -17,6 +17,7 @@ from engine.base.atomic import atomic_file, read_json, write_json
 from engine.base.errors import RecipeError, ResourceError, problem
 from engine.formats.parquet import read_parquet, write_parquet
 from engine.formats.run import METRICS_SCHEMA, PROBES_SCHEMA
+from engine.formats.workspace_lock import in_use
 
 IDENTITY = ("recipe", "mixture", "base")
 NOT_COMPARED = {("recipe", "name"), ("recipe", "mixture")}
@@ -51,7 +52,7 @@ class RunRecord:
     def exclusive(self) -> Iterator[None]:
         """Keep every other process out of the run; raises ResourceError where one is at work on it."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / ".lock").open("w") as lock:
+        with in_use(self.folder.parent.parent), (self.folder / ".lock").open("w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:

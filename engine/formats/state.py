@@ -37,6 +37,9 @@ class RecipeState(StrictModel):
     sources: dict[str, str] = Field(description="source -> documents folder, in the order of the recipe")
     annotations: list[AnnotationState] = Field(default_factory=list)
     artifacts: dict[str, str] = Field(default_factory=dict, description="column prefix -> folder of corpus artifacts")
+    edit_columns: dict[str, str] = Field(default_factory=dict, description="column of spans -> cut or replace")
+    models: dict[str, str] = Field(default_factory=dict, description="column prefix -> folder of what its stage learnt")
+    benchmarks: dict[str, str] = Field(default_factory=dict, description="benchmark -> folder of its items")
     split: str | None = None
     selection: str | None = None
     tokenizer: str | None = Field(default=None, description="digest of the tokenizer")

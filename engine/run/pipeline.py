@@ -10,6 +10,7 @@
 """
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from engine.formats.state import write_state
 from engine.formats.token_store import TokenStore
 from engine.formats.tokenizer import Tokenizer, control_tokens_told, markers_as_text
 from engine.formats.workspace import DEFAULT_WORKSPACE, Workspace
+from engine.formats.workspace_lock import in_use
 from engine.mixture.accounts import effective_before_and_after
 from engine.recipe import DataRecipe, load_recipe
 from engine.run import intake
@@ -74,6 +76,11 @@ def run(
     chosen = _chosen_mixtures(context.recipe, mixtures)
     if border and not dry_run:
         raise RecipeError(problem("--border", "a run shows no borders", "--dry-run beside it"))
+    with nullcontext() if dry_run else in_use(context.workspace.root):
+        return _run(context, chosen, border)
+
+
+def _run(context: RunContext, chosen: list[str], border: bool) -> dict[str, Any]:
     if chosen:
         check_slots(context)
     state: Annotated | None = None
@@ -85,7 +92,7 @@ def run(
         tokenizer: Tokenizer | None = None
         store: TokenStore | None = None
         built: list[Mixture] = []
-        if not dry_run:
+        if not context.dry_run:
             # Before anything may stop the run, so that sql, sample and explain show what it stopped at.
             write_state(context.workspace, recipe_state(context, state, selection, tokenizer, store, built))
         _guard(context, selection)
@@ -95,7 +102,7 @@ def run(
             built = build_mixtures(context, state, selection, tokenizer, store, chosen)
     except PlanEndsError as end:
         return _plan(context, chosen, str(end), _what_if(context, state, selection, border or str(end) == GUARD))
-    if dry_run:
+    if context.dry_run:
         return _plan(context, chosen, None, _what_if(context, state, selection, border))
     ended = recipe_state(context, state, selection, tokenizer, store, built)
     audits = run_audits(context, ended, built)
@@ -112,10 +119,11 @@ def tokenizer_train(
         raise RecipeError(
             problem(context.recipe.path.name, "it trains no tokenizer", fix="add tokenizer: {train: {sources: [...]}}")
         )
-    state = annotate(context, take_in_sources(context))
-    selection = select(context, state)
-    guard(context, selection)
-    tokenizer = named_tokenizer(context, state, selection)
+    with in_use(context.workspace.root):
+        state = annotate(context, take_in_sources(context))
+        selection = select(context, state)
+        guard(context, selection)
+        tokenizer = named_tokenizer(context, state, selection)
     return {"folder": str(tokenizer.folder), **tokenizer.meta.model_dump()}
 
 

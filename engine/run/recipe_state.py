@@ -39,6 +39,9 @@ def recipe_state(
             for a in state.annotations
         ],
         artifacts={prefix: relative(path) for prefix, path in state.artifacts.items()},
+        edit_columns=state.edit_columns,
+        models={prefix: relative(path) for prefix, path in state.models.items()},
+        benchmarks={name: relative(items.path.parent) for name, items in state.benchmarks.items()},
         split=relative(state.split.folder) if state.split is not None else None,
         selection=relative(selection.folder),
         tokenizer=tokenizer.meta.digest if tokenizer is not None else None,

@@ -7,12 +7,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import polars as pl
-
 from engine.base.hashing import digest_json, digest_path, short
 from engine.base.paths import written_path
 from engine.base.stage import StageConfig, stage_reads, with_files
-from engine.formats.annotation import Annotation, Corpus, part_path, read_columns
+from engine.formats.annotation import Annotation, Corpus, part_path
 from engine.formats.columns import CORE
 from engine.formats.documents import Shard, SourceDocuments
 from engine.formats.split import Split
@@ -20,6 +18,7 @@ from engine.recipe import Stage
 from engine.run.benchmark_items import BenchmarkItems
 from engine.run.splitting import HELD_OUT, SPLIT
 from engine.run.steps import RunContext
+from engine.run.stored_edits import stored_edits
 from engine.text.edits import Edits
 
 
@@ -64,16 +63,7 @@ class Annotated:
 
     def edits_of(self, shard: Shard) -> dict[int, Edits]:
         """Row -> what stages want changed in its text, of the rows with any; when all stages are done."""
-        found: dict[int, Edits] = {}
-        for column, kind in self.edit_columns.items():
-            spans = read_columns(shard, [column], self.annotations).with_row_index("row")
-            for row, of_row in spans.filter(pl.col(column).list.len() > 0).iter_rows():
-                edits = found.setdefault(row, Edits())
-                if kind == "cut":
-                    edits.cuts += [(span["start"], span["end"]) for span in of_row]
-                else:
-                    edits.replacements += [(one["start"], one["end"], one["replacement"]) for one in of_row]
-        return found
+        return stored_edits(shard, self.edit_columns, self.annotations)
 
     def documents_digest(self) -> str:
         """Digest of all documents and of what decides between equal ones, the same for any cut into shards."""

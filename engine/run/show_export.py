@@ -1,0 +1,21 @@
+"""What `provender mixture export` says in a terminal."""
+
+from typing import Any
+
+from engine.base.terminal import terminal_width, wrapped
+from engine.run.show import table
+
+
+def show_export(result: dict[str, Any]) -> str:
+    """Return the files with their rows and bytes, and the line that loads them."""
+    files = [
+        (file["path"], "" if file["rows"] is None else f"{file['rows']:,}", f"{file['bytes']:,}")
+        for file in result["files"]
+    ]
+    rows = f"{result['rows']:,} rows of {result['documents']:,} documents"
+    lines = [f"{result['reference']} ({result['digest'][:12]}): {rows} to {result['out']}"]
+    load = f'datasets.load_dataset("{result["out"]}"); for axolotl, TRL and LLaMA-Factory see README.md there'
+    width = terminal_width()
+    return "\n".join(
+        [wrapped(lines[0], width), table(("file", "rows", "bytes"), files), wrapped(f"load it: {load}", width)]
+    )
