@@ -1,4 +1,4 @@
-"""A recipe with all that changes a text: replaced addresses, a cut benchmark question, tags, repeats, held-out texts."""
+"""A recipe with all that changes a text: replaced addresses, a cut question, tags, repeats, held-out texts."""
 
 import json
 from pathlib import Path
@@ -33,7 +33,10 @@ def recipe(**sections: Any) -> dict[str, Any]:
         "filters": [{"reason": "too_short", "keep": "heuristics__num_words >= 3"}],
         "tokenizer": {"train": {"sources": ["web"], "vocab_size": 400, "control_slots": 4}},
         "control_tokens": TAGS,
-        "mixtures": {"all": {"sources": ["web", "lake"], "row_tokens": 64, "rows_per_step": 4}},
+        "mixtures": {
+            "all": {"sources": ["web", "lake"], "row_tokens": 64, "rows_per_step": 4},
+            "often": {"sources": ["lake"], "budget_tokens": 2000, "row_tokens": 64, "rows_per_step": 4},
+        },
     }
     content |= sections
     return {name: section for name, section in content.items() if section is not None}
