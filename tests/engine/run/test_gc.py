@@ -1,0 +1,189 @@
+"""gc removes what nothing refers to, and what stays works as before."""
+
+import json
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.base.errors import InputError, ResourceError
+from engine.catalog import sql
+from engine.explain import explain
+from engine.formats.manifest import Mixture, mixture_versions
+from engine.formats.workspace import Workspace
+from engine.formats.workspace_lock import in_use
+from engine.mixture.versions import mixture_verify
+from engine.report import report
+from engine.run.export import mixture_export
+from engine.run.gc import gc
+from engine.run.show_gc import show_gc
+from tests.engine.run.exported_corpus import recipe, run_in, write_corpus
+from tests.engine.run.searched import states
+
+SECOND = {"filters": [{"reason": "too_long", "keep": "heuristics__num_words <= 60"}]}
+WITHOUT = {"tokenizer": None, "control_tokens": None, "mixtures": None}
+
+
+def with_threshold(threshold: float) -> list[dict[str, Any]]:
+    return [
+        stage | ({"threshold": threshold} if stage["stage"] == "near_dup" else {}) for stage in recipe()["annotate"]
+    ]
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two versions of one mixture, and a second recipe whose first threshold nobody needs any more."""
+    folder = write_corpus(tmp_path_factory.mktemp("built"))
+    for sections in (
+        {},
+        {"name": "other", "annotate": with_threshold(0.95), **WITHOUT},
+        {"name": "other", "annotate": with_threshold(0.9), "benchmarks": None, **WITHOUT},
+        SECOND,
+    ):
+        run_in(folder, recipe(**sections))
+    return folder
+
+
+@pytest.fixture
+def corpus(built: Path, tmp_path: Path) -> Path:
+    """A copy of the workspace; the recipe and its files stay where they are."""
+    shutil.copytree(built / "ws", tmp_path / "ws")
+    return tmp_path
+
+
+def versions(corpus: Path, name: str = "all") -> list[Mixture]:
+    return mixture_versions(Workspace(corpus / "ws"), name)
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_what_is_left_is_whole_and_the_current_recipe_is_fresh(built: Path, tmp_path: Path) -> None:
+    before = tree(built / "ws")
+    result = gc(built / "ws")
+    after = tree(built / "ws")
+    assert result["kinds"]["selections"]["artifacts"] == 1
+    assert result["kinds"]["annotations"]["artifacts"] >= 1
+    assert result["unknown"] == []
+    assert result["bytes"] == sum(map(len, before.values())) - sum(map(len, after.values()))
+    assert all(after[name] == before[name] for name in after)
+    assert gc(built / "ws")["removed"] == []
+    for version in versions(built) + versions(built, "often"):
+        mixture_verify(version.reference, built / "ws")
+    assert set(states(run_in(built, recipe(**SECOND))).values()) == {"fresh"}
+    (row,) = sql("SELECT doc_id FROM documents LIMIT 1", built / "ws")["rows"]
+    assert explain(str(row[0]), built / "ws")["doc_id"]
+    report(built / "ws", out=tmp_path / "report.html")
+    first = versions(built)[0]
+    assert mixture_export(first.reference, tmp_path / "out", built / "ws")["rows"] == first.manifest.documents
+
+
+def test_a_dry_run_says_what_goes_and_removes_nothing(built: Path, corpus: Path) -> None:
+    (corpus / "ws" / "selections" / ("a" * 12)).mkdir()
+    (corpus / "ws" / "selections" / ("a" * 12) / "receipt.json").write_text("{}")
+    before = tree(corpus / "ws")
+    planned = gc(corpus / "ws", dry_run=True)
+    assert tree(corpus / "ws") == before
+    assert f"selections/{'a' * 12}" in planned["removed"]
+    assert gc(corpus / "ws")["removed"] == planned["removed"]
+
+
+def test_what_is_not_known_stays_and_is_listed(corpus: Path) -> None:
+    place = corpus / "ws"
+    (place / "notes.txt").write_text("mine")
+    (place / "tokens" / "mine").mkdir()
+    (place / "documents" / "web" / "readme").write_text("mine")
+    model = place / "models" / ("b" * 12)
+    model.mkdir()
+    (model / "model.bin").write_text("mine")
+    result = gc(place)
+    assert result["unknown"] == ["notes.txt", "documents/web/readme", "tokens/mine"]
+    assert (model / "model.bin").is_file()
+    assert "not known, left alone: notes.txt" in show_gc(result)
+
+
+def test_left_over_temporary_files_go_after_a_day(corpus: Path) -> None:
+    place = corpus / "ws"
+    old, young, gone = (place / "tokens" / name for name in (".tmp-old", ".tmp-young", ".tmp-gone-x"))
+    for folder in (old, young, gone):
+        folder.mkdir()
+        (folder / "ids.bin").write_bytes(b"12345")
+    yesterday = time.time() - 25 * 3600
+    for path in (old / "ids.bin", old):
+        os.utime(path, (yesterday, yesterday))
+    result = gc(place)
+    assert result["kinds"]["temporary"] == {"artifacts": 2, "bytes": 10}
+    assert [path.exists() for path in (old, young, gone)] == [False, True, False]
+
+
+def test_nothing_is_removed_while_a_run_is_at_work(corpus: Path) -> None:
+    with in_use(corpus / "ws"), pytest.raises(ResourceError, match="at work"):
+        gc(corpus / "ws")
+    assert gc(corpus / "ws", dry_run=True)["dry_run"]
+
+
+def test_a_named_version_goes_with_what_only_it_needs(corpus: Path) -> None:
+    first, second = versions(corpus)
+    gc(corpus / "ws")
+    result = gc(corpus / "ws", versions=[first.reference])
+    place = Workspace(corpus / "ws")
+    assert result["removed"][0] == "mixtures/all/v1"
+    assert result["kinds"]["schedules"]["artifacts"] == 1
+    assert [version.reference for version in versions(corpus)] == [second.reference]
+    assert not place.schedule(first.manifest.schedule).exists()
+    # The other mixture of that run has the same selection and token store.
+    assert place.tokens(first.manifest.token_store).exists()
+    assert gc(corpus / "ws", versions=["often@v1"])["kinds"]["tokens"]["artifacts"] == 1
+    assert not place.tokens(first.manifest.token_store).exists()
+    mixture_verify(second.reference, corpus / "ws")
+
+
+def test_versions_that_something_refers_to_stay(corpus: Path) -> None:
+    first, second = versions(corpus)
+    with pytest.raises(InputError, match="latest"):
+        gc(corpus / "ws", versions=[second.reference])
+    with pytest.raises(InputError, match="no number of a version"):
+        gc(corpus / "ws", versions=["all@latest"])
+    folder = corpus / "ws" / "runs" / "trained"
+    folder.mkdir(parents=True)
+    (folder / "run.json").write_text(json.dumps({"lineage": [{"mixture": first.manifest.digest}]}))
+    with pytest.raises(InputError, match="the run trained refers to it"):
+        gc(corpus / "ws", versions=[first.reference])
+    shutil.rmtree(folder)
+    manifest = json.loads((second.folder / "manifest.json").read_text())
+    manifest["derived_from"] = {"how": "takedown", "reference": "all@v1", "digest": first.manifest.digest}
+    (second.folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(InputError, match=r"all@v2 was made from it \(takedown\)"):
+        gc(corpus / "ws", versions=[first.reference])
+    assert len(versions(corpus)) == 2
+
+
+def test_a_source_that_left_takes_its_documents_along(corpus: Path) -> None:
+    state = corpus / "ws" / "recipes" / "other.json"
+    state.unlink()
+    for version in ("all/v1", "often/v1"):
+        shutil.rmtree(corpus / "ws" / "mixtures" / version)
+    for path in [*corpus.glob("ws/mixtures/*/*/*.json"), corpus / "ws" / "recipes" / "exported.json"]:
+        if path.name in ("state.json", "exported.json"):
+            content = json.loads(path.read_text())
+            content["sources"].pop("lake")
+            path.write_text(json.dumps(content))
+    gc(corpus / "ws")
+    assert not (corpus / "ws" / "documents" / "lake").exists()
+    assert not list(corpus.glob("ws/annotations/*/*/lake"))
+    assert (corpus / "ws" / "documents" / "web" / "watch.json").is_file()
+
+
+@pytest.mark.parametrize("columns", [60, 120])
+def test_what_a_terminal_shows_fits_it(corpus: Path, columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    (corpus / "ws" / "tokens" / ("c" * 12)).mkdir()
+    for number in range(12):
+        (corpus / "ws" / f"a file of mine {number}").write_text("mine")
+    monkeypatch.setenv("COLUMNS", str(columns))
+    shown = show_gc(gc(corpus / "ws", dry_run=True))
+    assert max(map(len, shown.splitlines())) <= columns
+    assert "and 2 more" in shown
