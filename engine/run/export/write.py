@@ -64,7 +64,7 @@ def gather(
     scratch: Path,
 ) -> None:
     """Append the documents of every shard to their buckets in `scratch`; `rows`: of `order`, with control besides."""
-    with progress("export: reading", sum(len(source.shards) for source in sources)) as bar:
+    with progress("export: reading", sum(len(source.shards) for source in sources), "shards") as bar:
         for shard, wanted in rows_by_shard(rows, sources):
             kind = wanted["kind"][0]
             schema = _with_position(kind, stated)

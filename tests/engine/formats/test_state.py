@@ -18,6 +18,9 @@ STATE = {
         {"prefix": "edu", "stage": "quality", "digest": "ab", "folder": "annotations/edu/ab", "columns": ["edu__score"]}
     ],
     "artifacts": {"near_dup": "annotations/near_dup/cd/_corpus/ef"},
+    "edit_columns": {"pii__replace": "replace"},
+    "models": {"edu": "models/78"},
+    "benchmarks": {"quiz": "benchmarks/quiz/9a"},
     "split": "splits/12",
     "selection": "selections/34",
     "tokenizer": "t",

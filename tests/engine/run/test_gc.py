@@ -14,7 +14,7 @@ from engine.catalog import sql
 from engine.explain import explain
 from engine.formats.manifest import Mixture, mixture_versions
 from engine.formats.workspace import Workspace
-from engine.formats.workspace_lock import in_use
+from engine.formats.workspace_lock import alone, in_use
 from engine.mixture.versions import mixture_verify
 from engine.report import report
 from engine.run.export import mixture_export
@@ -124,6 +124,12 @@ def test_nothing_is_removed_while_a_run_is_at_work(corpus: Path) -> None:
     with in_use(corpus / "ws"), pytest.raises(ResourceError, match="at work"):
         gc(corpus / "ws")
     assert gc(corpus / "ws", dry_run=True)["dry_run"]
+
+
+def test_no_run_starts_while_gc_is_at_work(built: Path, tmp_path: Path) -> None:
+    shutil.copytree(built, tmp_path / "copy")
+    with alone(tmp_path / "copy" / "ws"), pytest.raises(ResourceError, match="`provender gc` is at work"):
+        run_in(tmp_path / "copy", recipe(**SECOND))
 
 
 def test_a_named_version_goes_with_what_only_it_needs(corpus: Path) -> None:
