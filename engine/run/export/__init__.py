@@ -9,6 +9,7 @@ OUT/
 
 Rows stand in the order of the mixture (phase, then curriculum). Edits are applied as they were when the version was
 tokenised; every text is checked against the digest in the token store, so what is exported is what is trained on.
+What a source does not state is null in Parquet and "" in JSON lines.
 """
 
 from dataclasses import asdict

@@ -97,7 +97,7 @@ def write_kind(kind: str, stated: Sequence[str], scratch: Path, folder: Path, fo
 
 
 def write_tables(path: Path, tables: Iterator[pa.Table], schema: pa.Schema, form: str) -> int:
-    """Write tables of one schema one after the other as Parquet or JSON lines; return the rows."""
+    """Write tables of one schema one after the other as Parquet or JSON lines, null strings as ""; return the rows."""
     rows = 0
     if form == "parquet":
         with pq.ParquetWriter(path, schema, compression="zstd", store_schema=False) as writer:
@@ -108,7 +108,8 @@ def write_tables(path: Path, tables: Iterator[pa.Table], schema: pa.Schema, form
     with path.open("wb") as file:
         for table in tables:
             lines = io.BytesIO()
-            pl.DataFrame(pl.from_arrow(table)).write_ndjson(lines)
+            # datasets takes the types of JSON from its first 10 MB, and a column of nulls there for one without values.
+            pl.DataFrame(pl.from_arrow(table)).with_columns(pl.col(pl.String).fill_null("")).write_ndjson(lines)
             file.write(lines.getbuffer())
             rows += table.num_rows
     return rows

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
 import pytest
 import yaml
 
@@ -19,7 +20,7 @@ from engine.formats.workspace import Workspace
 from engine.run.export import mixture_export
 from engine.run.export.order import kinds_of
 from engine.run.export.texts import edited_messages, messages_digest
-from engine.run.export.write import gather, write_kind
+from engine.run.export.write import gather, write_kind, write_tables
 from engine.run.pipeline import run
 from engine.run.show_export import show_export
 from engine.text.edits import Edits
@@ -102,7 +103,7 @@ def test_json_lines_hold_the_same_rows_as_parquet(corpus: Path, tmp_path: Path) 
     frame = exported(corpus, tmp_path / "parquet")
     (file, *_) = mixture_export("all", tmp_path / "json", corpus / "ws", format="jsonl")["files"]
     lines = (tmp_path / "json" / file["path"]).read_text(encoding="utf-8").splitlines()
-    assert [json.loads(line) for line in lines] == frame.to_dicts()
+    assert [json.loads(line) for line in lines] == frame.with_columns(pl.col(pl.String).fill_null("")).to_dicts()
     assert file["rows"] == len(lines) == frame.height
 
 
@@ -112,6 +113,17 @@ def test_held_out_texts_lie_apart(corpus: Path, tmp_path: Path) -> None:
     assert held_out.height > 0
     assert set(held_out["doc_id"]).isdisjoint(frame["doc_id"])
     assert set(held_out["set"]) == {"general"}
+
+
+def test_json_lines_whose_first_10_mb_state_nothing_are_loaded(tmp_path: Path) -> None:
+    import datasets
+
+    rows, path = 12_000, tmp_path / "train.jsonl"
+    url = pa.array([None] * rows + ["https://example.org"], pa.string())
+    table = pa.table({"text": pa.array(["x" * 1000] * (rows + 1), pa.string()), "url": url})
+    write_tables(path, iter([table]), table.schema, "jsonl")
+    loaded = datasets.load_dataset("json", data_files=str(path), split="train", cache_dir=str(tmp_path / "cache"))
+    assert loaded[rows]["url"] == "https://example.org"
 
 
 @pytest.mark.parametrize(("form", "builder"), [("parquet", "parquet"), ("jsonl", "json")])
