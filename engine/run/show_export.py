@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from engine.base.terminal import terminal_width, wrapped
-from engine.run.show import table
+from engine.base.terminal import table, terminal_width, wrapped
 
 
 def show_export(result: dict[str, Any]) -> str:

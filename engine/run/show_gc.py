@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from engine.base.terminal import one_line, terminal_width, wrapped
-from engine.run.show import table
+from engine.base.terminal import one_line, table, terminal_width, wrapped
 
 _SHOWN_UNKNOWN = 10
 
