@@ -10,11 +10,13 @@ from engine.report import report
 from engine.run.decontaminate import decontaminate
 from engine.run.dedup import dedup
 from engine.run.export import mixture_export
+from engine.run.extend import mixture_extend
 from engine.run.gc import gc
 from engine.run.init import init
 from engine.run.label import label
 from engine.run.pipeline import run, tokenizer_train
 from engine.run.quality_train import quality_train
+from engine.run.takedown import mixture_takedown
 from engine.sample import sample
 
 __all__ = [
@@ -26,9 +28,11 @@ __all__ = [
     "label",
     "mixture_diff",
     "mixture_export",
+    "mixture_extend",
     "mixture_list",
     "mixture_schema",
     "mixture_show",
+    "mixture_takedown",
     "mixture_verify",
     "quality_train",
     "report",

@@ -1,8 +1,8 @@
 """The order in which documents stay where they compete: one policy for exact and for near-duplicates.
 
-Documents that are pinned (those of protected sources) first, then the source's priority, then the score column (higher
-first; null and NaN last), then length in characters (longer first), then doc_id. The last one makes the order total: no
-result depends on files or shards.
+Documents that are pinned (those of protected sources, or of the version that is extended) first, then the source's
+priority, then the score column (higher first; null and NaN last), then length in characters (longer first), then
+doc_id. The last one makes the order total: no result depends on files or shards.
 """
 
 from collections.abc import Sequence
@@ -23,9 +23,10 @@ def read_ranked(corpus: "Corpus", columns: Sequence[str], score: str | None) -> 
     """
     named = [*columns, *([score] if score is not None else [])]
     names = list(dict.fromkeys(["doc_id", "source", "num_chars", *named]))
-    return with_rank(
-        corpus.all_columns(names).join(_policies(corpus), "source", how="left", maintain_order="left"), score
-    ).select(list(dict.fromkeys(["doc_id", *columns, "pinned", "rank"])))
+    documents = corpus.all_columns(names).join(_policies(corpus), "source", how="left", maintain_order="left")
+    if corpus.pinned is not None:
+        documents = documents.with_columns(pl.col("doc_id").is_in(corpus.pinned.implode()).alias("pinned"))
+    return with_rank(documents, score).select(list(dict.fromkeys(["doc_id", *columns, "pinned", "rank"])))
 
 
 def with_rank(documents: pl.DataFrame, score: str | None) -> pl.DataFrame:

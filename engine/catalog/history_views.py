@@ -35,6 +35,7 @@ from engine.formats.manifest import (
 from engine.formats.run import FORGETTING_SCHEMA, METRICS_SCHEMA, PROBES_SCHEMA, Run, open_run, run_names
 from engine.formats.schedule import SCHEMA as SCHEDULE_SCHEMA
 from engine.formats.state import RecipeState
+from engine.formats.takedowns import read_takedowns, takedowns_frame
 from engine.formats.workspace import Workspace
 
 _VERSION: dict[str, Any] = {"mixture": pl.String, "version": pl.Int64, "is_current": pl.Boolean}
@@ -109,6 +110,7 @@ def create_history_views(
     create_view(connection, "spans", failing(union(spans, typed(_VERSION | SCHEDULE_SCHEMA)), damage))
     _create_runs(connection, [open_run(workspace, name) for name in run_names(workspace)])
     _create_labels(connection, workspace)
+    _create_takedowns(connection, workspace)
 
 
 def _version(mixture: Mixture, is_current: bool) -> dict[str, Any]:
@@ -213,6 +215,18 @@ def _create_labels(connection: duckdb.DuckDBPyConnection, workspace: Workspace) 
     create_table(connection, "label_rows", labels)
     columns = ", ".join("doc_id::UUID AS doc_id" if name == "doc_id" else name for name in labels.columns)
     create_view(connection, "labels", failing(f"SELECT {columns} FROM {STORED}.label_rows", damage))
+
+
+def _create_takedowns(connection: duckdb.DuckDBPyConnection, workspace: Workspace) -> None:
+    damage = None
+    try:
+        found = read_takedowns(workspace)
+    except InputError as error:
+        found, damage = [], str(error)
+    create_table(connection, "takedown_rows", takedowns_frame(found).rename({"when": "taken_down_at"}))
+    replaced = 'doc_id::UUID AS doc_id, "of"::UUID AS "of"'
+    select = f"SELECT * REPLACE ({replaced}) FROM {STORED}.takedown_rows"
+    create_view(connection, "takedowns", failing(select, damage))
 
 
 def _metrics(run: Run) -> Path:

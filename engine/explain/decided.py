@@ -9,6 +9,7 @@ import polars as pl
 from engine.formats.annotation import Annotation, read_columns
 from engine.formats.find import Place, plain
 from engine.formats.selection import HELD_OUT, KEPT, OVER_BUDGET, Selection
+from engine.formats.takedowns import TAKEDOWN
 from engine.select.grouping import grouping, stored_columns
 
 
@@ -40,6 +41,8 @@ def _rule_text(found: dict[str, Any], rules: Sequence[dict[str, Any]], group: di
         return f"it belongs to a group of the held-out set '{reason}'"
     if group is not None:
         return f"balance left it over: {_figures(group)}"
+    if reason == TAKEDOWN:
+        return "it was taken down (`provender mixture takedown --list` says when and why)"
     condition = _condition(reason, rules)
     if condition is not None:
         return f"dropped {condition}"

@@ -159,6 +159,8 @@ class Corpus:
     """The run's memory ceiling; what takes more lies in a file. Changes no result."""
     pairs_folder: Path | None = None
     """Folder of what the stage's `find_pairs` left, where it has one."""
+    pinned: pl.Series | None = None
+    """doc_ids that stay whatever is like them, Binary; None: those of protected sources."""
 
     @property
     def shards(self) -> Iterator[Shard]:

@@ -55,7 +55,9 @@ def find_document(sources: Sequence[SourceDocuments], doc_id: str) -> Place:
     if not re.fullmatch(rf"[0-9a-f]{{1,{ID_DIGITS}}}", digits):
         raise InputError(problem(doc_id, "this is no document id", "a UUID, or the first hex digits of one"))
     low, high = bytes.fromhex(digits.ljust(ID_DIGITS, "0")), bytes.fromhex(digits.ljust(ID_DIGITS, "f"))
-    matches = _scan(sources, pl.col("doc_id").is_between(low, high))
+    # A source may be there twice, as it was and as it is.
+    by_id = {place.doc_id: place for place in reversed(_scan(sources, pl.col("doc_id").is_between(low, high)))}
+    matches = [by_id[doc_id] for doc_id in sorted(by_id)]
     if not matches:
         fix = '`provender sql "SELECT doc_id FROM documents"` lists them'
         raise InputError(problem(doc_id, "no document of the recipe has this id", fix=fix))

@@ -36,7 +36,7 @@ from engine.formats.receipt import Receipt, read_receipt, write_receipt
 from engine.formats.schedule import ScheduleMeta
 from engine.formats.state import RecipeState
 from engine.formats.workspace import Workspace
-from engine.mixture.build import MixturePlan
+from engine.mixture.build import MixturePlan, documents_digest
 
 VERSION = 1
 FILES = ("manifest.json", "documents.parquet", "ledger.parquet")
@@ -68,22 +68,28 @@ def write_version(workspace: Workspace, plan: MixturePlan, inputs: MixtureInputs
     """Write the plan as the next version of its mixture, or return the version that has this content already."""
     assert schedule.mixture == plan.documents_digest, "the schedule was made from these documents"
     assert schedule.token_store == inputs.token_store, "the schedule was made from this token store"
+    return write_content(workspace, _manifest(plan, inputs, schedule), plan.documents, plan.ledger, inputs.state)
+
+
+def write_content(
+    workspace: Workspace, manifest: Manifest, documents: pl.DataFrame, ledger: pl.DataFrame, state: RecipeState | None
+) -> Mixture:
+    """Write a manifest, whatever its version, as the next one, or return the version that has this content already."""
     started = time.monotonic()
-    manifest = _manifest(plan, inputs, schedule)
-    with _only_writer(workspace.root / "mixtures" / plan.name) as folder:
+    with _only_writer(workspace.root / "mixtures" / manifest.name) as folder:
         known = _known(workspace, manifest)
         if known is not None:
             return known
         number = 1 + max((int(path.name[1:]) for path in folder.glob("v*") if path.name[1:].isdigit()), default=0)
         manifest = manifest.model_copy(update={"version": number})
-        with atomic_folder(workspace.mixture(plan.name, number)) as temporary:
+        with atomic_folder(workspace.mixture(manifest.name, number)) as temporary:
             write_json(temporary / "manifest.json", manifest.model_dump(mode="json"))
-            if inputs.state is not None:
-                write_json(temporary / "state.json", inputs.state.model_dump(mode="json"))
-            write_parquet(temporary / "documents.parquet", plan.documents)
-            write_parquet(temporary / "ledger.parquet", plan.ledger)
-            _sign(temporary, manifest, plan.documents_digest, _referred(workspace, inputs), started)
-    return read_mixture(workspace.mixture(plan.name, number))
+            if state is not None:
+                write_json(temporary / "state.json", state.model_dump(mode="json"))
+            write_parquet(temporary / "documents.parquet", documents)
+            write_parquet(temporary / "ledger.parquet", ledger)
+            _sign(temporary, manifest, documents_digest(documents), _referred(workspace, manifest), started)
+    return read_mixture(workspace.mixture(manifest.name, number))
 
 
 def find_version(
@@ -122,7 +128,7 @@ def _manifest(plan: MixturePlan, inputs: MixtureInputs, schedule: ScheduleMeta) 
         documents=plan.documents["doc_id"].n_unique(),
         tokens=sum(row.tokens for row in plan.sources),
         supervised_tokens=sum(row.supervised_tokens for row in plan.sources),
-        licenses=_licenses(plan.sources),
+        licenses=licenses_of(plan.sources),
         n_eff_before=plan.n_eff_before,
         n_eff_after=plan.n_eff_after,
         n_eff_documents_before=plan.n_eff_documents_before,
@@ -136,7 +142,7 @@ def _manifest(plan: MixturePlan, inputs: MixtureInputs, schedule: ScheduleMeta) 
     return manifest.model_copy(update={"digest": content_digest(manifest, plan.documents_digest)})
 
 
-def _licenses(sources: Iterable[MixtureSource]) -> dict[str, int]:
+def licenses_of(sources: Iterable[MixtureSource]) -> dict[str, int]:
     """Return licence -> documents over all rows; one used in two phases counts in both."""
     counts: Counter[str] = Counter()
     for row in sources:
@@ -168,7 +174,7 @@ def _only_writer(folder: Path) -> Iterator[Path]:
         yield folder
 
 
-def _referred(workspace: Workspace, inputs: MixtureInputs) -> dict[str, str]:
+def _referred(workspace: Workspace, inputs: Manifest) -> dict[str, str]:
     """Path in the workspace -> digest of the files it refers to whose own receipts may not name them."""
     folders = [workspace.tokenizer(inputs.tokenizer)]
     folders += [workspace.split(inputs.split)] if inputs.split is not None else []

@@ -25,6 +25,7 @@ from engine.formats.annotation import Annotation, Corpus, ShardView, write_part
 from engine.formats.documents import Shard, SourceDocuments
 from engine.formats.receipt import Receipt, read_receipt, write_receipt
 from engine.run.benchmark_items import benchmark_items
+from engine.run.extension import Extension
 from engine.run.memory import workers_within
 from engine.run.splitting import make_split, split_is_ready
 from engine.run.stage_run import Annotated, StageRun
@@ -33,9 +34,12 @@ from engine.run.workers import work
 from engine.text.spans import holds_spans
 
 
-def annotate(context: RunContext, sources: tuple[SourceDocuments, ...]) -> Annotated:
-    """Run or re-use every stage and the split; raises PlanEndsError in a dry run at the first stale wave."""
-    state = Annotated(sources, benchmarks=benchmark_items(context))
+def annotate(context: RunContext, sources: tuple[SourceDocuments, ...], extends: Extension | None = None) -> Annotated:
+    """Run or re-use every stage and the split; raises PlanEndsError in a dry run at the first stale wave.
+
+    extends: the version that the documents of one of the sources are to be added to.
+    """
+    state = Annotated(sources, benchmarks=benchmark_items(context), extends=extends)
     pending = [StageRun(stage, state, context) for stage in context.recipe.annotate]
     while pending or (context.recipe.split is not None and state.split is None):
         if context.recipe.split is not None and state.split is None and split_is_ready(context, state):

@@ -1,4 +1,6 @@
-"""Runs the audits of sql/audits over what a run just built; a row that an audit returns is a fault and stops the run.
+"""Runs the audits of sql/audits over what was just built; a row that an audit returns is a fault and stops the run.
+
+Versions that a takedown or an extension made are judged as those of a run are, by what they were made from.
 
 The rows of an audit that does not hold are kept, so that they can be looked at when the run is over:
 
@@ -41,18 +43,37 @@ def run_audits(context: RunContext, state: RecipeState, built: Sequence[Mixture]
             other decisions, and were judged then.
         built: The mixtures that were built or found again.
 
-    Raises AuditError that names each audit that does not hold, with its first rows. Versions this run made are then
-    removed; those that were there before stay, as runs may have trained on them.
+    Raises AuditError as `audit_versions` does.
+    """
+    made = {step.name for step in context.steps if step.state == MADE}
+    return audit_versions(
+        context.workspace, state, built, [mixture for mixture in built if f"mixture {mixture.manifest.name}" in made]
+    )
+
+
+def audit_versions(
+    workspace: Workspace, state: RecipeState, built: Sequence[Mixture], made: Sequence[Mixture]
+) -> list[str]:
+    """Return the names of the audits, all of which hold of these versions.
+
+    Args:
+        workspace: Folder of all artifacts.
+        state: What the versions were made from.
+        built: One version of each mixture.
+        made: Those of them that were not there before.
+
+    Raises AuditError that names each audit that does not hold, with its first rows. What was made is then removed; what
+    was there before stays, as runs may have trained on it.
     """
     judged = state.model_copy(update={"mixtures": {mixture.manifest.name: mixture.reference for mixture in built}})
-    folder = failed_folder(context.workspace)
+    folder = failed_folder(workspace)
     names = sql_names(GROUP)
-    with progress("audits"), open_catalog(context.workspace.root, state=judged) as connection:
+    with progress("audits"), open_catalog(workspace.root, state=judged) as connection:
         failed = [text for name in names if (text := _judge(connection, read_sql(GROUP, name), folder)) is not None]
     if not failed:
         shutil.rmtree(folder, ignore_errors=True)
         return names
-    removed = _remove_made(context, built)
+    removed = _remove(made)
     told = f"\nremoved again, as it does not hold: {', '.join(removed)}" if removed else ""
     raise AuditError("\n".join(failed) + told)
 
@@ -90,12 +111,10 @@ def _row(row: dict[str, Any]) -> str:
     return ", ".join(f"{name} {value}" for name, value in row.items() if value is not None)
 
 
-def _remove_made(context: RunContext, built: Sequence[Mixture]) -> list[str]:
-    """Remove the versions this run made, and return their references."""
-    made = {step.name for step in context.steps if step.state == MADE}
-    removed = [mixture for mixture in built if f"mixture {mixture.manifest.name}" in made]
-    for mixture in removed:
+def _remove(versions: Sequence[Mixture]) -> list[str]:
+    """Remove versions, and return their references."""
+    for mixture in versions:
         # Without its receipt a version is not there for anybody, even if the rest cannot be removed.
         (mixture.folder / "receipt.json").unlink()
         shutil.rmtree(mixture.folder)
-    return [mixture.reference for mixture in removed]
+    return [mixture.reference for mixture in versions]

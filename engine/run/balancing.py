@@ -77,7 +77,9 @@ class Balance:
 
 
 def is_protected(state: Annotated, shard: Shard) -> bool:
-    """Return whether a shard is of a source that no rule takes documents from."""
+    """Return whether a shard is of a source that no rule takes documents from; of an extension all old ones are."""
+    if state.extends is not None:
+        return shard.source != state.extends.source
     return any(source.name == shard.source and source.config.get("protected", False) for source in state.sources)
 
 

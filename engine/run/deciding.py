@@ -6,10 +6,11 @@ nothing is joined by doc_id.
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 
@@ -20,16 +21,28 @@ from engine.formats.documents import Shard, SourceDocuments
 from engine.formats.encoder import open_encoder
 from engine.formats.ledger import SCHEMA as LEDGER
 from engine.formats.parquet import read_parquet
+from engine.formats.selection import DROPPED
 from engine.recipe import DataRecipe, Stage
 from engine.recipe.stages import stage_drops, tokens_column, tokens_stage
 from engine.run.balancing import Balance, Corpus, balance, is_protected
 from engine.run.cheap_reads import doc_id_words, largest_value, null_count
+from engine.run.extension import NOT_IN_VERSION, Extension
 from engine.run.ledger import require_balance
 from engine.run.stage_run import Annotated
 from engine.run.steps import RunContext
+from engine.run.taken_down import taken_down
 from engine.run.workers import work
 from engine.select.balance import balance_columns
-from engine.select.decide import CORE_READS, HELD_OUT_COLUMN, KEPT_CODE, Decided, Rule, decide, rule_columns
+from engine.select.decide import (
+    CORE_READS,
+    HELD_OUT_COLUMN,
+    KEPT_CODE,
+    TAKEDOWN_COLUMN,
+    Decided,
+    Rule,
+    decide,
+    rule_columns,
+)
 from engine.select.ledger import Cut, ledger_rows
 from engine.text.edits import Edits
 
@@ -84,9 +97,9 @@ def decisions_in_memory(context: RunContext, state: Annotated) -> Decisions:
     """
     rules = selection_rules(context.recipe, state)
     shards = [shard for source in state.sources for shard in source.shards]
-    held_out = _held_out(state)
+    held_out, gone = _held_out(state), taken_down(context.workspace, state)
     reasons = [rule.reason for rule in context.recipe.balance]
-    parts = work(DECIDING, partial(_decide, state, rules, held_out, reasons), shards, context.jobs)
+    parts = work(DECIDING, partial(_decide, state, rules, held_out, reasons, gone), shards, context.jobs)
     decided = [one for one, _ in parts]
     stage = tokens_stage(context.recipe.annotate)
     tokens = tokens_column(stage) if stage is not None else None
@@ -115,7 +128,12 @@ def selection_reads(recipe: DataRecipe, state: Annotated) -> list[str]:
 
 
 def _decide(
-    state: Annotated, rules: Sequence[Rule], held_out: pl.DataFrame | None, balance: Sequence[str], shard: Shard
+    state: Annotated,
+    rules: Sequence[Rule],
+    held_out: pl.DataFrame | None,
+    balance: Sequence[str],
+    gone: pl.Series,
+    shard: Shard,
 ) -> tuple[Decided, int]:
     """Return the decisions of one shard, and the size of the largest cluster that is in it."""
     reads = {*CORE_READS, *(name for rule in rules for name in rule_columns(rule))}
@@ -127,7 +145,21 @@ def _decide(
         frame = frame.with_columns(pl.lit(b"").alias("text_digest"))
     if held_out is not None:
         frame = frame.with_columns(_held_out_of(shard, held_out))
-    return decide(frame, rules, is_protected(state, shard), balance), _largest_cluster(state, shard)
+    if len(gone):
+        is_gone = shard.read_core(["doc_id"])["doc_id"].is_in(gone.implode())
+        frame = frame.with_columns(is_gone.alias(TAKEDOWN_COLUMN))
+    decided = decide(frame, rules, is_protected(state, shard), balance)
+    if state.extends is not None and shard.source != state.extends.source:
+        decided = _of_version(state.extends, shard, decided)
+    return decided, _largest_cluster(state, shard)
+
+
+def _of_version(extends: Extension, shard: Shard, decided: Decided) -> Decided:
+    """Return the decisions where of the old documents only those of the extended version are kept."""
+    is_in = shard.read_core(["doc_id"])["doc_id"].is_in(extends.doc_ids.implode()).to_numpy()
+    code = len(decided.outcomes)
+    codes = np.where((decided.codes == KEPT_CODE) & ~is_in, np.uint16(code), decided.codes)
+    return replace(decided, outcomes=(*decided.outcomes, (DROPPED, NOT_IN_VERSION)), codes=codes)
 
 
 def _held_out(state: Annotated) -> pl.DataFrame | None:

@@ -9,6 +9,7 @@ from fractions import Fraction
 import polars as pl
 
 from engine.base.errors import AuditError, problem
+from engine.formats.takedowns import TAKEDOWN
 from engine.recipe import GuardConfig
 from engine.select.decide import NO_TEXT
 
@@ -18,7 +19,7 @@ def require_sane_removal(
 ) -> None:
     """Raise AuditError with examples where a source lost more than the recipe allows, or a cluster is too large.
 
-    Loss: share of the source's documents that were dropped for any reason but having no text.
+    Loss: share of the source's documents that were dropped for any reason but having no text or being taken down.
     """
     wrong = [*losses_over_limit(ledger, guard)]
     if largest_cluster > guard.max_cluster_documents:
@@ -65,7 +66,7 @@ def _over_limit(ledger: pl.DataFrame, guard: GuardConfig) -> Iterator[tuple[str,
     """Yield source, documents that came in, and its ledger of dropped ones, of every source that lost too much."""
     for (source,), rows in ledger.group_by("source", maintain_order=True):
         came_in = int(rows.filter(pl.col("outcome") == "in")["documents"].sum())
-        dropped = rows.filter((pl.col("outcome") == "dropped") & (pl.col("reason") != NO_TEXT))
+        dropped = rows.filter((pl.col("outcome") == "dropped") & ~pl.col("reason").is_in([NO_TEXT, TAKEDOWN]))
         lost = int(dropped["documents"].sum())
         if came_in and Fraction(lost, came_in) > Fraction(str(guard.limit(str(source)))):
             yield str(source), came_in, dropped

@@ -16,6 +16,7 @@ from engine.formats.parquet import read_parquet
 from engine.formats.receipt import read_receipt
 from engine.formats.schedule import open_schedule
 from engine.formats.selection import Selection
+from engine.formats.state import RecipeState
 from engine.formats.token_store import TokenStore
 from engine.formats.tokenizer import Tokenizer
 from engine.mixture.build import MixturePlan, plan_mixture
@@ -41,30 +42,43 @@ def build_mixtures(
     candidates = _candidates(context, state, selection, store)
     input_digests = {source.name: source.digest for source in state.sources}
     searched_again = audit(context, state, tokenizer, store)
-    models = _models(context, state)
+    models = mixture_models(context, state)
     where = recipe_state(context, state, selection, tokenizer, store, [])
-    built, supervised, chats = [], objectives(context), set(chat_sources(context))
+    built, supervised = [], objectives(context)
     for name in names:
         plan = plan_mixture(name, context.recipe.mixtures[name], candidates, input_digests, supervised)
-        inputs = MixtureInputs(
-            recipe=context.recipe.name,
-            recipe_digest=context.recipe.digest(),
-            tokenizer=tokenizer.meta.digest,
-            token_store=store.meta.digest,
-            template=store.meta.render.get("template") if chats & set(plan.config.source_names()) else None,
-            render=store.meta.render,
-            control_tokens=tokenizer.meta.control_tokens,
-            selection=selection.digest,
-            split=state.split.digest if state.split is not None else None,
-            held_out=_held_out(context, state, plan),
-            benchmarks=_benchmarks(context, state, plan),
-            coverage=_coverage_digest(context, state),
-            audit=searched_again,
-            models=models,
-            state=where,
-        )
+        inputs = mixture_inputs(context, state, tokenizer, store, selection, plan.documents, where)
+        inputs = inputs.model_copy(update={"audit": searched_again, "models": models})
         built.append(_build(context, plan, inputs, store))
     return built
+
+
+def mixture_inputs(
+    context: RunContext,
+    state: Annotated,
+    tokenizer: Tokenizer,
+    store: TokenStore,
+    selection: Selection,
+    documents: pl.DataFrame,
+    where: RecipeState,
+) -> MixtureInputs:
+    """Return what a version with these documents is made from, but for the audit and the models."""
+    has_chats = bool(set(chat_sources(context)) & set(documents["source"].unique()))
+    return MixtureInputs(
+        recipe=context.recipe.name,
+        recipe_digest=context.recipe.digest(),
+        tokenizer=tokenizer.meta.digest,
+        token_store=store.meta.digest,
+        template=store.meta.render.get("template") if has_chats else None,
+        render=store.meta.render,
+        control_tokens=tokenizer.meta.control_tokens,
+        selection=selection.digest,
+        split=state.split.digest if state.split is not None else None,
+        held_out=_held_out(context, state, documents),
+        benchmarks=_benchmarks(context, state, documents),
+        coverage=_coverage_digest(context, state),
+        state=where,
+    )
 
 
 def _build(context: RunContext, plan: MixturePlan, inputs: MixtureInputs, store: TokenStore) -> Mixture:
@@ -120,7 +134,7 @@ def _candidates(context: RunContext, state: Annotated, selection: Selection, sto
     return candidates.join(values, on="doc_id", how="left", maintain_order="left")
 
 
-def _models(context: RunContext, state: Annotated) -> dict[str, str]:
+def mixture_models(context: RunContext, state: Annotated) -> dict[str, str]:
     """Column prefix -> digest of the files of the model its stage learnt from documents or brought along."""
     found = {}
     for stage in context.recipe.annotate:
@@ -132,19 +146,19 @@ def _models(context: RunContext, state: Annotated) -> dict[str, str]:
     return found
 
 
-def _held_out(context: RunContext, state: Annotated, plan: MixturePlan) -> list[HeldOutSet]:
+def _held_out(context: RunContext, state: Annotated, documents: pl.DataFrame) -> list[HeldOutSet]:
     """The held-out sets the documents of the mixture were searched for; none without a contamination stage."""
     search = widest_search(context, state)
     if state.split is None or search is None:
         return []
     coverage = _coverage(state, search)
-    searched_documents = _searched(context, state, plan, search)
-    found = _left_in(context, state, plan)
+    searched_documents = _searched(context, state, documents, search)
+    found = _left_in(context, state, documents)
     sets = state.split.heldout().group_by("set").agg(pl.len().alias("documents"), pl.col("num_bytes").sum()).sort("set")
     return [
         HeldOutSet(
             set=name,
-            documents=documents,
+            documents=num_documents,
             bytes=num_bytes,
             searched_documents=searched_documents,
             contaminated_documents=coverage[name]["flagged_documents"],
@@ -152,18 +166,18 @@ def _held_out(context: RunContext, state: Annotated, plan: MixturePlan) -> list[
             matchable_documents=coverage[name]["matchable_items"],
             planted_recall=coverage[name]["planted_recall"],
         )
-        for name, documents, num_bytes in sets.iter_rows()
+        for name, num_documents, num_bytes in sets.iter_rows()
     ]
 
 
-def _benchmarks(context: RunContext, state: Annotated, plan: MixturePlan) -> list[SearchedBenchmark]:
+def _benchmarks(context: RunContext, state: Annotated, documents: pl.DataFrame) -> list[SearchedBenchmark]:
     """The benchmarks the documents of the mixture were searched for, and which of them hold an item all the same."""
     search = widest_search(context, state)
     if search is None or not state.benchmarks:
         return []
     coverage = _coverage(state, search)
-    searched_documents = _searched(context, state, plan, search)
-    found = _left_in(context, state, plan)
+    searched_documents = _searched(context, state, documents, search)
+    found = _left_in(context, state, documents)
     return [
         SearchedBenchmark(
             name=name,
@@ -180,10 +194,10 @@ def _benchmarks(context: RunContext, state: Annotated, plan: MixturePlan) -> lis
     ]
 
 
-def _left_in(context: RunContext, state: Annotated, plan: MixturePlan) -> dict[str, list[str]]:
+def _left_in(context: RunContext, state: Annotated, documents: pl.DataFrame) -> dict[str, list[str]]:
     """Return benchmark or held-out set -> doc_ids of documents of the mixture that hold some of it, ascending."""
     # What was cut is not in the text any more; what was only tagged is.
-    held = left_in(context, state).join(plan.documents, on="doc_id", how="semi", maintain_order="left")
+    held = left_in(context, state).join(documents, on="doc_id", how="semi", maintain_order="left")
     found: dict[str, list[str]] = {}
     for doc_id, benchmark in held.select("doc_id", "benchmark").iter_rows():
         found.setdefault(benchmark, []).append(doc_id.hex())
@@ -204,12 +218,12 @@ def _coverage_digest(context: RunContext, state: Annotated) -> str | None:
     return digest_json(sheet.to_dicts())
 
 
-def _searched(context: RunContext, state: Annotated, plan: MixturePlan, search: Annotation) -> int:
+def _searched(context: RunContext, state: Annotated, documents: pl.DataFrame, search: Annotation) -> int:
     """Return how many documents of the mixture were searched: those with text in its field, outside held-out groups."""
     field = searched_field(context, search)
     corpus = state.corpus(context)
     corpus = replace(corpus, sources=tuple(source.of_field(field) for source in corpus.sources))
-    documents = corpus.all_columns(["doc_id", "text_digest"]).filter(pl.col("text_digest").is_not_null())
+    searched = corpus.all_columns(["doc_id", "text_digest"]).filter(pl.col("text_digest").is_not_null())
     if state.split is not None:
-        documents = documents.join(state.split.groups(), on="doc_id", how="anti")
-    return plan.documents.join(documents, on="doc_id", how="semi")["store_row"].n_unique()
+        searched = searched.join(state.split.groups(), on="doc_id", how="anti")
+    return documents.join(searched, on="doc_id", how="semi")["store_row"].n_unique()

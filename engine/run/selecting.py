@@ -1,8 +1,8 @@
 """Runs the selection: one decision per document, the ledger, the guard.
 
-The order of reasons: the row could not be read, it has no text, it is an exact or near duplicate, other drops of stages
-that do not need the split, it is held out, drops of stages that do (contaminated), then the recipe's filters, and of
-what all these kept, balance.
+The order of reasons: it was taken down, the row could not be read, it has no text, it is an exact or near duplicate,
+other drops of stages that do not need the split, it is held out, drops of stages that do (contaminated), then the
+recipe's filters, and of what all these kept, balance.
 """
 
 from functools import partial
@@ -20,6 +20,7 @@ from engine.run.examples import guard_examples, write_examples
 from engine.run.guard import require_sane_removal
 from engine.run.stage_run import Annotated
 from engine.run.steps import RunContext, Stopwatch
+from engine.run.taken_down import taken_down
 from engine.run.workers import work
 from engine.select.decide import Decided
 
@@ -28,7 +29,7 @@ VERSION = 4
 
 def select(context: RunContext, state: Annotated) -> Selection:
     """Make or re-use the selection; raises AuditError where the ledger does not balance. The guard comes after it."""
-    identity = {
+    identity: dict[str, object] = {
         "version": VERSION,
         "rules": [rule.model_dump(mode="json") for rule in selection_rules(context.recipe, state)],
         "balance": [rule.model_dump(mode="json") for rule in context.recipe.balance],
@@ -36,6 +37,9 @@ def select(context: RunContext, state: Annotated) -> Selection:
         "inputs": state.input_digests(selection_reads(context.recipe, state)),
         "split": state.digests.get("split"),
     }
+    gone = taken_down(context.workspace, state)
+    if len(gone):
+        identity["takedown"] = [doc_id.hex() for doc_id in gone]
     digest = digest_json(identity)
     folder = context.workspace.selection(digest)
     shards = [shard for source in state.sources for shard in source.shards]

@@ -36,6 +36,7 @@ def make_split(context: RunContext, state: "Annotated") -> None:
     """Make or re-use the split and enter it in `state`."""
     config = context.recipe.split
     assert config is not None
+    # An extension is part of the documents' digest.
     identity = {
         "version": split_step.VERSION,
         "config": config.model_dump(mode="json"),
@@ -49,7 +50,11 @@ def make_split(context: RunContext, state: "Annotated") -> None:
         watch = Stopwatch()
         with atomic_folder(folder) as temporary:
             counts = split_token_counts(context.recipe.annotate, config)
-            split_step.make_split(state.corpus(context), config, temporary, counts)
+            before = state.extends.split if state.extends is not None else None
+            if before is not None:
+                split_step.extend_split(state.corpus(context), config, temporary, before, counts)
+            else:
+                split_step.make_split(state.corpus(context), config, temporary, counts)
             made = Split(temporary, digest)
             in_groups = made.groups().group_by("set").agg(pl.len().cast(pl.Int64).alias("group_documents"))
             sizes = made.sizes().join(in_groups, on="set", how="left", maintain_order="left")

@@ -16,6 +16,7 @@ from engine.formats.documents import Shard, SourceDocuments
 from engine.formats.split import Split
 from engine.recipe import Stage
 from engine.run.benchmark_items import BenchmarkItems
+from engine.run.extension import Extension
 from engine.run.splitting import HELD_OUT, SPLIT
 from engine.run.steps import RunContext
 from engine.run.stored_edits import stored_edits
@@ -37,6 +38,8 @@ class Annotated:
     benchmarks: dict[str, BenchmarkItems] = field(default_factory=dict)
     edit_columns: dict[str, str] = field(default_factory=dict)
     """Column of spans -> "cut" or "replace"."""
+    extends: Extension | None = None
+    """The version the documents are for, where they extend one."""
 
     def columns(self) -> set[str]:
         """All columns that can be read now."""
@@ -55,6 +58,7 @@ class Annotated:
             {name: items.path for name, items in self.benchmarks.items()},
             jobs=context.jobs,
             memory_bytes=context.memory_bytes,
+            pinned=self.extends.doc_ids if self.extends is not None else None,
         )
 
     def input_digests(self, reads: Sequence[str]) -> dict[str, str]:
@@ -67,9 +71,10 @@ class Annotated:
 
     def documents_digest(self) -> str:
         """Digest of all documents and of what decides between equal ones, the same for any cut into shards."""
-        return digest_json(
-            [[s.name, s.digest, s.config.get("priority", 0), s.config.get("protected", False)] for s in self.sources]
-        )
+        sources = [
+            [s.name, s.digest, s.config.get("priority", 0), s.config.get("protected", False)] for s in self.sources
+        ]
+        return digest_json(sources if self.extends is None else [*sources, self.extends.digest])
 
 
 @dataclass

@@ -1,8 +1,9 @@
 """Decisions: every document is kept, dropped or held out, for exactly one reason, the first rule that applies.
 
-Before all rules of a recipe: a row that could not be read is dropped for its own reason, one without text for
-`no_text`. Between reading and writing a decision is a code of two bytes: balance (engine.select.balance) works on the
-whole corpus, so the decisions of all documents are in memory at once.
+Before all rules of a recipe: what was taken down is dropped for `takedown`, of protected sources too; a row that could
+not be read for its own reason, one without text for `no_text`. Between reading and writing a decision is a code of two
+bytes: balance (engine.select.balance) works on the whole corpus, so the decisions of all documents are in memory at
+once.
 """
 
 from collections.abc import Sequence
@@ -17,16 +18,19 @@ from pydantic import Field, model_validator
 
 from engine.base.stage import StrictModel
 from engine.formats.selection import DROPPED, HELD_OUT, KEPT, OVER_BUDGET, SCHEMA
+from engine.formats.takedowns import TAKEDOWN
 from engine.select.conditions import condition_columns, holds, parse_condition
 from engine.select.filters import DROP, TAG, Action
 
 NO_TEXT = "no_text"
 CORE_READS = ("read_problem", "text_digest")
 """What the first two rules read; the digest is null where a text is missing, empty or white space."""
+TAKEDOWN_COLUMN = "taken_down"
+"""Column of the frame, where it has one, that says what was taken down."""
 HELD_OUT_COLUMN = "held_out"
 """Column of the frame that names the held-out set of a document's group, else null."""
 Outcome = tuple[str, str | None]
-KEPT_CODE, UNREADABLE_CODE, NO_TEXT_CODE, FIRST_RULE_CODE = range(4)
+KEPT_CODE, UNREADABLE_CODE, NO_TEXT_CODE, TAKEDOWN_CODE, FIRST_RULE_CODE = range(5)
 
 
 class Rule(StrictModel):
@@ -146,7 +150,8 @@ def decide(
 ) -> Decided:
     """Return what becomes of each document before balance; the first rule that applies decides.
 
-    documents: `CORE_READS`, the columns of the rules, and `held_out` where one of them is the rule of the split.
+    documents: `CORE_READS`, the columns of the rules, `held_out` where one of them is the rule of the split, and
+    `taken_down` where something was.
     is_protected: whether they are of a source that no rule drops from; every rule but the split's then only tags.
     balance: reasons of the rules of balance, for which codes (and tags of protected documents) are set aside.
 
@@ -156,9 +161,10 @@ def decide(
     Raises RecipeError where a condition fails on a document, as a CAST of a text that is no number does.
     """
     unreadable = pl.col("read_problem").is_not_null()
-    code: Any = pl.when(unreadable).then(_code(UNREADABLE_CODE))
+    taken_down = pl.col(TAKEDOWN_COLUMN) if TAKEDOWN_COLUMN in documents.columns else pl.lit(False)
+    code: Any = pl.when(taken_down).then(_code(TAKEDOWN_CODE)).when(unreadable).then(_code(UNREADABLE_CODE))
     code = code.when(pl.col("text_digest").is_null()).then(_code(NO_TEXT_CODE))
-    outcomes = [(KEPT, None), (DROPPED, None), (DROPPED, NO_TEXT)]
+    outcomes = [(KEPT, None), (DROPPED, None), (DROPPED, NO_TEXT), (DROPPED, TAKEDOWN)]
     tagging, split_code = list[Rule](), None
     for position, rule in enumerate(rules, FIRST_RULE_CODE):
         outcomes.append((HELD_OUT if rule.is_split else DROPPED, rule.reason))

@@ -26,7 +26,7 @@ from engine.base.errors import RecipeError, problem
 from engine.base.hashing import seeded_order
 from engine.base.stage import StrictModel
 from engine.formats.parquet import read_parquet, write_parquet
-from engine.formats.split import HELDOUT_SCHEMA
+from engine.formats.split import HELDOUT_SCHEMA, Split
 from engine.select.components import components
 from engine.select.conditions import Condition, condition_columns, holds
 from engine.select.grouping import grouping, stored_columns
@@ -116,6 +116,24 @@ def make_split(corpus: "Corpus", config: Config, folder: Path, token_counts: str
     measured = measured.unique("text_digest", keep="first", maintain_order=True)
     texts = _texts(corpus, measured).sort("set", "doc_id")
     write_parquet(folder / "heldout.parquet", texts.select(list(HELDOUT_SCHEMA)))
+
+
+def extend_split(
+    corpus: "Corpus", config: Config, folder: Path, before: Split, token_counts: str | None = None
+) -> None:
+    """Write the held-out sets of `before` to `folder`, with all documents of `corpus` that belong to their groups now.
+
+    The sets and their texts stay as they were: only their groups grow, by documents that came. A group that several
+    sets are in counts for the first of them by name.
+    """
+    documents = corpus.all_columns(split_columns(config, token_counts)).sort("doc_id")
+    documents = documents.with_columns(pl.Series("group", _groups(documents, corpus.artifacts["near_dup"], config)))
+    held_out = documents.join(before.groups().select("doc_id", "set"), on="doc_id", how="inner")
+    sets = held_out.group_by("group").agg(pl.col("set").min())
+    members = documents.join(sets, on="group", how="inner", maintain_order="left")
+    members = members.with_columns(group_id=documents["doc_id"].gather(members["group"]))
+    write_parquet(folder / "groups.parquet", members.select("doc_id", "group_id", "set"))
+    write_parquet(folder / "heldout.parquet", before.heldout())
 
 
 def _groups(documents: pl.DataFrame, near_dup: Path, config: Config) -> NDArray[np.int64]:

@@ -97,7 +97,14 @@ def test_interrupted_verbs_say_what_the_same_command_does_next(
     for command in COMMANDS:
         assert main(shlex.split(command.example)[1:]) == 130
         said[" ".join(command.words)] = capsys.readouterr().err
-    assert {verb for verb, line in said.items() if "goes on" in line} == {"run", "tokenizer train", "train", "demo"}
+    assert {verb for verb, line in said.items() if "goes on" in line} == {
+        "run",
+        "tokenizer train",
+        "mixture extend",
+        "mixture takedown",
+        "train",
+        "demo",
+    }
     for verb in ("dedup", "decontaminate"):
         assert said[verb] == "interrupted; nothing was written to --out; the same command starts anew\n"
 

@@ -3,20 +3,14 @@
 from typing import Any
 
 from engine.base.command import Command, argument
-
-GOES_ON = "the same command goes on from the last whole artifact"
+from engine.commands.mixtures import MIXTURE_COMMANDS
+from engine.commands.shared import GOES_ON, JOBS, MEMORY
 
 _RECIPE = argument("recipe", help="data recipe, a YAML file")
 _WHICH = argument("--recipe", help="recipe whose artifacts to look at (default: the one that ran last)", metavar="NAME")
 _INPUTS = argument("inputs", help="Parquet, JSONL or CSV files, or folders of them", nargs="+", metavar="INPUT")
 _ID_COLUMN = argument("--id-column", help="column of the documents' own ids (default: file#row)", metavar="COLUMN")
 _TEXT_COLUMN = argument("--text-column", help="column of the text (default: text)", default="text", metavar="COLUMN")
-_JOBS = argument("--jobs", help="workers (default: one per processor); never changes a byte", type=int, metavar="N")
-_MEMORY = argument(
-    "--memory",
-    help="memory for shards that are worked on at once, such as 4GB (default: half of what there is)",
-    metavar="SIZE",
-)
 _EXAMPLES: dict[str, Any] = {"nargs": "+", "action": "extend", "default": [], "metavar": "FILE"}
 
 COMMANDS = (
@@ -45,8 +39,8 @@ COMMANDS = (
             argument(
                 "--mixtures", help="build only these mixtures (default: all of the recipe)", nargs="+", metavar="NAME"
             ),
-            _JOBS,
-            _MEMORY,
+            JOBS,
+            MEMORY,
         ),
         "engine.run.show:show_run",
         GOES_ON,
@@ -94,8 +88,8 @@ COMMANDS = (
                 default=[],
             ),
             argument("--decisions-only", help="write no survivors", action="store_true"),
-            _JOBS,
-            _MEMORY,
+            JOBS,
+            MEMORY,
         ),
         "engine.run.dedup.report:show_dedup",
         "nothing was written to --out; the same command starts anew",
@@ -138,8 +132,8 @@ COMMANDS = (
                 default="drop",
                 metavar="ACTION",
             ),
-            _JOBS,
-            _MEMORY,
+            JOBS,
+            MEMORY,
         ),
         "engine.run.decontaminate.report:show_decontaminate",
         "nothing was written to --out; the same command starts anew",
@@ -261,94 +255,13 @@ COMMANDS = (
         ),
         "engine.catalog.show_stages:show_stages",
     ),
-    Command(
-        ("mixture", "list"),
-        "list mixtures and their versions",
-        "provender mixture list",
-        "engine.mixture.versions:mixture_list",
-        (),
-        "engine.mixture.show:show_mixture_list",
-    ),
-    Command(
-        ("mixture", "show"),
-        "show one version: sources, budgets, replay, licences, digests",
-        "provender mixture show medical@latest",
-        "engine.mixture.versions:mixture_show",
-        (argument("reference", help="name, name@v1, name@latest or name@<digest>"),),
-        "engine.mixture.show:show_mixture",
-    ),
-    Command(
-        ("mixture", "diff"),
-        "say what changed between two versions: documents and tokens by source and reason, and the terms",
-        "provender mixture diff medical@v1 medical@latest",
-        "engine.mixture.diff:mixture_diff",
-        (
-            argument("old", help="name, name@v1, name@latest or name@<digest>"),
-            argument("new", help="the version that comes after it"),
-        ),
-        "engine.mixture.show_diff:show_diff",
-    ),
-    Command(
-        ("mixture", "schema"),
-        "print the JSON schema of manifest.json",
-        "provender mixture schema",
-        "engine.mixture.versions:mixture_schema",
-        (),
-    ),
-    Command(
-        ("mixture", "verify"),
-        "check every digest of a version: documents, tokens, schedule",
-        "provender mixture verify medical@v1",
-        "engine.mixture.versions:mixture_verify",
-        (argument("reference", help="name, name@v1, name@latest or name@<digest>"),),
-        "engine.mixture.show:show_verify",
-    ),
-    Command(
-        ("mixture", "export"),
-        "write the final texts or messages of a version for other trainers",
-        "provender mixture export medical@v1 --out medical-v1/",
-        "engine.run.export:mixture_export",
-        (
-            argument("reference", help="name, name@v1, name@latest or name@<digest>"),
-            argument("--out", help="empty or new folder: text/, messages/, README.md", required=True, metavar="DIR"),
-            argument("--format", help="parquet (default) or jsonl", choices=("parquet", "jsonl"), default="parquet"),
-            argument(
-                "--tags-as-text",
-                help="write control tokens in front of the text, of chats in front of the first message",
-                action="store_true",
-            ),
-            argument("--repeat", help="write a document as often as it is used", action="store_true"),
-            argument("--held-out", help="write the held-out sets besides, to held_out/", action="store_true"),
-        ),
-        "engine.run.show_export:show_export",
-        "nothing was written to --out; the same command starts anew",
-    ),
-    Command(
-        ("gc",),
-        "remove what no mixture version, finished recipe or training run needs",
-        "provender gc --dry-run",
-        "engine.run.gc:gc",
-        (
-            argument("--dry-run", help="only list what would go", action="store_true"),
-            argument(
-                "--versions",
-                help="remove these versions too (name@v1), none that a run, recipe or later version refers to; texts "
-                "of a taken-down document leave the disk with the last version made from the sources that held it",
-                nargs="+",
-                action="extend",
-                default=[],
-                metavar="NAME@vN",
-            ),
-        ),
-        "engine.run.show_gc:show_gc",
-        "what went is gone as a whole, the rest is whole; the same command removes the rest",
-    ),
+    *MIXTURE_COMMANDS,
     Command(
         ("tokenizer", "train"),
         "train a SentencePiece tokenizer on the kept documents of a recipe",
         "provender tokenizer train recipe.yaml",
         "engine.run.pipeline:tokenizer_train",
-        (_RECIPE, _JOBS, _MEMORY),
+        (_RECIPE, JOBS, MEMORY),
         "engine.run.show:show_tokenizer",
         GOES_ON,
     ),

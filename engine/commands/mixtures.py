@@ -1,0 +1,138 @@
+"""The verbs about versions of mixtures, and `gc`, as data; nothing but declarations."""
+
+from engine.base.command import Command, argument
+from engine.commands.shared import GOES_ON, JOBS, MEMORY
+
+MIXTURE_COMMANDS = (
+    Command(
+        ("mixture", "list"),
+        "list mixtures and their versions",
+        "provender mixture list",
+        "engine.mixture.versions:mixture_list",
+        (),
+        "engine.mixture.show:show_mixture_list",
+    ),
+    Command(
+        ("mixture", "show"),
+        "show one version: sources, budgets, replay, licences, digests",
+        "provender mixture show medical@latest",
+        "engine.mixture.versions:mixture_show",
+        (argument("reference", help="name, name@v1, name@latest or name@<digest>"),),
+        "engine.mixture.show:show_mixture",
+    ),
+    Command(
+        ("mixture", "diff"),
+        "say what changed between two versions: documents and tokens by source and reason, and the terms",
+        "provender mixture diff medical@v1 medical@latest",
+        "engine.mixture.diff:mixture_diff",
+        (
+            argument("old", help="name, name@v1, name@latest or name@<digest>"),
+            argument("new", help="the version that comes after it"),
+        ),
+        "engine.mixture.show_diff:show_diff",
+    ),
+    Command(
+        ("mixture", "schema"),
+        "print the JSON schema of manifest.json",
+        "provender mixture schema",
+        "engine.mixture.versions:mixture_schema",
+        (),
+    ),
+    Command(
+        ("mixture", "verify"),
+        "check every digest of a version: documents, tokens, schedule",
+        "provender mixture verify medical@v1",
+        "engine.mixture.versions:mixture_verify",
+        (argument("reference", help="name, name@v1, name@latest or name@<digest>"),),
+        "engine.mixture.show:show_verify",
+    ),
+    Command(
+        ("mixture", "export"),
+        "write the final texts or messages of a version for other trainers",
+        "provender mixture export medical@v1 --out medical-v1/",
+        "engine.run.export:mixture_export",
+        (
+            argument("reference", help="name, name@v1, name@latest or name@<digest>"),
+            argument("--out", help="empty or new folder: text/, messages/, README.md", required=True, metavar="DIR"),
+            argument("--format", help="parquet (default) or jsonl", choices=("parquet", "jsonl"), default="parquet"),
+            argument(
+                "--tags-as-text",
+                help="write control tokens in front of the text, of chats in front of the first message",
+                action="store_true",
+            ),
+            argument("--repeat", help="write a document as often as it is used", action="store_true"),
+            argument("--held-out", help="write the held-out sets besides, to held_out/", action="store_true"),
+        ),
+        "engine.run.show_export:show_export",
+        "nothing was written to --out; the same command starts anew",
+    ),
+    Command(
+        ("gc",),
+        "remove what no mixture version, finished recipe or training run needs",
+        "provender gc --dry-run",
+        "engine.run.gc:gc",
+        (
+            argument("--dry-run", help="only list what would go", action="store_true"),
+            argument(
+                "--versions",
+                help="remove these versions too (name@v1), none that a run, recipe or later version refers to; texts "
+                "of a taken-down document leave the disk with the last version made from the sources that held it",
+                nargs="+",
+                action="extend",
+                default=[],
+                metavar="NAME@vN",
+            ),
+        ),
+        "engine.run.show_gc:show_gc",
+        "what went is gone as a whole, the rest is whole; the same command removes the rest",
+    ),
+    Command(
+        ("mixture", "takedown"),
+        "take documents and their near-duplicates out of mixtures, for good; list the runs that trained on them",
+        "provender mixture takedown 3f2a91c4 --reason 'asked by the author' --dry-run",
+        "engine.run.takedown:mixture_takedown",
+        (
+            argument("doc_ids", help="document ids, or beginnings of ids", nargs="*", metavar="DOC_ID"),
+            argument(
+                "--mixture",
+                help="mixtures that get a new version (default: all that hold one)",
+                nargs="+",
+                action="extend",
+                metavar="NAME",
+            ),
+            argument("--reason", help="why, kept with the takedown", metavar="TEXT"),
+            argument("--by", help="who asked for it", metavar="NAME"),
+            argument(
+                "--threshold",
+                help="similarity from which others leave too (default: that of near_dup in the recipe)",
+                type=float,
+                metavar="T",
+            ),
+            argument("--dry-run", help="only say what would be done", action="store_true"),
+            argument("--list", help="list what was taken down", action="store_true", dest="list_taken_down"),
+        ),
+        "engine.run.show_derived:show_takedown",
+        GOES_ON,
+    ),
+    Command(
+        ("mixture", "extend"),
+        "add new documents to a version, deduplicated against it, as a new version",
+        "provender mixture extend medical@latest new.jsonl --id-column uid",
+        "engine.run.extend:mixture_extend",
+        (
+            argument("reference", help="name, name@v1, name@latest or name@<digest>"),
+            argument("inputs", help="files of one kind, or folders of them", nargs="+", metavar="INPUT"),
+            argument("--source", help="name of the new source (default: that of the file)", metavar="NAME"),
+            argument("--recipe", help="the recipe that made the version (default: where it was)", metavar="FILE"),
+            argument("--reader", help="source reader (default: by the end of the file's name)", metavar="STAGE"),
+            argument("--text-column", help="column of the text (default: text)", metavar="COLUMN"),
+            argument("--id-column", help="column of the documents' own ids", metavar="COLUMN"),
+            argument("--license", help="licence of all new documents", metavar="NAME"),
+            argument("--dry-run", help="say what would come in; write no version", action="store_true"),
+            JOBS,
+            MEMORY,
+        ),
+        "engine.run.show_derived:show_extend",
+        GOES_ON,
+    ),
+)
