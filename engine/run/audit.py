@@ -8,6 +8,7 @@ audits/<digest>/
     receipt.json    documents and tokens decoded
 """
 
+import re
 from collections.abc import Iterator
 
 import numpy as np
@@ -30,10 +31,14 @@ from engine.formats.tokenizer import Tokenizer, decode_batch
 from engine.run.stage_run import Annotated
 from engine.run.steps import RunContext, Stopwatch
 
-VERSION = 2
+VERSION = 3
 STAGE = "contamination"
 HITS = ("doc_id", "benchmark", "item", "kind", "score", "evidence")
 _BATCH_TOKENS = 1 << 20
+_FRAMES = re.compile(
+    r"^[ \t]*(?:(?:system|user|assistant|tool|ipython|model)[ \t]*$|### (?:Instruction|Input|Response):)", re.MULTILINE
+)
+"""What templates write between messages as text: the role alone on a line, the headings of Alpaca."""
 
 
 def audit(context: RunContext, state: Annotated, tokenizer: Tokenizer, store: TokenStore) -> Audit | None:
@@ -96,7 +101,26 @@ def _decoded(tokenizer: Tokenizer, store: TokenStore) -> Iterator[tuple[pl.DataF
             for offset, length in rows.select("offset", "num_tokens").iter_rows()
         ]
         # Control tokens and EOS as line breaks: their words neither complete nor interrupt an n-gram of the text.
-        yield rows, decode_batch(tokenizer, ids, special="\n")
+        texts = decode_batch(tokenizer, ids, special="\n")
+        chats = chat_sources(store)
+        yield (
+            rows,
+            [without_frames(text) if name in chats else text for text, name in zip(texts, rows["source"], strict=True)],
+        )
+
+
+def chat_sources(store: TokenStore) -> frozenset[str]:
+    """Return the sources whose documents a chat template framed."""
+    render = store.meta.render
+    return frozenset(render.get("objective") or ()) if render.get("template_digest") else frozenset()
+
+
+def without_frames(text: str) -> str:
+    """Return a decoded chat with line breaks for what the template wrote between the messages.
+
+    A passage that goes over two messages is then as whole as in the text that was searched before rendering.
+    """
+    return _FRAMES.sub("\n", text)
 
 
 def widest_search(context: RunContext, state: Annotated) -> Annotation | None:
