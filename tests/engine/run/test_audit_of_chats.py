@@ -1,14 +1,16 @@
 """The audit of decoded chats reads over what a template writes between messages, and over nothing else."""
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import polars as pl
 import pytest
 
 from engine.base.hashing import digest_bytes
-from engine.formats.token_store import TokenStore
-from engine.formats.tokenizer import load_tokenizer
-from engine.pack.render import RenderConfig
-from engine.pack.tokenise import Batch, build_token_store
+from engine.formats.parquet import write_parquet
+from engine.formats.token_store import DOCUMENTS_SCHEMA, StoreMeta, TokenStore
+from engine.formats.tokenizer import Tokenizer, load_tokenizer
 from engine.pack.tokenizer import TokenizerTraining, train_tokenizer
 from engine.run.audit import _decoded, chat_sources, without_frames
 
@@ -26,19 +28,48 @@ def test_frames_of_templates_become_line_breaks(decoded: str, lines: list[str]) 
     assert [line for line in without_frames(decoded).split("\n") if line] == lines
 
 
+def write_store(folder: Path, tokenizer: Tokenizer, texts: dict[str, str], render: dict[str, Any]) -> TokenStore:
+    """A token store with one document per source."""
+    ids = [np.append(found, tokenizer.meta.eos_id) for found in tokenizer.encode(list(texts.values()))]
+    lengths = [len(one) for one in ids]
+    columns = {
+        "doc_id": [digest_bytes(name.encode()) for name in texts],
+        "source": list(texts),
+        "offset": (np.cumsum(lengths) - lengths).tolist(),
+        "num_tokens": lengths,
+        "supervised_tokens": [length - 1 for length in lengths],
+        "num_bytes": [len(text) for text in texts.values()],
+        "text_digest": [digest_bytes(text.encode()) for text in texts.values()],
+    }
+    write_parquet(folder / "documents.parquet", pl.DataFrame(columns, schema=DOCUMENTS_SCHEMA))
+    np.concatenate(ids).astype(np.uint16).tofile(folder / "ids.bin")
+    meta = StoreMeta(
+        digest="0" * 32,
+        tokenizer=tokenizer.meta.digest,
+        eos_id=tokenizer.meta.eos_id,
+        dtype="uint16",
+        num_documents=len(texts),
+        num_tokens=sum(lengths),
+        render=render,
+    )
+    return TokenStore(folder, meta)
+
+
 def test_only_sources_of_chats_are_read_without_frames(tmp_path: Path) -> None:
     text = "user\nto be or not to be"
-    meta = train_tokenizer([text] * 30, TokenizerTraining(sources=["web"], vocab_size=300), tmp_path / "tokenizer")
+    train_tokenizer([text] * 30, TokenizerTraining(sources=["web"], vocab_size=300), tmp_path / "tokenizer")
     tokenizer = load_tokenizer(tmp_path / "tokenizer")
-    assert meta.digest == tokenizer.meta.digest
-    ids = [digest_bytes(name) for name in (b"a", b"b")]
-    batch = Batch(ids, ["web", "chats"], [text, text])
-    store = build_token_store([batch], tokenizer, RenderConfig(), tmp_path / "tokens", "0" * 32, 1)
     render = {"template": "chatml", "template_digest": "1" * 32, "objective": {"chats": "answers"}}
-    chats = TokenStore(store.folder, store.meta.model_copy(update={"render": render}))
-    ((documents, texts),) = _decoded(tokenizer, chats)
+    store = write_store(tmp_path / "tokens", tokenizer, {"web": text, "chats": text}, render)
+    ((documents, texts),) = _decoded(tokenizer, store)
     assert {name: read.strip() for name, read in zip(documents["source"], texts, strict=True)} == {
         "web": "user\nto be or not to be",
         "chats": "to be or not to be",
     }
-    assert chat_sources(store) == frozenset()
+
+
+def test_store_without_a_template_has_no_chats(tmp_path: Path) -> None:
+    meta = StoreMeta(digest="0" * 32, tokenizer="1" * 32, eos_id=0, dtype="uint16", num_documents=0, num_tokens=0)
+    render = {"template": "chatml", "template_digest": None, "objective": {"chats": "answers"}}
+    assert chat_sources(TokenStore(tmp_path, meta)) == frozenset()
+    assert chat_sources(TokenStore(tmp_path, meta.model_copy(update={"render": render}))) == frozenset()
