@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import polars as pl
-import pyarrow as pa
 
 from engine.base.atomic import write_json
 from engine.base.errors import RecipeError, problem
@@ -13,7 +12,7 @@ from engine.base.hashing import digest_bytes, digest_json, short
 from engine.base.progress import progress
 from engine.formats.base_model import find_model
 from engine.formats.documents import Shard, SourceDocuments
-from engine.formats.messages import MESSAGES, SEPARATOR, Message, chat_digests, texts_of
+from engine.formats.messages import chat_digests, texts_of
 from engine.formats.receipt import Receipt, read_receipt, write_receipt
 from engine.formats.selection import KEPT, Selection
 from engine.formats.token_store import TokenStore, open_token_store
@@ -21,6 +20,7 @@ from engine.formats.tokenizer import Tokenizer, load_tokenizer, pointed_at
 from engine.pack.tokenise import Batch, build_token_store, token_store_digest
 from engine.pack.tokenizer import TokenizerTraining, sample_texts, train_tokenizer
 from engine.run.control_tokens import ControlIdsOf, control_ids_of, with_control_tokens
+from engine.run.edited import edited_messages, edited_texts
 from engine.run.rendering import rendering_of
 from engine.run.stage_run import Annotated
 from engine.run.steps import FRESH, MADE, STALE, TOKEN_STORE, PlanEndsError, RunContext, Stopwatch
@@ -152,46 +152,19 @@ def kept_batches(
             if kept.height:
                 controls = kept["control_ids"] if controls_of is not None else None
                 rows, edits = kept["row"].to_list(), edits_of(shard)
-                messages = _edited_messages(shard, rows, edits) if shard.has_messages else None
-                texts = (
-                    _edited_texts(shard, rows, edits) if messages is None else texts_of(messages, "text").to_pylist()
-                )
-                yield Batch(kept["doc_id"].to_list(), kept["source"].to_list(), texts, controls, messages)
-
-
-def _edited_texts(shard: Shard, rows: list[int], edits: Mapping[int, Edits]) -> list[str]:
-    texts = shard.read_text().take(pa.array(rows, pa.int64())).to_pylist()
-    return [edits[row].applied(text) if row in edits else text for row, text in zip(rows, texts, strict=True)]
-
-
-def _edited_messages(shard: Shard, rows: list[int], edits: Mapping[int, Edits]) -> pa.Array:
-    """Return the messages of some rows, the edits of each text as edits of its messages."""
-    chats = shard.read_messages().take(pa.array(rows, pa.int64())).combine_chunks()
-    if edits.keys().isdisjoint(rows):
-        return chats
-    changed = [
-        _edited_chat(chat, edits[row]) if row in edits else chat
-        for row, chat in zip(rows, chats.to_pylist(), strict=True)
-    ]
-    return pa.array(changed, MESSAGES)
-
-
-def _edited_chat(chat: list[Message], edits: Edits) -> list[Message]:
-    parts = edits.of_parts([len(message["content"].encode()) for message in chat], len(SEPARATOR))
-    return [
-        {"role": message["role"], "content": part.applied(message["content"])}
-        for message, part in zip(chat, parts, strict=True)
-    ]
+                messages = edited_messages(shard, rows, edits) if shard.has_messages else None
+                texts = edited_texts(shard, rows, edits) if messages is None else texts_of(messages, "text")
+                yield Batch(kept["doc_id"].to_list(), kept["source"].to_list(), texts.to_pylist(), controls, messages)
 
 
 def _with_edited_digests(shard: Shard, kept: pl.DataFrame, edits: Mapping[int, Edits]) -> pl.DataFrame:
     if shard.has_messages:
-        digests = chat_digests(_edited_messages(shard, kept["row"].to_list(), edits))
+        digests = chat_digests(edited_messages(shard, kept["row"].to_list(), edits))
         return kept.with_columns(text_digest=pl.Series(digests, dtype=pl.Binary)).drop("row")
     changed = kept.filter(pl.col("row").is_in(list(edits))) if edits else kept.clear()
     if not changed.height:
         return kept.drop("row")
-    texts = _edited_texts(shard, changed["row"].to_list(), edits)
+    texts = edited_texts(shard, changed["row"].to_list(), edits).to_pylist()
     digests = [digest_bytes(text.encode()) for text in texts]
     return kept.update(changed.select("doc_id", text_digest=pl.Series(digests, dtype=pl.Binary)), on="doc_id").drop(
         "row"

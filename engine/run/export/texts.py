@@ -1,6 +1,6 @@
 """The documents of one shard as they are trained on: texts or messages with their edits, checked against the store."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import pairwise
 
 import numpy as np
@@ -8,9 +8,10 @@ import polars as pl
 import pyarrow as pa
 
 from engine.base.errors import InputError, problem
-from engine.base.hashing import digest_bytes, digests_of
+from engine.base.hashing import digests_of
 from engine.formats.documents import Shard
-from engine.formats.messages import MESSAGES, SEPARATOR, Message
+from engine.formats.messages import MESSAGES, chat_digests
+from engine.run.edited import edited_messages, edited_texts
 from engine.text.edits import Edits
 
 _DIGEST_BYTES = 16
@@ -27,67 +28,14 @@ def exported_texts(shard: Shard, wanted: pl.DataFrame, edits: Mapping[int, Edits
     Raises InputError that names the first document that is not what the token store was made of.
     """
     rows = wanted["row"].to_list()
-    found = _messages(shard, rows, edits) if shard.has_messages else _texts(shard, rows, edits)
+    found = edited_messages(shard, rows, edits) if shard.has_messages else edited_texts(shard, rows, edits)
     _require_same(shard, wanted, _digests(found))
     return _tagged(found, wanted["control"].to_list()) if wanted["control"].null_count() < wanted.height else found
 
 
-def messages_digest(messages: Sequence[Message]) -> bytes:
-    """Return the digest of what was rendered of a chat."""
-    return digest_bytes(SEPARATOR.join(message["content"] for message in messages).encode())
-
-
-def edited_messages(messages: Sequence[Message], edits: Edits) -> list[dict[str, str]]:
-    """Return the messages with edits that are spans of the whole text, each message edited by itself."""
-    edited, start = [], 0
-    for message in messages:
-        content = message["content"]
-        end = start + len(content.encode())
-        own = Edits(
-            [
-                (max(first, start) - start, min(last, end) - start)
-                for first, last in edits.cuts
-                if first < end and last > start
-            ],
-            [
-                (max(first, start) - start, min(last, end) - start, text)
-                for first, last, text in edits.replacements
-                if first < end and last > start
-            ],
-        )
-        edited.append(
-            {"role": message["role"], "content": own.applied(content) if own.cuts or own.replacements else content}
-        )
-        start = end + len(SEPARATOR)
-    return edited
-
-
-def _texts(shard: Shard, rows: list[int], edits: Mapping[int, Edits]) -> pa.Array:
-    texts = _whole(shard.read_text().take(pa.array(rows, pa.int64())))
-    if edits.keys().isdisjoint(rows):
-        return texts
-    edited = [
-        edits[row].applied(text) if row in edits else text for row, text in zip(rows, texts.to_pylist(), strict=True)
-    ]
-    return pa.array(edited, pa.large_string())
-
-
-def _messages(shard: Shard, rows: list[int], edits: Mapping[int, Edits]) -> pa.Array:
-    messages = _whole(shard.read_messages().take(pa.array(rows, pa.int64())))
-    if edits.keys().isdisjoint(rows):
-        return messages
-    chats = zip(rows, messages.to_pylist(), strict=True)
-    return pa.array([edited_messages(chat, edits[row]) if row in edits else chat for row, chat in chats], MESSAGES)
-
-
-def _whole(column: pa.ChunkedArray) -> pa.Array:
-    chunks = column.combine_chunks()
-    return chunks if isinstance(chunks, pa.Array) else pa.concat_arrays(chunks.chunks)
-
-
 def _digests(found: pa.Array) -> list[bytes]:
     if pa.types.is_list(found.type):
-        return [b"" if chat is None else messages_digest(chat) for chat in found.to_pylist()]
+        return chat_digests(found)
     found = found.fill_null("")
     offsets = np.frombuffer(found.buffers()[1], np.int64)[found.offset : found.offset + len(found) + 1].tolist()
     joined = digests_of(memoryview(found.buffers()[2] or b""), offsets)

@@ -1,18 +1,26 @@
 """The audit of decoded chats reads over what a template writes between messages, and over nothing else."""
 
+import json
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 import polars as pl
 import pytest
 
 from engine.base.hashing import digest_bytes
-from engine.formats.parquet import write_parquet
+from engine.catalog import sql
+from engine.formats.manifest import open_mixture
+from engine.formats.parquet import read_parquet, write_parquet
 from engine.formats.token_store import DOCUMENTS_SCHEMA, StoreMeta, TokenStore
 from engine.formats.tokenizer import Tokenizer, load_tokenizer
+from engine.formats.workspace import Workspace
 from engine.pack.tokenizer import TokenizerTraining, train_tokenizer
 from engine.run.audit import _decoded, chat_sources, without_frames
+from engine.run.pipeline import run
+from tests.engine.run.chat_corpus import recipe, write
+from tests.engine.run.searched import prose, write_lines
 
 
 @pytest.mark.parametrize(
@@ -73,3 +81,28 @@ def test_store_without_a_template_has_no_chats(tmp_path: Path) -> None:
     render = {"template": "chatml", "template_digest": None, "objective": {"chats": "answers"}}
     assert chat_sources(TokenStore(tmp_path, meta)) == frozenset()
     assert chat_sources(TokenStore(tmp_path, meta.model_copy(update={"render": render}))) == frozenset()
+
+
+def test_an_item_over_question_and_answer_is_found_whatever_the_template(tmp_path: Path) -> None:
+    """Neither half is enough alone; roles and headings between the halves do not hide the whole."""
+    item = prose(5, 12).split()
+    split = [("user", " ".join(item[:6])), ("assistant", " ".join(item[6:]))]
+    row = {"id": "split", "messages": [{"role": role, "content": text} for role, text in split]}
+    for template in ("chatml", "llama3", "alpaca"):
+        content = recipe(
+            annotate=[{"stage": "contamination", "action": "tag"}],
+            benchmarks=["quiz.jsonl"],
+            render={"template": template},
+        )
+        path = write(tmp_path, content)
+        with (tmp_path / "chats.jsonl").open("a") as file:
+            file.write(json.dumps(row) + "\n")
+        write_lines(tmp_path / "quiz.jsonl", [{"question": " ".join(item), "answer": "latel"}])
+        run(path, tmp_path / "ws")
+        workspace = Workspace(tmp_path / "ws")
+        found = open_mixture(workspace, "all@latest").manifest.audit
+        assert found is not None
+        hits = read_parquet(workspace.audit(found.digest) / "hits.parquet")
+        (doc_id,) = hits["doc_id"].unique()
+        shown = sql(f"SELECT text FROM documents WHERE doc_id = '{UUID(bytes=doc_id)}'", tmp_path / "ws")["rows"]
+        assert shown == [["\n\n".join(text for _, text in split)]], template

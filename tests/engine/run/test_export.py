@@ -14,12 +14,13 @@ import engine.run.export.order
 import engine.run.export.write
 from engine.base.errors import InputError, RecipeError
 from engine.formats.manifest import open_mixture
+from engine.formats.messages import MESSAGES, chat_digests
 from engine.formats.token_store import open_token_store
 from engine.formats.tokenizer import decode_batch, load_tokenizer
 from engine.formats.workspace import Workspace
+from engine.run.edited import edited_chat
 from engine.run.export import mixture_export
 from engine.run.export.order import kinds_of
-from engine.run.export.texts import edited_messages, messages_digest
 from engine.run.export.write import gather, write_kind, write_tables
 from engine.run.pipeline import run
 from engine.run.show_export import show_export
@@ -199,7 +200,7 @@ def test_spans_of_a_chat_are_edited_in_their_messages() -> None:
             (start + 3, start + 10, "<EMAIL>"),
         ],
     )
-    assert edited_messages(chat, edits) == [
+    assert edited_chat(chat, edits) == [
         {"role": "user", "content": "écrivez à <EMAIL>"},
         {"role": "assistant", "content": "to <EMAIL>"},
     ]
@@ -225,7 +226,7 @@ def test_chats_are_written_as_messages(tmp_path: Path) -> None:
             "is_replay": False,
             "phase": "all",
             "repeats": 1,
-            "text_digest": [messages_digest(chat) for chat in messages],
+            "text_digest": chat_digests(pa.array(messages, MESSAGES)),
             "kind": kinds_of(sources)["chats"],
             "position": [2, 0, 1],
             "bucket": 0,
