@@ -17,6 +17,7 @@ from engine.base.sql_files import SqlFile, read_sql, sql_names
 from engine.catalog.audit_views import AUDIT_VIEWS, create_audit_views
 from engine.catalog.fence import PLACE, close_gates, open_connection, require_reading_only
 from engine.catalog.history_views import create_history_views
+from engine.catalog.interrupt import interruptible
 from engine.catalog.mistakes import explained, first_lines
 from engine.catalog.named import EVERYTHING, Named, named_in
 from engine.catalog.output import FORMATS, STREAMED, chosen_format, plan_lines, write_file, write_stdout
@@ -83,11 +84,9 @@ def sql(
     question = _question(query, split_values(values))
     with open_catalog(workspace, recipe, state, question.named) as connection:
         try:
-            return _answer(connection, question, limit, shape, path)
+            return interruptible(connection, lambda: _answer(connection, question, limit, shape, path))
         except duckdb.OutOfMemoryException as error:
             raise ResourceError(problem(PLACE, first_lines(error), fix="ask for fewer columns or rows")) from error
-        except duckdb.InterruptException as error:
-            raise KeyboardInterrupt from error
         except duckdb.Error as error:
             with open_catalog(workspace, recipe, state) as whole:
                 columns = _columns(whole)
@@ -136,7 +135,7 @@ def open_catalog(
     try:
         connection.execute(f"CREATE SCHEMA {STORED}")
         try:
-            _create_views(connection, place, state, named)
+            interruptible(connection, lambda: _create_views(connection, place, state, named))
         except duckdb.Error as error:
             found = f"a file of it cannot be read ({first_lines(error)})"
             raise InputError(problem(place.root, found, fix="run the recipe again")) from error

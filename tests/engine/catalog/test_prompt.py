@@ -4,6 +4,7 @@ import io
 import os
 import pty
 import runpy
+import signal
 import subprocess
 import sys
 import time
@@ -48,6 +49,70 @@ def test_dot_commands_answer(small_workspace: SimpleNamespace) -> None:
             session.answer(wrong)
 
 
+ENDLESS = "SELECT sum(sin(a.range * b.range)) FROM range(100000000) a, range(100000000) b"
+"""Rows for hours."""
+# A child of a shell in the background would ignore the signal.
+STOPPABLE = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from engine.cli import main
+print("ready", file=sys.stderr, flush=True)
+sys.exit(main())
+"""
+
+
+def test_ctrl_c_stops_a_query_and_the_prompt_goes_on(tmp_path: Path) -> None:
+    (tmp_path / "ws").mkdir()
+    master, slave = pty.openpty()
+    command = [sys.executable, "-c", STOPPABLE, "sql", "--workspace", str(tmp_path / "ws")]
+    environment = os.environ | {"XDG_STATE_HOME": str(tmp_path / "state"), "TERM": "dumb"}
+    process = subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, env=environment)
+    os.close(slave)
+    try:
+        read_until(master, "sql> ")
+        os.write(master, f"{ENDLESS};\n".encode())
+        read_until(master, ";\r\n")
+        time.sleep(0.7)
+        process.send_signal(signal.SIGINT)
+        read_until(master, "interrupted\r\nsql> ")
+        os.write(master, b"SELECT 6 * 7;\n")
+        assert "42" in read_until(master, "row)\r\nsql> ")
+        os.write(master, b"\x04")
+        assert process.wait(30) == 0
+    finally:
+        process.kill()
+        process.wait()
+        os.close(master)
+
+
+def test_ctrl_c_leaves_neither_a_file_nor_temporary_ones(tmp_path: Path) -> None:
+    (tmp_path / "ws").mkdir()
+    command = [sys.executable, "-c", STOPPABLE, "sql", ENDLESS, "--out", "rows.parquet", "--workspace", "ws"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path, env=os.environ)
+    assert process.stderr is not None
+    try:
+        assert process.stderr.readline() == "ready\n"
+        time.sleep(0.7)
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=30)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 130
+    assert told.startswith("interrupted")
+    assert [path.name for path in tmp_path.iterdir()] == ["ws"]
+    assert list((tmp_path / "ws").iterdir()) == []
+
+
+def read_until(master: int, wanted: str) -> str:
+    """Return what a terminal shows up to a text that has to come."""
+    text, end = "", time.monotonic() + 60
+    while wanted not in text and time.monotonic() < end:
+        text += os.read(master, 4096).decode(errors="replace")
+    assert wanted in text, text
+    return text
+
+
 def test_terminal_survives_mistakes_and_keeps_its_history_outside_of_the_workspace(tmp_path: Path) -> None:
     (tmp_path / "ws").mkdir()
     master, slave = pty.openpty()
@@ -56,18 +121,11 @@ def test_terminal_survives_mistakes_and_keeps_its_history_outside_of_the_workspa
     process = subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, env=environment, close_fds=True)
     os.close(slave)
 
-    def until(wanted: str) -> str:
-        text, end = "", time.monotonic() + 60
-        while wanted not in text and time.monotonic() < end:
-            text += os.read(master, 4096).decode(errors="replace")
-        assert wanted in text, text
-        return text
-
-    until("sql> ")
+    read_until(master, "sql> ")
     os.write(master, b"FROM documnts;\n")
-    assert "did you mean 'documents'?" in until("?\r\nsql> ")
+    assert "did you mean 'documents'?" in read_until(master, "?\r\nsql> ")
     os.write(master, b"SELECT 6 *\n7;\n")
-    assert "42" in until("row)\r\nsql> ")
+    assert "42" in read_until(master, "row)\r\nsql> ")
     os.write(master, b"\x04")
     assert process.wait(30) == 0
     os.close(master)
