@@ -107,10 +107,10 @@ def test_other_roles_for_the_same_text_make_other_parts(tmp_path: Path) -> None:
     assert found == [(17,), (18,), (18,), (35,)]
 
 
-def test_a_mixture_of_chats_is_refused_before_any_work(tmp_path: Path) -> None:
+def test_a_mixture_of_chats_without_a_template_is_refused_before_any_work(tmp_path: Path) -> None:
     tokenizer = {"train": {"sources": ["plain"], "vocab_size": 300}}
     mixtures = {"all": {"sources": ["plain", "chats"], "row_tokens": 8, "rows_per_step": 1}}
-    with pytest.raises(RecipeError, match=r"mixtures\.all\.sources: 'chats' holds chat records"):
+    with pytest.raises(RecipeError, match=r"mixtures\.all\.sources: 'chats' holds chat records, and no template"):
         load_recipe(recipe(tmp_path, tokenizer=tokenizer, mixtures=mixtures))
 
 

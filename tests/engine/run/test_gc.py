@@ -9,13 +9,17 @@ from typing import Any
 
 import pytest
 
+from engine.base.atomic import write_json
 from engine.base.errors import InputError, ResourceError
+from engine.base.hashing import digest_file
 from engine.catalog import sql
 from engine.explain import explain
-from engine.formats.manifest import Mixture, mixture_versions
+from engine.formats.manifest import Derivation, Mixture, mixture_versions, read_mixture
+from engine.formats.receipt import read_receipt, write_receipt
 from engine.formats.workspace import Workspace
 from engine.formats.workspace_lock import alone, in_use
 from engine.mixture.versions import mixture_verify
+from engine.mixture.write import content_digest
 from engine.report import report
 from engine.run.export import mixture_export
 from engine.run.gc import gc
@@ -162,12 +166,28 @@ def test_versions_that_something_refers_to_stay(corpus: Path) -> None:
     with pytest.raises(InputError, match="the run trained refers to it"):
         gc(corpus / "ws", versions=[first.reference])
     shutil.rmtree(folder)
-    manifest = json.loads((second.folder / "manifest.json").read_text())
-    manifest["derived_from"] = {"how": "takedown", "reference": "all@v1", "digest": first.manifest.digest}
-    (second.folder / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(InputError, match=r"all@v2 was made from it \(takedown\)"):
+    derived = derive(first, 3)
+    assert mixture_verify(derived.reference, corpus / "ws")["checked"]
+    with pytest.raises(InputError, match=r"all@v3 was made from it \(takedown\)"):
         gc(corpus / "ws", versions=[first.reference])
-    assert len(versions(corpus)) == 2
+    assert len(versions(corpus)) == 3
+
+
+def derive(version: Mixture, number: int) -> Mixture:
+    """Write a version with the same documents that says it was made from another, its digests those of its content."""
+    folder = version.folder.parent / f"v{number}"
+    shutil.copytree(version.folder, folder)
+    receipt = read_receipt(version.folder)
+    assert receipt is not None
+    derivation = Derivation(how="takedown", reference=version.reference, digest=version.manifest.digest)
+    manifest = version.manifest.model_copy(update={"version": number, "derived_from": derivation})
+    manifest = manifest.model_copy(update={"digest": content_digest(manifest, receipt.inputs["documents"])})
+    path = folder / "manifest.json"
+    write_json(path, manifest.model_dump(mode="json"))
+    written = {"files": digest_file(path), "bytes": path.stat().st_size}
+    details = receipt.details | {name: receipt.details[name] | {path.name: value} for name, value in written.items()}
+    write_receipt(folder, receipt.model_copy(update={"digest": manifest.digest, "details": details}))
+    return read_mixture(folder)
 
 
 def test_a_source_that_left_takes_its_documents_along(corpus: Path) -> None:
