@@ -102,17 +102,19 @@ def plan_mixture(
     rows = accounts.source_rows(cells, pool, input_digests, objectives or {})
     before = {row.source: row for row in rows}.values()
     after = [[row for row in rows if row.source == source.source] for source in before]
+    ledger = accounts.ledger(f"mixture:{name}", pool, cells)
     return MixturePlan(
         name=name,
         config=config,
         documents=_ordered(pool, cells, phases, config.seed),
         phases=accounts.phase_rows([(phase.name, _order_of(phase)) for phase in phases], rows),
         sources=rows,
-        ledger=accounts.ledger(f"mixture:{name}", pool, cells),
+        ledger=ledger,
         n_eff_before=accounts.effective_sources(row.available_tokens for row in before),
         n_eff_after=accounts.effective_sources(sum(row.tokens for row in roles) for roles in after),
         n_eff_documents_before=accounts.effective_sources(row.available_documents for row in before),
-        n_eff_documents_after=accounts.effective_sources(sum(row.documents for row in roles) for roles in after),
+        # Of the ledger, where a document of two phases counts once.
+        n_eff_documents_after=accounts.effective_before_and_after(ledger)["documents"]["after"],
     )
 
 
