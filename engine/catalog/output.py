@@ -167,8 +167,7 @@ def _write_parquet(
 ) -> tuple[dict[str, Any], int]:
     none = connection.execute(f"SELECT * FROM ({asked}) LIMIT 0", [query])
     columns = {name: str(dtype) for name, dtype, *_ in none.description or ()}
-    if len(columns) != len(none.description or ()):
-        raise InputError(problem("query", "two columns have one name", "a name of its own for every column", "add AS"))
+    # Names differ: of two that are one, `query` calls the second a_1.
     # DuckDB hands 128-bit integers over as doubles; a decimal of 38 digits keeps them.
     items = ", ".join(
         f'"{name}"::DECIMAL(38, 0) AS "{name}"' if dtype in ("HUGEINT", "UHUGEINT") else f'"{name}"'

@@ -4,6 +4,7 @@ import csv
 import json
 from pathlib import Path
 
+import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
@@ -47,6 +48,15 @@ def test_parquet_keeps_ids_whole_numbers_and_nested_values(tmp_path: Path) -> No
     }
     assert str(table.column("id")[0].as_py()) == "00000000-0000-0000-0000-00000000002a"
     assert sql(f"SELECT typeof(id), n::INT FROM '{out}'", tmp_path)["rows"] == [["UUID", 3]]
+
+
+@pytest.mark.parametrize("ending", ["parquet", "json"])
+def test_the_second_of_two_columns_of_one_name_has_a_number(tmp_path: Path, ending: str) -> None:
+    out = tmp_path / f"rows.{ending}"
+    assert sql("SELECT 1 AS a, 2 AS a, 3 AS a_1", tmp_path, out=out)["columns"] == ["a", "a_1", "a_1_1"]
+    assert (
+        pl.read_parquet(out).row(0) == (1, 2, 3) if ending == "parquet" else json.loads(out.read_text())[0]["a_1"] == 2
+    )
 
 
 def test_markdown_escapes_bars_and_line_breaks(tmp_path: Path) -> None:

@@ -230,3 +230,20 @@ def test_verify_and_sql_know_the_phases(four: Path) -> None:
     assert rows == [["all", shown["documents"], replayed]]
     phases = sql("SELECT DISTINCT phase, phase_number FROM mixture_documents", four / "ws")["rows"]
     assert phases == [["all", 0]]
+
+
+def test_sql_over_a_version_shows_what_it_was_made_from(four: Path) -> None:
+    """Versions 1 and 2 differ by a filter, and by a document that left and one that came."""
+    dropped = "SELECT count(*) FROM decisions WHERE reason = 'too_short'"
+    assert [sql(dropped, four / "ws", mixture=f"m@v{number}")["rows"] for number in (1, 2)] == [[[3]], [[8]]]
+    assert sql(dropped, four / "ws")["rows"] == [[3]]
+    texts = f"SELECT count(*) FROM documents WHERE text LIKE '{prose(500, num_words=50)}'"
+    assert [sql(texts, four / "ws", mixture=f"m@v{number}")["rows"] for number in (1, 2)] == [[[0]], [[1]]]
+    path = open_mixture(Workspace(four / "ws"), "m@v2").folder / "state.json"
+    content = path.read_bytes()
+    path.unlink()
+    try:
+        with pytest.raises(InputError, match="where its artifacts lie was not written down"):
+            sql(dropped, four / "ws", mixture="m@v2")
+    finally:
+        path.write_bytes(content)
