@@ -76,6 +76,11 @@ class Config(FileConfig):
     fields: dict[str, str] = Field(
         default_factory=dict, description="messages, or system, prompt, input, response -> field of the records"
     )
+    separate_input: bool = Field(
+        default=False,
+        description="make the input a message of its own behind the instruction's, which the template alpaca shows as "
+        "`### Input:`; else it is joined to the instruction. The text is the same",
+    )
 
     @model_validator(mode="after")
     def _fields_make_a_shape(self) -> Self:
@@ -111,7 +116,7 @@ def read(path: Path, config: Config) -> Iterator[pa.Table]:
         chat, trouble, rest = None, found, row
         if found is None:
             try:
-                chat, rest = chat_of(row, config.fields)
+                chat, rest = chat_of(row, config.fields, config.separate_input)
             except _UnusableError as unusable:
                 kind, what = unusable.args
                 trouble = row_problem(place, what, kind, config)
@@ -125,7 +130,9 @@ def read(path: Path, config: Config) -> Iterator[pa.Table]:
         yield _table(path, rows, chats, problems)
 
 
-def chat_of(row: Mapping[str, Any], fields: Mapping[str, str]) -> tuple[list[Message], Row]:
+def chat_of(
+    row: Mapping[str, Any], fields: Mapping[str, str], separate_input: bool = False
+) -> tuple[list[Message], Row]:
     """Return the messages of a record and what else it holds.
 
     Raises ValueError with (kind of problem, what is there) where it has none, or one without role or content.
@@ -142,8 +149,12 @@ def chat_of(row: Mapping[str, Any], fields: Mapping[str, str]) -> tuple[list[Mes
     asked = _messages(row[shape["prompt"]], shape["prompt"], "user")
     if row.get(shape.get("input", "")):
         more = _messages(row[shape["input"]], shape["input"], "user")
-        asked = [{"role": "user", "content": SEPARATOR.join(one["content"] for one in [*asked, *more])}]
+        asked = [*asked, *more] if separate_input else [_joined([*asked, *more])]
     return [*chat, *asked, *_messages(row[shape["response"]], shape["response"], "assistant")], rest
+
+
+def _joined(messages: Iterable[Message]) -> Message:
+    return {"role": "user", "content": SEPARATOR.join(message["content"] for message in messages)}
 
 
 def _shape(row: Mapping[str, Any], fields: Mapping[str, str]) -> Mapping[str, str]:

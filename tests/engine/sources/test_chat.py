@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from engine.base.errors import InputError
 from engine.formats.messages import MESSAGES
+from engine.pack.templates import alpaca
 from engine.sources.chat import Config, read
 
 
@@ -65,6 +66,17 @@ def test_an_input_belongs_to_the_question_and_a_system_prompt_stands_first(tmp_p
     (row,) = rows(file(tmp_path, record))
     assert said(row) == [("system", "Be brief."), ("user", "Add.\n\n1 and 2"), ("assistant", "3")]
     assert row["tag"] == "sum"
+
+
+def test_an_input_is_a_message_of_its_own_where_that_is_asked_for_and_the_text_stays_the_same(tmp_path: Path) -> None:
+    records = [{"instruction": "Add.", "input": given, "output": "3"} for given in ("1 and 2", "")]
+    path = file(tmp_path, *records)
+    separate = rows(path, separate_input=True)
+    assert said(separate[0]) == [("user", "Add."), ("user", "1 and 2"), ("assistant", "3")]
+    assert said(separate[1]) == [("user", "Add."), ("assistant", "3")]
+    assert [row["text"] for row in separate] == [row["text"] for row in rows(path)]
+    asked, *_ = alpaca(separate[0]["messages"])
+    assert asked.text.endswith("### Instruction:\nAdd.\n\n### Input:\n1 and 2\n\n### Response:")
 
 
 @pytest.mark.parametrize("name", ["system", "system_prompt"])
