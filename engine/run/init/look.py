@@ -1,5 +1,6 @@
 """Which files of a folder belong together, and which of their columns is what; a few rows of each are read."""
 
+import codecs
 import csv
 import os
 import re
@@ -18,10 +19,12 @@ from engine.base.errors import InputError
 from engine.formats.messages import RESPONDS
 from engine.sources import csv as csv_reader
 from engine.sources import jsonl, parquet, text
-from engine.sources._files import read_lines
+from engine.sources._files import read_chunks, read_lines
 from engine.sources.chat import chat_of
 
 SAMPLE_ROWS = 50
+SAMPLE_CHUNKS = 4
+"""Chunks of a list in JSON that are looked at."""
 MAX_SOURCES_A_FOLDER = 8
 COMPRESSION = 4
 """Bytes of text we expect in a byte of a compressed file, for sizes in the recipe only."""
@@ -135,15 +138,22 @@ def _family(path: Path) -> str | None:
     for family, suffixes in FAMILIES.items():
         if name.endswith(suffixes):
             return family
+    if name.endswith(".json"):
+        return "json" if _first_bytes(path).lstrip().startswith(b"[") else None
     if not re.match(r"wiki_\d+$", name):
         return None
     with path.open("rb") as file:
         return "wikiextractor" if file.read(5) == b"<doc " else None
 
 
+def _first_bytes(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(64).removeprefix(codecs.BOM_UTF8)
+
+
 def _groups(family: str, paths: list[Path]) -> dict[str, list[Path]]:
     """Files with columns are sources by their names less the shard numbers; texts of one folder are one source."""
-    if family not in ("parquet", "jsonl", "csv"):
+    if family not in ("parquet", "jsonl", "csv", "json"):
         return {"": paths}
     groups: dict[str, list[Path]] = {}
     for path in paths:
@@ -186,7 +196,7 @@ def _describe(source: FoundSource) -> str | None:
         return None
     try:
         rows = list(islice(_sample(source.stage, source.paths[0]), SAMPLE_ROWS))
-    except (InputError, pa.ArrowException, OSError, csv.Error, UnicodeDecodeError):
+    except (InputError, pa.ArrowException, OSError, csv.Error, ValueError):
         return f"{source.stage} files that cannot be read"
     source.columns = list(dict.fromkeys(name for row in rows for name in row))
     guessed = guess_columns(rows)
@@ -198,6 +208,8 @@ def _describe(source: FoundSource) -> str | None:
         source.mapping = {core: name for core, name in guessed.items() if core != name or core == "id"}
         source.has_license = "license" in guessed
         return None
+    if source.stage == "json":
+        return "json files that hold no list of chats"
     if "text" not in guessed:
         return f"{source.stage} files without a column of text"
     # A column that is called like the core column needs no mapping, except an own id, which has to be asked for.
@@ -222,6 +234,11 @@ def _sample(stage: str, path: Path) -> Iterable[Row]:
     elif stage == "csv":
         lines = (line.decode() + "\n" for line in read_lines(path))
         yield from csv.DictReader(lines, delimiter="\t" if ".tsv" in path.suffixes else ",")
+    elif stage == "json":
+        start = b"".join(islice(read_chunks(path), SAMPLE_CHUNKS)).removeprefix(codecs.BOM_UTF8)
+        # The last record may be cut; one that is not is missed where there are others.
+        *others, last = from_json(start.decode(errors="ignore"), allow_partial=True) or [None]
+        yield from (row for row in others or [last] if isinstance(row, dict))
     else:
         for line in read_lines(path):
             try:

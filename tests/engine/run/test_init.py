@@ -178,3 +178,21 @@ def test_instructions_become_chats_with_a_template_beside_texts(tmp_path: Path, 
     assert stages == {"instructions": "chat", "web": "jsonl"}
     assert recipe.render.template == "chatml"
     assert all(set(mixture.source_names()) == set(stages) for mixture in recipe.mixtures.values())
+
+
+def test_a_list_in_json_is_read_as_chats_where_it_holds_some(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.sources._files.CHUNK_BYTES", 500)
+    rows = [{"instruction": f"Say {n}.", "input": "", "output": f"\u00e9{prose(n)}"} for n in range(40)]
+    (tmp_path / "alpaca.json").write_text(json.dumps(rows, ensure_ascii=False))
+    (tmp_path / "numbers.json").write_text("[1, 2, 3]")
+    (tmp_path / "empty.json").write_text("[]")
+    (tmp_path / "package.json").write_text('{"name": "x"}')
+    found = look_at(tmp_path)
+    assert [(source.name, source.stage, source.patterns) for source in found.sources] == [
+        ("alpaca", "chat", ["alpaca.json"])
+    ]
+    assert found.passed_over == {".json": 1, "json files that hold no list of chats": 2}
+    init(tmp_path)
+    (source,) = load_recipe(tmp_path / "recipe.yaml").sources
+    tables = list(source.module.read(tmp_path / "alpaca.json", source.config))
+    assert sum(table.num_rows for table in tables) == 40
