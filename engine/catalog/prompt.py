@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -186,11 +187,11 @@ def _shown(session: Session, statement: str) -> bool:
 
 @contextmanager
 def _history() -> Iterator[None]:
-    try:
-        import readline
-    except ImportError:  # Python built without it: lines are read all the same
+    if find_spec("readline") is None:  # Python built without it: lines are read all the same
         yield
         return
+    import readline
+
     folder = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "provender"
     path = folder / "sql_history"
     if path.is_file():
