@@ -9,6 +9,7 @@ import duckdb
 import polars as pl
 
 from engine.base.errors import InputError, problem
+from engine.catalog.named import Named
 from engine.catalog.relation import (
     STORED,
     create_table,
@@ -88,10 +89,28 @@ _RUN: dict[str, Any] = {"run": pl.String}
 _RUNS: dict[str, Any] = _RUN | {"is_finished": pl.Boolean, "content": pl.String}
 
 
+VERSION_VIEWS = ("mixtures", "mixture_sources", "mixture_phases", "mixture_documents", "spans")
+RUN_VIEWS = ("runs", "probes", "forgetting", "metrics")
+
+
 def create_history_views(
-    connection: duckdb.DuckDBPyConnection, workspace: Workspace, state: RecipeState | None
+    connection: duckdb.DuckDBPyConnection, workspace: Workspace, state: RecipeState | None, named: Named
 ) -> None:
-    """Create the stored views of mixture versions, runs and labels; raises InputError for damaged metrics."""
+    """Create those stored views of mixture versions, runs, labels and takedowns that are named, with what they come with.
+
+    Raises InputError for damaged metrics.
+    """
+    if any(map(named.has_table, VERSION_VIEWS)):
+        _create_versions(connection, workspace, state)
+    if any(map(named.has_table, RUN_VIEWS)):
+        _create_runs(connection, [open_run(workspace, name) for name in run_names(workspace)])
+    if named.has_table("labels"):
+        _create_labels(connection, workspace)
+    if named.has_table("takedowns"):
+        _create_takedowns(connection, workspace)
+
+
+def _create_versions(connection: duckdb.DuckDBPyConnection, workspace: Workspace, state: RecipeState | None) -> None:
     mixtures, damage = readable_versions(workspace)
     current = set(state.mixtures.values()) if state else set()
     versions = [(mixture, _version(mixture, mixture.reference in current)) for mixture in mixtures]
@@ -108,9 +127,6 @@ def create_history_views(
         if (path := workspace.schedule(mixture.manifest.schedule) / "schedule.parquet").is_file()
     ]
     create_view(connection, "spans", failing(union(spans, typed(_VERSION | SCHEDULE_SCHEMA)), damage))
-    _create_runs(connection, [open_run(workspace, name) for name in run_names(workspace)])
-    _create_labels(connection, workspace)
-    _create_takedowns(connection, workspace)
 
 
 def _version(mixture: Mixture, is_current: bool) -> dict[str, Any]:

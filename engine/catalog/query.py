@@ -22,7 +22,7 @@ from engine.catalog.mistakes import explained, first_lines
 from engine.catalog.named import EVERYTHING, Named, named_in
 from engine.catalog.output import FORMATS, STREAMED, chosen_format, plan_lines, write_file, write_stdout
 from engine.catalog.parameters import bind, guessed_values, split_values, typed_values, with_variables
-from engine.catalog.recipe_views import RECIPE_VIEWS, STAGE_VIEW, create_recipe_views, in_place_files
+from engine.catalog.recipe_views import STAGE_VIEW, create_recipe_views, in_place_files
 from engine.catalog.relation import STORED, identifier
 from engine.catalog.values import plain_rows
 from engine.formats.manifest import open_mixture
@@ -206,20 +206,11 @@ def _create_views(
     stored = {table.removeprefix(f"{STORED}.") for view in views for table in view.reads}
     needed = named.also(stored)
     create_recipe_views(connection, place, state, _stage_columns(), needed)
-    if needed.tables is None or any(
-        table not in RECIPE_VIEWS and not table.startswith(STAGE_VIEW) for table in (needed.tables & _stored_tables())
-    ):
-        create_history_views(connection, place, state)
+    create_history_views(connection, place, state, needed)
     if any(named.has_table(name) for name in AUDIT_VIEWS):
         create_audit_views(connection, place, state)
     for view in views:
         connection.execute(f"CREATE VIEW {identifier(view.name)} AS {view.statement}")
-
-
-def _stored_tables() -> set[str]:
-    """Return the stored views that the views of sql/catalog read."""
-    reads = {table for name in sql_names(VIEWS) for table in read_sql(VIEWS, name).reads}
-    return {table.removeprefix(f"{STORED}.") for table in reads if table.startswith(f"{STORED}.")}
 
 
 def _state_of(workspace: Path | str, reference: str) -> RecipeState:

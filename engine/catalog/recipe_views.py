@@ -62,11 +62,6 @@ _GROUPS = {"doc_id": "UUID", "group_id": "UUID", "set": "VARCHAR"}
 
 STAGE_VIEW = "stage_"
 """What the stored view of a stage's own columns begins with: stage_quality, stage_pii."""
-RECIPE_VIEWS = frozenset(
-    {"documents", "text_digests", "annotations", "decisions", "corpus", "heldout_groups", "ledger"}
-    | {"look_alikes", "control_tokens", *_OF_SELECTION, *_ARTIFACTS}
-)
-"""The stored views that create_recipe_views makes, but for those of stages."""
 
 
 def create_recipe_views(

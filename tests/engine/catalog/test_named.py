@@ -31,7 +31,7 @@ QUERIES = [
     "SELECT near_dup__similarity, heuristics__num_words FROM corpus POSITIONAL JOIN decisions",
     "SELECT doc_id FROM decisions WHERE reason IN (SELECT 'too_short' FROM annotations) ORDER BY doc_id",
     "SELECT l.text_changed FROM labels l",
-    "SELECT (SELECT max(num_chars) FROM documents d WHERE d.source = m.source) FROM mixture_documents m",
+    "SELECT (SELECT max(num_chars) FROM documents d WHERE d.source = m.source) FROM mixture_documents m ORDER BY 1",
     "SELECT count(DISTINCT text) FROM (FROM documents)",
     "UNPIVOT (SELECT num_bytes, num_chars FROM corpus) ON num_bytes, num_chars",
     "SELECT table_name FROM duckdb_views() WHERE NOT internal ORDER BY 1",
