@@ -85,8 +85,8 @@ def close_gates(connection: duckdb.DuckDBPyConnection, root: Path, files: Iterab
     connection.execute("SET lock_configuration = true")
 
 
-def require_reading_only(connection: duckdb.DuckDBPyConnection, query: str) -> dict[str, Any]:
-    """Return the syntax tree of a query (json_serialize_sql).
+def require_reading_only(connection: duckdb.DuckDBPyConnection, query: str, before: str = "") -> dict[str, Any]:
+    """Return the syntax tree of a query (json_serialize_sql); places are counted with the text in front of it.
 
     Raises InputError where the text is not one SELECT, or calls a table function that is not known to only read.
     """
@@ -99,7 +99,7 @@ def require_reading_only(connection: duckdb.DuckDBPyConnection, query: str) -> d
     if tree.get("error", True):
         message = str(tree.get("error_message", "cannot be parsed"))
         if str(tree.get("position", "")).isdigit():
-            message += f" ({place_of(query, int(tree['position']))})"
+            message += f" ({place_of(before + query, len(before.encode()) + int(tree['position']))})"
         wrong = "it is not a SELECT that could be checked" if message.startswith("Only SELECT") else message
         needed = "a single SELECT (also WITH, FROM, VALUES, DESCRIBE, SUMMARIZE, SHOW TABLES)"
         raise InputError(problem(PLACE, wrong, needed))

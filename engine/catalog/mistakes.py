@@ -11,8 +11,13 @@ from engine.catalog.fence import PLACE, place_of
 from engine.catalog.recipe_views import STAGE_VIEW
 
 
-def explained(error: duckdb.Error, columns: Mapping[str, Sequence[str]], query: str, tree: Any) -> str:
-    """Return the message for an error of DuckDB; `columns`: view -> its columns; `tree`: the query's syntax tree."""
+def explained(
+    error: duckdb.Error, columns: Mapping[str, Sequence[str]], query: str, tree: Any, start: int = 0
+) -> str:
+    """Return the message for an error of DuckDB.
+
+    columns: view -> its columns. tree: the syntax tree of the query from the byte `start` on, behind EXPLAIN.
+    """
     message = first_lines(error)
     table = re.search(r"Table with name (\S+) does not exist", message)
     if table is not None and table[1].startswith(STAGE_VIEW):
@@ -20,15 +25,15 @@ def explained(error: duckdb.Error, columns: Mapping[str, Sequence[str]], query: 
         needed = "a recipe that has run it, under its own name or another"
         return problem(PLACE, f"the recipe has no stage {stage}", needed, f"add {{stage: {stage}}} and run it")
     if table is not None:
-        return unknown(_place(query, tree, table[1].strip('"')), "view", table[1].strip('"'), columns)
+        return unknown(_place(query, tree, start, table[1].strip('"')), "view", table[1].strip('"'), columns)
     column = re.search(r'Referenced column "([^"]+)"|does not have a column named "([^"]+)"', message)
     if column is not None:
         name = column[1] or column[2]
-        return _unknown_column(_place(query, tree, name), name, columns)
+        return _unknown_column(_place(query, tree, start, name), name, columns)
     function = re.search(r"Function with name \"?(\w+)\"? does not exist! (?:Did you mean \"([^\"]+)\")?", message)
     if function is not None:
         fix = f"did you mean '{function[2]}'?" if function[2] else None
-        place = _place(query, tree, function[1])
+        place = _place(query, tree, start, function[1])
         return problem(place, f"no function '{function[1]}'", fix=fix).replace("?.", "?")
     return problem(PLACE, message)
 
@@ -51,9 +56,9 @@ def _unknown_column(place: str, name: str, columns: Mapping[str, Sequence[str]])
     return problem(place, f"no column '{name}'", fix=f"use '{guess}' of {places}")
 
 
-def _place(query: str, tree: Any, name: str) -> str:
+def _place(query: str, tree: Any, start: int, name: str) -> str:
     offset = _offset(tree, name.lower())
-    return PLACE if offset is None else f"{PLACE}, {place_of(query, offset)}"
+    return PLACE if offset is None else f"{PLACE}, {place_of(query, start + offset)}"
 
 
 def _offset(node: Any, name: str) -> int | None:

@@ -192,14 +192,25 @@ def _history() -> Iterator[None]:
         return
     import readline
 
-    folder = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "provender"
-    path = folder / "sql_history"
-    if path.is_file():
+    path = _history_file()
+    if path is not None and path.stat().st_size:
         readline.read_history_file(path)
     readline.set_history_length(HISTORY_LINES)
     try:
         yield
     finally:
+        if path is not None:
+            readline.write_history_file(path)
+
+
+def _history_file() -> Path | None:
+    """Return the file of the history, which only its owner can read; None where none can be written, which is said."""
+    try:
+        folder = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "provender"
+        path = folder / "sql_history"
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        readline.write_history_file(path)
-        path.chmod(0o600)
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    except (OSError, RuntimeError) as error:  # RuntimeError: there is no home
+        print(f"what you type is not kept: {error}", file=sys.stderr)
+        return None
+    return path

@@ -88,9 +88,7 @@ def sql(
         except duckdb.OutOfMemoryException as error:
             raise ResourceError(problem(PLACE, first_lines(error), fix="ask for fewer columns or rows")) from error
         except duckdb.Error as error:
-            with open_catalog(workspace, recipe, state) as whole:
-                columns = _columns(whole)
-            raise InputError(explained(error, columns, question.text, question.tree)) from error
+            raise InputError(_explained(error, question, workspace, recipe, state)) from error
 
 
 def sql_list(workspace: Path | str | None = None, recipe: str | None = None) -> dict[str, Any]:
@@ -156,6 +154,8 @@ class _Question:
     values: Mapping[str, tuple[Any, str]]
     explain: str
     """EXPLAIN or EXPLAIN ANALYZE in front of our own SELECT, or nothing."""
+    before: str = ""
+    """What stood in front of `text` in the query: its places are counted with that."""
 
 
 def _question(query: str, given: Mapping[str, str]) -> _Question:
@@ -163,12 +163,12 @@ def _question(query: str, given: Mapping[str, str]) -> _Question:
     text = query.strip() if head is None else head.statement
     start = None if head is not None else _EXPLAIN.match(text)
     explain = "" if start is None else "EXPLAIN ANALYZE " if start[1] else "EXPLAIN "
-    text = text if start is None else text[start.end() :]
+    before, text = ("", text) if start is None else (text[: start.end()], text[start.end() :])
     parser = duckdb.connect(":memory:")
     try:
-        tree = require_reading_only(parser, text)
+        tree = require_reading_only(parser, text, before)
         values = guessed_values(tree, given) if head is None else typed_values(head, given)
-        return _Question(with_variables(text, tree), tree, named_in(tree), values, explain)
+        return _Question(with_variables(text, tree), tree, named_in(tree), values, explain, before)
     finally:
         parser.close()
 
@@ -196,6 +196,19 @@ def _answer(
         "rows": plain_rows(rows[:limit] if is_cut else rows, [dtype for _, dtype in columns]),
         "is_cut": is_cut,
     } | ({"format": shape} if shape is not None else {})
+
+
+def _explained(
+    error: duckdb.Error, question: _Question, workspace: Path | str, recipe: str | None, state: RecipeState | None
+) -> str:
+    """Return what is wrong with a query, with the names of the whole catalog where that can be opened."""
+    try:
+        with open_catalog(workspace, recipe, state) as whole:
+            columns = _columns(whole)
+    except InputError:
+        # A file the query does not name is damaged: the mistake is told in DuckDB's words.
+        return problem(PLACE, first_lines(error))
+    return explained(error, columns, question.before + question.text, question.tree, len(question.before.encode()))
 
 
 def _create_views(

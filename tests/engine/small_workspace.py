@@ -9,6 +9,7 @@ Tests take the fixture by path, because files of tests are not importable:
 import json
 import math
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -469,6 +470,19 @@ def small_workspace(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) ->
         _TEMPLATE.append(tmp_path_factory.mktemp("small_workspace"))
         build(_TEMPLATE[0])
     return copied(_TEMPLATE[0], tmp_path)
+
+
+@pytest.fixture(scope="session")
+def read_workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
+    """The same workspace, one for all tests that only read; what changes in it is an error at the end."""
+    if not _TEMPLATE:
+        _TEMPLATE.append(tmp_path_factory.mktemp("small_workspace"))
+        build(_TEMPLATE[0])
+    folder = tmp_path_factory.mktemp("read_workspace")
+    found = copied(_TEMPLATE[0], folder)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    yield found
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 
 
 def copied(template: Path, folder: Path) -> SimpleNamespace:

@@ -1,6 +1,5 @@
 """The user's SQL reads the workspace and its sources, and nothing it does changes or leaves either."""
 
-import runpy
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,8 +9,6 @@ import pytest
 
 from engine.base.errors import InputError
 from engine.catalog import sql
-
-small_workspace = runpy.run_path(str(Path(__file__).parents[1] / "small_workspace.py"))["small_workspace"]
 
 
 def snapshot(folder: Path) -> dict[str, tuple[bytes, int]]:
@@ -150,9 +147,9 @@ def test_honest_query_passes_and_changes_nothing(small_workspace: SimpleNamespac
     assert snapshot(small_workspace.root.parent) == before
 
 
-def test_files_of_the_workspace_and_inputs_can_be_read_by_path(small_workspace: SimpleNamespace) -> None:
-    for path in (small_workspace.data / "web.parquet", small_workspace.root / "documents/web/aaaa/*.ids.parquet"):
-        assert sql(f"SELECT count(*) FROM '{path}'", small_workspace.root)["rows"] == [[5]]
+def test_files_of_the_workspace_and_inputs_can_be_read_by_path(read_workspace: SimpleNamespace) -> None:
+    for path in (read_workspace.data / "web.parquet", read_workspace.root / "documents/web/aaaa/*.ids.parquet"):
+        assert sql(f"SELECT count(*) FROM '{path}'", read_workspace.root)["rows"] == [[5]]
 
 
 def test_input_whose_name_is_a_pattern_opens_no_other_file(small_workspace: SimpleNamespace) -> None:

@@ -1,6 +1,5 @@
 """Values of parameters are typed, bound and never part of the text."""
 
-import runpy
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -8,8 +7,6 @@ import pytest
 
 from engine.base.errors import ProvenderError
 from engine.catalog import sql
-
-small_workspace = runpy.run_path(str(Path(__file__).parents[1] / "small_workspace.py"))["small_workspace"]
 
 
 @pytest.mark.parametrize(
@@ -31,18 +28,18 @@ def test_value_of_an_own_query_is_a_number_or_text(
     assert (result["rows"], result["types"]) == ([[expected]], [dtype])
 
 
-def test_named_query_takes_a_value_and_has_a_default(small_workspace: SimpleNamespace) -> None:
+def test_named_query_takes_a_value_and_has_a_default(read_workspace: SimpleNamespace) -> None:
     def tokens(*values: str) -> list[object]:
-        found = sql("@tokens_by_source_and_license", small_workspace.root, values=values)["rows"]
+        found = sql("@tokens_by_source_and_license", read_workspace.root, values=values)["rows"]
         return [(row[0], row[2]) for row in found]
 
     assert tokens() == tokens("mixture=demo") == [("demo", "books"), ("demo", "web")]
     assert tokens("mixture=other") == tokens("mixture=x' OR true OR 'x") == []
 
 
-def test_funnel_of_one_source_is_its_part_of_the_whole(small_workspace: SimpleNamespace) -> None:
-    whole = sql("@funnel", small_workspace.root)["rows"]
-    books = sql("@funnel", small_workspace.root, values=["source=books"])["rows"]
+def test_funnel_of_one_source_is_its_part_of_the_whole(read_workspace: SimpleNamespace) -> None:
+    whole = sql("@funnel", read_workspace.root)["rows"]
+    books = sql("@funnel", read_workspace.root, values=["source=books"])["rows"]
     assert [row for row in books if row[0] == "books"] == [row for row in whole if row[0] == "books"] != []
 
 
@@ -61,6 +58,6 @@ def test_funnel_of_one_source_is_its_part_of_the_whole(small_workspace: SimpleNa
         ("SELECT ?", [], r"Needed: a name: \$source"),
     ],
 )
-def test_wrong_value_is_named(small_workspace: SimpleNamespace, query: str, values: list[str], message: str) -> None:
+def test_wrong_value_is_named(read_workspace: SimpleNamespace, query: str, values: list[str], message: str) -> None:
     with pytest.raises(ProvenderError, match=message):
-        sql(query, small_workspace.root, values=values)
+        sql(query, read_workspace.root, values=values)

@@ -3,7 +3,6 @@
 import io
 import os
 import pty
-import runpy
 import signal
 import subprocess
 import sys
@@ -17,17 +16,15 @@ from engine.base.errors import ProvenderError
 from engine.catalog import show_sql, sql
 from engine.catalog.prompt import Session, _statements
 
-small_workspace = runpy.run_path(str(Path(__file__).parents[1] / "small_workspace.py"))["small_workspace"]
-
 
 def test_statement_ends_at_a_semicolon_outside_of_quotes_and_comments() -> None:
     lines = io.StringIO("SELECT 'a;b' -- c;\n, 1; SELECT ü\n;;\n.views\nSELECT 2")
     assert list(_statements(lines)) == ["SELECT 'a;b' -- c;\n, 1;", "SELECT ü\n;", ".views", "SELECT 2"]
 
 
-def test_pipe_is_answered_in_order(small_workspace: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pipe_is_answered_in_order(read_workspace: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.StringIO(".format csv\n@replay_share_per_step mixture=none;\nSELECT 1 AS x;"))
-    shown = show_sql(sql("-", small_workspace.root))
+    shown = show_sql(sql("-", read_workspace.root))
     assert shown is not None
     assert shown.endswith("replay_fraction,running_fraction\n\nx\n1")
 
@@ -38,8 +35,8 @@ def test_mistake_in_a_pipe_names_the_statement(tmp_path: Path, monkeypatch: pyte
         sql("-", tmp_path)
 
 
-def test_dot_commands_answer(small_workspace: SimpleNamespace) -> None:
-    session = Session(small_workspace.root, None, None, None, None)
+def test_dot_commands_answer(read_workspace: SimpleNamespace) -> None:
+    session = Session(read_workspace.root, None, None, None, None)
     schema = session.answer(".schema heldout_groups")
     assert schema is not None
     assert schema["rows"] == [["doc_id", "UUID"], ["group_id", "UUID"], ["set", "VARCHAR"]]

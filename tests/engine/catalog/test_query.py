@@ -1,7 +1,6 @@
 """What `sql` returns, and what it says when it cannot."""
 
 import json
-import runpy
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,8 +8,6 @@ import pytest
 
 from engine.base.errors import InputError, RecipeError
 from engine.catalog import sql
-
-small_workspace = runpy.run_path(str(Path(__file__).parents[1] / "small_workspace.py"))["small_workspace"]
 
 
 @pytest.mark.parametrize(
@@ -83,17 +80,17 @@ def test_limit_keeps_the_order_and_says_that_rows_were_left_out(tmp_path: Path) 
         ("@funel", r"query: no named query 'funel' \(have: .*did you mean 'funnel'\?$"),
     ],
 )
-def test_mistake_is_explained_in_one_line(small_workspace: SimpleNamespace, query: str, message: str) -> None:
+def test_mistake_is_explained_in_one_line(read_workspace: SimpleNamespace, query: str, message: str) -> None:
     with pytest.raises(InputError, match=message) as error:
-        sql(query, small_workspace.root)
+        sql(query, read_workspace.root)
     assert "\n" not in str(error.value)
     assert "query(?)" not in str(error.value)
 
 
 @pytest.mark.parametrize("query", [None, "  "])
-def test_no_query_is_an_error(small_workspace: SimpleNamespace, query: str | None) -> None:
+def test_no_query_is_an_error(read_workspace: SimpleNamespace, query: str | None) -> None:
     with pytest.raises(RecipeError, match=r"there is none.*provender sql --list"):
-        sql(query, small_workspace.root)
+        sql(query, read_workspace.root)
 
 
 def test_negative_limit_is_an_error(tmp_path: Path) -> None:

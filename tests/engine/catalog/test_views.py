@@ -18,8 +18,6 @@ from engine.formats.parquet import write_parquet
 from engine.formats.state import RecipeState, write_state
 from engine.formats.workspace import Workspace
 
-small_workspace = runpy.run_path(str(Path(__file__).parents[1] / "small_workspace.py"))["small_workspace"]
-
 
 def rows(workspace: SimpleNamespace, query: str, recipe: str | None = None) -> list[list[object]]:
     """The rows of a query, ids as the names of documents."""
@@ -27,8 +25,8 @@ def rows(workspace: SimpleNamespace, query: str, recipe: str | None = None) -> l
     return [[names.get(value, value) for value in row] for row in sql(query, workspace.root, recipe)["rows"]]
 
 
-def test_documents_of_files_in_place_and_converted_keep_their_order(small_workspace: SimpleNamespace) -> None:
-    assert rows(small_workspace, "SELECT doc_id, source, shard, row, text, num_bytes, license FROM documents") == [
+def test_documents_of_files_in_place_and_converted_keep_their_order(read_workspace: SimpleNamespace) -> None:
+    assert rows(read_workspace, "SELECT doc_id, source, shard, row, text, num_bytes, license FROM documents") == [
         ["w1", "web", "00000", 0, "the first page of the web", 25, None],
         ["w2", "web", "00000", 1, "the first page of the web!", 26, None],
         ["w3", "web", "00001", 0, None, 0, None],
@@ -41,34 +39,34 @@ def test_documents_of_files_in_place_and_converted_keep_their_order(small_worksp
     ]
 
 
-def test_doc_id_is_a_uuid(small_workspace: SimpleNamespace) -> None:
-    result = sql(f"SELECT doc_id FROM documents WHERE doc_id = '{small_workspace.id['w4']}'", small_workspace.root)
-    assert result == {"columns": ["doc_id"], "types": ["UUID"], "rows": [[small_workspace.id["w4"]]], "is_cut": False}
+def test_doc_id_is_a_uuid(read_workspace: SimpleNamespace) -> None:
+    result = sql(f"SELECT doc_id FROM documents WHERE doc_id = '{read_workspace.id['w4']}'", read_workspace.root)
+    assert result == {"columns": ["doc_id"], "types": ["UUID"], "rows": [[read_workspace.id["w4"]]], "is_cut": False}
 
 
-def test_columns_of_a_source_are_reachable(small_workspace: SimpleNamespace) -> None:
-    assert rows(small_workspace, "SELECT doc_id, uid, source FROM source_web WHERE uid > 3") == [
+def test_columns_of_a_source_are_reachable(read_workspace: SimpleNamespace) -> None:
+    assert rows(read_workspace, "SELECT doc_id, uid, source FROM source_web WHERE uid > 3") == [
         ["w4", 4, "crawl"],
         ["w5", 5, "crawl"],
     ]
-    assert rows(small_workspace, "SELECT doc_id, author FROM source_books LIMIT 2") == [
+    assert rows(read_workspace, "SELECT doc_id, author FROM source_books LIMIT 2") == [
         ["b1", "Lytton"],
         ["b2", "Melville"],
     ]
 
 
-def test_annotations_of_all_stages_stand_beside_each_other(small_workspace: SimpleNamespace) -> None:
+def test_annotations_of_all_stages_stand_beside_each_other(read_workspace: SimpleNamespace) -> None:
     query = "SELECT doc_id, source, heuristics__num_words, near_dup__kept_id, near_dup__similarity FROM annotations"
-    found = rows(small_workspace, query)
+    found = rows(read_workspace, query)
     assert found[:2] == [["w1", "web", 6, None, None], ["w2", "web", 6, "w1", 0.9]]
     assert len(found) == 9
 
 
-def test_decisions_join_with_documents(small_workspace: SimpleNamespace) -> None:
+def test_decisions_join_with_documents(read_workspace: SimpleNamespace) -> None:
     query = (
         "SELECT decision, reason, sum(num_bytes) FROM decisions JOIN documents USING (doc_id) GROUP BY ALL ORDER BY ALL"
     )
-    assert rows(small_workspace, query) == [
+    assert rows(read_workspace, query) == [
         ["dropped", "contaminated", 21],
         ["dropped", "near_duplicate", 26],
         ["dropped", "no_text", 0],
@@ -78,18 +76,18 @@ def test_decisions_join_with_documents(small_workspace: SimpleNamespace) -> None
     ]
 
 
-def test_pairs_and_groups_are_shown(small_workspace: SimpleNamespace) -> None:
-    assert rows(small_workspace, "FROM duplicate_pairs") == [["near_dup", "w1", "w2", 0.9]]
-    assert rows(small_workspace, "FROM heldout_groups") == [["w4", "w4", "general"]]
+def test_pairs_and_groups_are_shown(read_workspace: SimpleNamespace) -> None:
+    assert rows(read_workspace, "FROM duplicate_pairs") == [["near_dup", "w1", "w2", 0.9]]
+    assert rows(read_workspace, "FROM heldout_groups") == [["w4", "w4", "general"]]
     hit = ["contamination", "b4", "general", "w4", "passage", 1.0, "benchmark text", "all of the text"]
-    assert rows(small_workspace, "FROM hits") == [hit]
+    assert rows(read_workspace, "FROM hits") == [hit]
 
 
-def test_fit_of_a_tokenizer_and_words_that_shatter_are_shown(small_workspace: SimpleNamespace) -> None:
+def test_fit_of_a_tokenizer_and_words_that_shatter_are_shown(read_workspace: SimpleNamespace) -> None:
     query = "SELECT stage, source, tokens, tokens_per_word, ratio_per_byte FROM tokenizer_fit"
-    assert rows(small_workspace, query) == [["tokens", "web", 24, 1.5, None]]
+    assert rows(read_workspace, query) == [["tokens", "web", 24, 1.5, None]]
     query = "SELECT stage, word, pieces, extra_tokens, rate_ratio FROM shattered_words"
-    assert rows(small_workspace, query) == [["tokens", "first", 6, 4, None]]
+    assert rows(read_workspace, query) == [["tokens", "first", 6, 4, None]]
 
 
 def test_file_of_another_stage_with_the_same_name_is_left_alone(small_workspace: SimpleNamespace) -> None:
@@ -100,12 +98,12 @@ def test_file_of_another_stage_with_the_same_name_is_left_alone(small_workspace:
     assert len(rows(small_workspace, "FROM duplicate_pairs")) == 1
 
 
-def test_balance_and_examples_are_those_of_the_selection(small_workspace: SimpleNamespace) -> None:
-    assert rows(small_workspace, 'SELECT "group", asked, kept, missing FROM balance') == [
+def test_balance_and_examples_are_those_of_the_selection(read_workspace: SimpleNamespace) -> None:
+    assert rows(read_workspace, 'SELECT "group", asked, kept, missing FROM balance') == [
         ["license = CC0-1.0", 5, 2, 3],
         ["license = null", 1, 1, 0],
     ]
-    assert rows(small_workspace, "SELECT source, reason, doc_id, excerpt FROM examples WHERE num_chars < 5") == [
+    assert rows(read_workspace, "SELECT source, reason, doc_id, excerpt FROM examples WHERE num_chars < 5") == [
         ["web", "no_text", "w3", None],
         ["web", "too_short", "w5", "x"],
     ]
@@ -117,8 +115,8 @@ def test_selection_without_balance_and_examples_has_empty_views(small_workspace:
         assert rows(small_workspace, f"FROM {name}") == []
 
 
-def test_tags_are_counted_with_the_size_of_their_documents(small_workspace: SimpleNamespace) -> None:
-    assert rows(small_workspace, "@tags") == [
+def test_tags_are_counted_with_the_size_of_their_documents(read_workspace: SimpleNamespace) -> None:
+    assert rows(read_workspace, "@tags") == [
         ["odd", "(all)", 2, 41],
         ["odd", "books", 1, 16],
         ["odd", "web", 1, 25],
@@ -127,16 +125,16 @@ def test_tags_are_counted_with_the_size_of_their_documents(small_workspace: Simp
     ]
 
 
-def test_all_mixture_versions_are_shown_and_the_current_one_is_marked(small_workspace: SimpleNamespace) -> None:
+def test_all_mixture_versions_are_shown_and_the_current_one_is_marked(read_workspace: SimpleNamespace) -> None:
     query = "SELECT mixture, version, is_current, tokens FROM mixtures"
-    assert rows(small_workspace, query) == [["demo", 1, False, 25], ["demo", 2, True, 31]]
+    assert rows(read_workspace, query) == [["demo", 1, False, 25], ["demo", 2, True, 31]]
     query = "SELECT version, doc_id, is_replay, repeats FROM mixture_documents WHERE is_current"
-    assert rows(small_workspace, query) == [[2, "b1", False, 2], [2, "w1", True, 1], [2, "b2", False, 1]]
+    assert rows(read_workspace, query) == [[2, "b1", False, 2], [2, "w1", True, 1], [2, "b2", False, 1]]
 
 
-def test_schedule_knows_document_source_and_replay(small_workspace: SimpleNamespace) -> None:
+def test_schedule_knows_document_source_and_replay(read_workspace: SimpleNamespace) -> None:
     query = "SELECT step, doc_id, source, is_replay, length, repeat FROM schedule WHERE is_current ORDER BY step, start"
-    assert rows(small_workspace, query) == [
+    assert rows(read_workspace, query) == [
         [0, "b1", "books", False, 9, 0],
         [0, "w1", "web", True, 7, 0],
         [1, "b1", "books", False, 9, 1],
@@ -144,8 +142,8 @@ def test_schedule_knows_document_source_and_replay(small_workspace: SimpleNamesp
     ]
 
 
-def test_metrics_of_a_running_run_are_those_of_its_whole_lines(small_workspace: SimpleNamespace) -> None:
-    assert rows(small_workspace, "SELECT run, step, source, loss FROM metrics ORDER BY ALL") == [
+def test_metrics_of_a_running_run_are_those_of_its_whole_lines(read_workspace: SimpleNamespace) -> None:
+    assert rows(read_workspace, "SELECT run, step, source, loss FROM metrics ORDER BY ALL") == [
         ["done", 1, "books", 3.0],
         ["done", 1, None, 3.5],
         ["going", 1, "web", 5.0],
@@ -160,8 +158,8 @@ def test_broken_line_within_the_metrics_is_an_error(small_workspace: SimpleNames
         sql("FROM metrics", small_workspace.root)
 
 
-def test_runs_show_their_mixture_and_their_content(small_workspace: SimpleNamespace) -> None:
-    assert rows(small_workspace, "SELECT run, is_finished, mixture, content ->> '$.seed' FROM runs") == [
+def test_runs_show_their_mixture_and_their_content(read_workspace: SimpleNamespace) -> None:
+    assert rows(read_workspace, "SELECT run, is_finished, mixture, content ->> '$.seed' FROM runs") == [
         ["done", True, "demo@v2", "7"],
         ["going", False, "demo@v2", None],
     ]
@@ -196,12 +194,12 @@ def required(name: str) -> list[str]:
 
 
 @pytest.mark.parametrize("name", sorted(QUERIES))
-def test_named_query_runs_over_the_views(small_workspace: SimpleNamespace, name: str) -> None:
-    if name in STAGE_OF and STAGE_OF[name] not in {a.stage for a in small_workspace.state.annotations}:
+def test_named_query_runs_over_the_views(read_workspace: SimpleNamespace, name: str) -> None:
+    if name in STAGE_OF and STAGE_OF[name] not in {a.stage for a in read_workspace.state.annotations}:
         with pytest.raises(InputError, match=f"the recipe has no stage {STAGE_OF[name]}"):
-            sql(f"@{name}", small_workspace.root, values=required(name))
+            sql(f"@{name}", read_workspace.root, values=required(name))
         return
-    result = sql(f"@{name}", small_workspace.root, values=required(name))
+    result = sql(f"@{name}", read_workspace.root, values=required(name))
     assert (result["rows"] == []) == (name in sql_names("audits"))
 
 
@@ -242,14 +240,14 @@ def test_named_query_reads_all_instances_of_a_stage_under_any_prefix(small_works
         assert sql("@difficulty", small_workspace.root)["rows"] == rows_of_all
 
 
-def test_forgetting_from_probes_agrees_with_the_stored_curve(small_workspace: SimpleNamespace) -> None:
+def test_forgetting_from_probes_agrees_with_the_stored_curve(read_workspace: SimpleNamespace) -> None:
     query = """
         SELECT f.bits_per_byte, round(p.bits, 6)
         FROM forgetting AS f
         JOIN (SELECT run, step, probe, sum(nats) / ln(2) / sum(bytes) AS bits FROM probes GROUP BY ALL) AS p
         USING (run, step, probe) ORDER BY step
     """
-    assert rows(small_workspace, query) == [[1.0, 1.0], [2.0, 2.0]]
+    assert rows(read_workspace, query) == [[1.0, 1.0], [2.0, 2.0]]
 
 
 def test_every_view_can_be_queried_in_an_empty_workspace(tmp_path: Path) -> None:
@@ -336,13 +334,13 @@ def test_source_without_documents_does_not_break_the_others(small_workspace: Sim
     assert rows(small_workspace, "SELECT count(*) FROM documents") == [[9]]
 
 
-def test_list_names_views_with_their_columns_and_queries(small_workspace: SimpleNamespace) -> None:
-    listed = sql_list(small_workspace.root)
+def test_list_names_views_with_their_columns_and_queries(read_workspace: SimpleNamespace) -> None:
+    listed = sql_list(read_workspace.root)
     views = {view["name"]: view["columns"] for view in listed["views"]}
     assert set(views) == {*sql_names("catalog"), "source_web", "source_books"}
-    assert views["annotations"][2:] == [c for a in small_workspace.state.annotations for c in a.columns]
+    assert views["annotations"][2:] == [c for a in read_workspace.state.annotations for c in a.columns]
     assert {q["name"] for q in listed["queries"]} >= {"@funnel", "@n_eff", "@ledger_balances"}
-    assert sql(None, small_workspace.root, list_queries=True) == listed
+    assert sql(None, read_workspace.root, list_queries=True) == listed
     json.dumps(listed)
 
 
