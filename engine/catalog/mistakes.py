@@ -11,9 +11,7 @@ from engine.catalog.fence import PLACE, place_of
 from engine.catalog.recipe_views import STAGE_VIEW
 
 
-def explained(
-    error: duckdb.Error, columns: Mapping[str, Sequence[str]], query: str, tree: Any, start: int = 0
-) -> str:
+def explained(error: duckdb.Error, columns: Mapping[str, Sequence[str]], query: str, tree: Any, start: int = 0) -> str:
     """Return the message for an error of DuckDB.
 
     columns: view -> its columns. tree: the syntax tree of the query from the byte `start` on, behind EXPLAIN.

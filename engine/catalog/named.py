@@ -1,8 +1,8 @@
 """Which views and columns a query names, so that the catalog opens no file that cannot matter to the answer.
 
 A view over thousands of shards costs seconds to make, and every part that is joined by position is read through even
-where no column of it is used. What cannot be told from the syntax tree (a star, a row taken as a value, columns named anew
-by their position, DESCRIBE, a natural join, the tables of DuckDB's own catalog) counts as everything.
+where no column of it is used. What cannot be told from the syntax tree (a star, a row taken as a value, columns named
+anew by their position, DESCRIBE, a natural join, the tables of DuckDB's own catalog) counts as everything.
 """
 
 from collections.abc import Iterable, Iterator
@@ -79,7 +79,7 @@ def _path(node: dict[str, Any]) -> list[Any]:
 
 
 def _stars_of_order_by_all(nodes: list[dict[str, Any]]) -> set[int]:
-    """Return the ids of the stars that DuckDB writes for ORDER BY ALL, which is of what is selected and has no place."""
+    """Return the ids of the stars that stand for the ALL of ORDER BY ALL: of what is selected, without a place."""
     modifiers = [one for node in nodes for one in node.get("modifiers") or () if one.get("type") == "ORDER_MODIFIER"]
     stars = (order["expression"] for one in modifiers for order in one.get("orders", ()))
     return {

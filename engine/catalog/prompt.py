@@ -6,11 +6,11 @@ workspace. Ctrl-C stops a running query or drops what was typed, Ctrl-D leaves; 
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import duckdb
 
@@ -19,6 +19,7 @@ from engine.catalog.output import FORMATS
 from engine.catalog.relation import identifier
 from engine.catalog.show import show_sql
 
+T = TypeVar("T")
 HISTORY_LINES = 2000
 COMMANDS = {
     ".views": "views and their columns",
@@ -193,24 +194,36 @@ def _history() -> Iterator[None]:
     import readline
 
     path = _history_file()
-    if path is not None and path.stat().st_size:
-        readline.read_history_file(path)
     readline.set_history_length(HISTORY_LINES)
+    if path is not None:
+        _kept(lambda: readline.read_history_file(path))
     try:
         yield
     finally:
         if path is not None:
-            readline.write_history_file(path)
+            _kept(lambda: readline.write_history_file(path))
 
 
 def _history_file() -> Path | None:
-    """Return the file of the history, which only its owner can read; None where none can be written, which is said."""
-    try:
+    """Return the file of the history, made so that only its owner can read it; None where it cannot be made."""
+
+    def made() -> Path:
         folder = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "provender"
-        path = folder / "sql_history"
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        number = os.open(folder / "sql_history", os.O_CREAT | os.O_RDWR, 0o600)
+        try:
+            os.fchmod(number, 0o600)
+        finally:
+            os.close(number)
+        return folder / "sql_history"
+
+    return _kept(made)
+
+
+def _kept(work: Callable[[], T]) -> T | None:
+    """Return what the work on the history returns; None where it cannot be done, which is said and no error."""
+    try:
+        return work()
     except (OSError, RuntimeError) as error:  # RuntimeError: there is no home
-        print(f"what you type is not kept: {error}", file=sys.stderr)
+        print(f"the history of queries is not kept: {error}", file=sys.stderr)
         return None
-    return path

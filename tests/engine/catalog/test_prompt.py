@@ -14,7 +14,7 @@ import pytest
 
 from engine.base.errors import ProvenderError
 from engine.catalog import show_sql, sql
-from engine.catalog.prompt import Session, _statements
+from engine.catalog.prompt import Session, _history, _statements
 
 
 def test_statement_ends_at_a_semicolon_outside_of_quotes_and_comments() -> None:
@@ -126,5 +126,27 @@ def test_terminal_survives_mistakes_and_keeps_its_history_outside_of_the_workspa
     os.write(master, b"\x04")
     assert process.wait(30) == 0
     os.close(master)
-    assert "FROM documnts;" in (tmp_path / "state/provender/sql_history").read_text()
+    history = tmp_path / "state/provender/sql_history"
+    assert "FROM documnts;" in history.read_text()
+    assert history.stat().st_mode & 0o777 == 0o600
     assert list((tmp_path / "ws").iterdir()) == []
+
+
+def test_history_that_cannot_be_kept_does_not_end_the_session(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
+    with _history():
+        assert "the history of queries is not kept: " in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_history_is_readable_by_its_owner_only_from_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "provender/sql_history"
+    path.parent.mkdir()
+    path.write_text("")
+    path.chmod(0o644)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    with _history():
+        assert path.stat().st_mode & 0o777 == 0o600

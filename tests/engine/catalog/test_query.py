@@ -67,6 +67,12 @@ def test_limit_keeps_the_order_and_says_that_rows_were_left_out(tmp_path: Path) 
             "SELECT near_dup__similarity FROM documents",
             r"query, line 1, column 8: no column 'near_dup__similarity' in the views .*read it from .*annotations",
         ),
+        (
+            "EXPLAIN SELECT near_dup__similarit FROM annotations",
+            r"query, line 1, column 16: no column 'near_dup__similar",
+        ),
+        ("explain\n analyze SELECT 1 FROM annotation", r"query, line 2, column 24: no view 'annotation'"),
+        ("EXPLAIN SELECT 1 +* 2 FROM", r"syntax error.*\(line 1, column "),
         ("SELECT a.zzzzzz FROM annotations AS a", r"no column 'zzzzzz' in any view\. Fix: `provender sql --list`"),
         ("SELECT FROM WHERE", r"query: syntax error.*Needed: a single SELECT"),
         ("DROP TABLE x", r"query: it is not a SELECT that could be checked\. Needed: a single SELECT"),
@@ -85,6 +91,14 @@ def test_mistake_is_explained_in_one_line(read_workspace: SimpleNamespace, query
         sql(query, read_workspace.root)
     assert "\n" not in str(error.value)
     assert "query(?)" not in str(error.value)
+
+
+def test_mistake_is_told_where_a_file_the_query_does_not_name_is_damaged(small_workspace: SimpleNamespace) -> None:
+    for path in (small_workspace.root / "annotations").rglob("*.parquet"):
+        path.unlink()
+    with pytest.raises(InputError, match=r"^query: .*[Cc]olumn \"sorce\" not found") as error:
+        sql("SELECT sorce FROM documents", small_workspace.root)
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("query", [None, "  "])
