@@ -1,13 +1,12 @@
 """The stored tables that audits hold mixture versions against: what their manifests promise, row by row."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from fractions import Fraction
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import duckdb
 import polars as pl
 
-from engine.catalog.history_views import readable_versions
+from engine.catalog.history_views import VERSION, readable_versions, version_columns
 from engine.catalog.relation import (
     STORED,
     create_table,
@@ -24,31 +23,7 @@ from engine.formats.state import RecipeState
 from engine.formats.workspace import Workspace
 
 TAKEDOWN = "takedown"
-_VERSION: dict[str, Any] = {"mixture": pl.String, "version": pl.Int64, "is_current": pl.Boolean}
 _PROMISES: dict[str, dict[str, Any]] = {
-    "version_rules": {
-        "is_derived": pl.Boolean,
-        "max_repeats": pl.Int64,
-    },
-    "version_phases": {
-        "phase": pl.Int64,
-        "replay_numerator": pl.Int64,
-        "replay_denominator": pl.Int64,
-        "documents": pl.Int64,
-        "tokens": pl.Int64,
-        "supervised_tokens": pl.Int64,
-    },
-    "version_sources": {
-        "phase": pl.Int64,
-        "source": pl.String,
-        "is_replay": pl.Boolean,
-        "budget_tokens": pl.Int64,
-        "documents": pl.Int64,
-        "unique_tokens": pl.Int64,
-        "tokens": pl.Int64,
-        "supervised_tokens": pl.Int64,
-        "max_repeats": pl.Int64,
-    },
     "version_searches": {"kind": pl.String, "name": pl.String, "searched_documents": pl.Int64},
 }
 """View -> columns behind mixture, version and is_current."""
@@ -62,11 +37,11 @@ def create_audit_views(connection: duckdb.DuckDBPyConnection, workspace: Workspa
     versions, damage = readable_versions(workspace)
     for table, schema in _PROMISES.items():
         rows = [
-            _of(mixture, mixture.reference in current) | row
+            version_columns(mixture, current) | row
             for mixture in versions
             for row in _promised(table, mixture.manifest)
         ]
-        create_table(connection, f"{table}_rows", pl.DataFrame(rows, schema=_VERSION | schema, orient="row"))
+        create_table(connection, f"{table}_rows", pl.DataFrame(rows, schema=VERSION | schema, orient="row"))
         create_view(connection, table, failing(f"SELECT * FROM {STORED}.{table}_rows", damage))
     create_table(connection, "taken_down_ids", _taken_down([mixture.manifest for mixture in versions]))
     taken_down = f"SELECT mixture, version, doc_id::UUID AS doc_id FROM {STORED}.taken_down_ids"
@@ -80,39 +55,13 @@ def create_audit_views(connection: duckdb.DuckDBPyConnection, workspace: Workspa
     create_view(connection, "store_documents", union(selects, columns))
 
 
-def _of(mixture: Mixture, is_current: bool) -> dict[str, Any]:
-    return {"mixture": mixture.manifest.name, "version": mixture.manifest.version, "is_current": is_current}
-
-
 def _promised(table: str, manifest: Manifest) -> Iterator[dict[str, Any]]:
     """Yield the rows of a manifest for one table of _PROMISES."""
-    if table == "version_rules":
-        yield {"is_derived": manifest.derived_from is not None, "max_repeats": manifest.config.get("max_repeats")}
-    elif table == "version_phases":
-        for number, phase in enumerate(manifest.phases):
-            share = _replay_share(manifest.config, number)
-            yield {
-                "phase": number,
-                "replay_numerator": None if share is None else share.numerator,
-                "replay_denominator": None if share is None else share.denominator,
-                **{name: getattr(phase, name) for name in ("documents", "tokens", "supervised_tokens")},
-            }
-    elif table == "version_sources":
-        for source in manifest.sources:
-            yield {name: getattr(source, name) for name in _PROMISES[table]}
-    else:
-        for held in manifest.held_out:
-            yield {"kind": "held-out set", "name": held.set, "searched_documents": held.searched_documents}
-        for found in manifest.benchmarks:
-            yield {"kind": "benchmark", "name": found.name, "searched_documents": found.searched_documents}
-
-
-def _replay_share(config: Mapping[str, Any], phase: int) -> Fraction | None:
-    """Return the share of replay a phase was asked for: its own, else the mixture's; null where neither says one."""
-    phases = config.get("phases") or [{}]
-    replay = phases[phase].get("replay") or config.get("replay")
-    # A share is meant as it was written: 0.1 is one tenth, not the nearest binary fraction.
-    return None if replay is None else Fraction(str(replay["share"]))
+    assert table == "version_searches"
+    for held in manifest.held_out:
+        yield {"kind": "held-out set", "name": held.set, "searched_documents": held.searched_documents}
+    for found in manifest.benchmarks:
+        yield {"kind": "benchmark", "name": found.name, "searched_documents": found.searched_documents}
 
 
 def _taken_down(manifests: Sequence[Manifest]) -> pl.DataFrame:

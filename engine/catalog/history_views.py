@@ -1,7 +1,7 @@
 """The stored views of what a workspace holds whatever the recipe: mixture versions, training runs, labels."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +39,8 @@ from engine.formats.state import RecipeState
 from engine.formats.takedowns import read_takedowns, takedowns_frame
 from engine.formats.workspace import Workspace
 
-_VERSION: dict[str, Any] = {"mixture": pl.String, "version": pl.Int64, "is_current": pl.Boolean}
-_MIXTURES: dict[str, Any] = _VERSION | {
+VERSION: dict[str, Any] = {"mixture": pl.String, "version": pl.Int64, "is_current": pl.Boolean}
+_MIXTURES: dict[str, Any] = VERSION | {
     "digest": pl.String,
     "recipe": pl.String,
     "derived_from": pl.String,
@@ -51,6 +51,7 @@ _MIXTURES: dict[str, Any] = _VERSION | {
     "n_eff_before": pl.Float64,
     "n_eff_after": pl.Float64,
     "replay_share": pl.Float64,
+    "max_repeats": pl.Int64,
     "curriculum": pl.String,
     "seed": pl.Int64,
     "row_tokens": pl.Int64,
@@ -63,13 +64,17 @@ _MIXTURES: dict[str, Any] = _VERSION | {
     "schedule": pl.String,
 }
 _PHASE: dict[str, Any] = {"phase": pl.String, "phase_number": pl.Int64}
+_SHARE: dict[str, Any] = {"replay_numerator": pl.Int64, "replay_denominator": pl.Int64}
+"""Replay's share of the supervised tokens of a phase, as the recipe says; null without replay."""
+_NO_SHARE: dict[str, Any] = dict.fromkeys(_SHARE)
 _MIXTURE_PHASES: dict[str, Any] = (
-    _VERSION
+    VERSION
     | _PHASE
     | {"curriculum": pl.String}
     | dict.fromkeys(("budget_tokens", "documents", "tokens", "supervised_tokens"), pl.Int64)
+    | _SHARE
 )
-_MIXTURE_SOURCES: dict[str, Any] = _VERSION | {
+_MIXTURE_SOURCES: dict[str, Any] = VERSION | {
     **_PHASE,
     "source": pl.String,
     "is_replay": pl.Boolean,
@@ -96,7 +101,7 @@ RUN_VIEWS = ("runs", "probes", "forgetting", "metrics")
 def create_history_views(
     connection: duckdb.DuckDBPyConnection, workspace: Workspace, state: RecipeState | None, named: Named
 ) -> None:
-    """Create those stored views of mixture versions, runs, labels and takedowns that are named, with what they come with.
+    """Create the stored views of versions, runs, labels and takedowns that are named, with what they come with.
 
     Raises InputError for damaged metrics.
     """
@@ -113,24 +118,26 @@ def create_history_views(
 def _create_versions(connection: duckdb.DuckDBPyConnection, workspace: Workspace, state: RecipeState | None) -> None:
     mixtures, damage = readable_versions(workspace)
     current = set(state.mixtures.values()) if state else set()
-    versions = [(mixture, _version(mixture, mixture.reference in current)) for mixture in mixtures]
+    versions = [(mixture, version_columns(mixture, current)) for mixture in mixtures]
     _create_mixtures(connection, versions, damage)
     documents = [
         _beside(version, mixture.folder / "documents.parquet", DOCUMENTS_SCHEMA, _phase_name(mixture.manifest))
         for mixture, version in versions
     ]
-    columns = typed(_VERSION | DOCUMENTS_SCHEMA | _PHASE)
+    columns = typed(VERSION | DOCUMENTS_SCHEMA | _PHASE)
     create_view(connection, "mixture_documents", failing(union(documents, columns), damage))
     spans = [
         _beside(version, path, SCHEDULE_SCHEMA)
         for mixture, version in versions
         if (path := workspace.schedule(mixture.manifest.schedule) / "schedule.parquet").is_file()
     ]
-    create_view(connection, "spans", failing(union(spans, typed(_VERSION | SCHEDULE_SCHEMA)), damage))
+    create_view(connection, "spans", failing(union(spans, typed(VERSION | SCHEDULE_SCHEMA)), damage))
 
 
-def _version(mixture: Mixture, is_current: bool) -> dict[str, Any]:
-    return {"mixture": mixture.manifest.name, "version": mixture.manifest.version, "is_current": is_current}
+def version_columns(mixture: Mixture, current: Container[str]) -> dict[str, Any]:
+    """Return the values of VERSION; `current`: the references a recipe ended with."""
+    manifest = mixture.manifest
+    return {"mixture": manifest.name, "version": manifest.version, "is_current": mixture.reference in current}
 
 
 def readable_versions(workspace: Workspace) -> tuple[list[Mixture], str | None]:
@@ -150,14 +157,16 @@ def readable_versions(workspace: Workspace) -> tuple[list[Mixture], str | None]:
 def _create_mixtures(
     connection: duckdb.DuckDBPyConnection, versions: list[tuple[Mixture, dict[str, Any]]], damage: str | None
 ) -> None:
-    rows = [version | _chosen(mixture.manifest, _MIXTURES) for mixture, version in versions]
-    sources, phases = [], []
+    rows, sources, phases = [], [], []
     for mixture, version in versions:
-        manifest = mixture.manifest
+        caps = {"max_repeats": mixture.manifest.config.get("max_repeats")}
+        rows.append(version | _chosen(mixture.manifest, _MIXTURES) | caps)
+        manifest, shares = mixture.manifest, _replay_shares(mixture.manifest)
         for row in manifest.sources:
             sources.append(version | _phase(manifest, row.phase) | _chosen(row, _MIXTURE_SOURCES))
         for number, phase in enumerate(manifest.phases):
-            phases.append(version | _phase(manifest, number) | _chosen(phase, _MIXTURE_PHASES))
+            share = shares.get(phase.name) or _NO_SHARE
+            phases.append(version | _phase(manifest, number) | _chosen(phase, _MIXTURE_PHASES) | share)
     tables = {
         "mixtures": (rows, _MIXTURES),
         "mixture_sources": (sources, _MIXTURE_SOURCES),
@@ -166,6 +175,20 @@ def _create_mixtures(
     for name, (content, schema) in tables.items():
         create_table(connection, f"{name}_rows", pl.DataFrame(content, schema=schema, orient="row"))
         create_view(connection, name, failing(f"SELECT * FROM {STORED}.{name}_rows", damage))
+
+
+def _replay_shares(manifest: Manifest) -> dict[str, dict[str, int]]:
+    """Return phase -> values of _SHARE, for the phases with replay; by name, as a takedown may leave a phase out."""
+    from engine.mixture.config import Config
+
+    if not manifest.config:
+        return {}
+    shares = {phase.name: phase.replay_share for phase in Config.model_validate(manifest.config).phase_list()}
+    return {
+        name: {"replay_numerator": share.numerator, "replay_denominator": share.denominator}
+        for name, share in shares.items()
+        if share
+    }
 
 
 def _phase(manifest: Manifest, number: int) -> dict[str, Any]:
@@ -179,7 +202,8 @@ def _phase_name(manifest: Manifest) -> dict[str, str]:
 
 
 def _chosen(model: Manifest | MixtureSource | Phase, schema: Mapping[str, Any]) -> dict[str, Any]:
-    chosen = {name: getattr(model, name) for name in schema if name not in _VERSION | _PHASE}
+    asked = (name for name in schema if name not in VERSION | _PHASE and name in type(model).model_fields)
+    chosen = {name: getattr(model, name) for name in asked}
     derived = chosen.get("derived_from")
     return chosen | {"derived_from": derived.reference} if isinstance(derived, Derivation) else chosen
 

@@ -1,6 +1,6 @@
 -- Documents of current mixtures used more often than the recipe allows, all phases together, or in one phase both as domain text and as replay.
 -- reads:  stored.mixture_documents(mixture, version, is_current, doc_id, phase_number, source, is_replay, store_row, repeats),
---           stored.version_rules(mixture, version, max_repeats)
+--           stored.mixtures(mixture, version, max_repeats)
 -- yields: repeats_capped(mixture, version, doc_id, source, uses, max_repeats, problem)
 -- grain:  one row per document that is wrong; none where all is well
 -- params: none
@@ -18,7 +18,7 @@ WITH uses_in_a_phase AS (
 ), wrong AS (
     SELECT u.*, r.max_repeats
     FROM uses AS u
-    JOIN stored.version_rules AS r USING (mixture, version)
+    JOIN stored.mixtures AS r USING (mixture, version)
     WHERE u.uses > r.max_repeats OR u.has_two_roles
 )
 SELECT DISTINCT

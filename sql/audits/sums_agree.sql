@@ -1,7 +1,7 @@
 -- Sums of the manifests of current mixtures that differ from those of their documents or of their schedule.
 -- reads:  mixtures(mixture, version, is_current, documents, tokens, supervised_tokens, num_steps),
---           stored.version_phases(mixture, version, is_current, phase, documents, tokens, supervised_tokens),
---           stored.version_sources(mixture, version, is_current, phase, source, is_replay, documents, unique_tokens, tokens,
+--           stored.mixture_phases(mixture, version, is_current, phase_number, documents, tokens, supervised_tokens),
+--           stored.mixture_sources(mixture, version, is_current, phase_number, source, is_replay, documents, unique_tokens, tokens,
 --           supervised_tokens, max_repeats),
 --           stored.mixture_documents(mixture, version, is_current, phase_number, source, is_replay, store_row, num_tokens,
 --           supervised_tokens, repeats),
@@ -11,7 +11,7 @@
 -- params: none
 WITH parts AS (
     SELECT
-        mixture, version, phase_number::BIGINT AS phase, source, is_replay, count(*) AS documents, sum(num_tokens)::BIGINT AS unique_tokens,
+        mixture, version, phase_number::BIGINT AS phase_number, source, is_replay, count(*) AS documents, sum(num_tokens)::BIGINT AS unique_tokens,
         sum(num_tokens::BIGINT * repeats)::BIGINT AS tokens, sum(supervised_tokens::BIGINT * repeats)::BIGINT AS supervised_tokens,
         max(repeats)::BIGINT AS max_repeats
     FROM stored.mixture_documents
@@ -30,29 +30,29 @@ WITH parts AS (
     WHERE is_current
     GROUP BY mixture, version
 ), compared AS (
-    SELECT mixture, version, phase, source, is_replay, unnest([
+    SELECT mixture, version, phase_number, source, is_replay, unnest([
         {'unit': 'documents', 'said': s.documents, 'found_in': 'documents', 'found': p.documents},
         {'unit': 'unique_tokens', 'said': s.unique_tokens, 'found_in': 'documents', 'found': p.unique_tokens},
         {'unit': 'tokens', 'said': s.tokens, 'found_in': 'documents', 'found': p.tokens},
         {'unit': 'supervised_tokens', 'said': s.supervised_tokens, 'found_in': 'documents', 'found': p.supervised_tokens},
         {'unit': 'max_repeats', 'said': s.max_repeats, 'found_in': 'documents', 'found': p.max_repeats}
     ]) AS sum_of
-    FROM (FROM stored.version_sources WHERE is_current) AS s
-    FULL JOIN parts AS p USING (mixture, version, phase, source, is_replay)
+    FROM (FROM stored.mixture_sources WHERE is_current) AS s
+    FULL JOIN parts AS p USING (mixture, version, phase_number, source, is_replay)
     UNION ALL
-    SELECT mixture, version, phase, NULL, NULL, unnest([
+    SELECT mixture, version, phase_number, NULL, NULL, unnest([
         {'unit': 'documents', 'said': s.documents, 'found_in': 'documents', 'found': p.documents},
         {'unit': 'tokens', 'said': s.tokens, 'found_in': 'documents', 'found': p.tokens},
         {'unit': 'supervised_tokens', 'said': s.supervised_tokens, 'found_in': 'documents', 'found': p.supervised_tokens}
     ])
-    FROM stored.version_phases AS s
+    FROM stored.mixture_phases AS s
     LEFT JOIN (
         SELECT
-            mixture, version, phase, sum(documents)::BIGINT AS documents, sum(tokens)::BIGINT AS tokens,
+            mixture, version, phase_number, sum(documents)::BIGINT AS documents, sum(tokens)::BIGINT AS tokens,
             sum(supervised_tokens)::BIGINT AS supervised_tokens
         FROM parts
         GROUP BY ALL
-    ) AS p USING (mixture, version, phase)
+    ) AS p USING (mixture, version, phase_number)
     WHERE s.is_current
     UNION ALL
     SELECT mixture, version, NULL, NULL, NULL, unnest([
@@ -76,7 +76,7 @@ WITH parts AS (
     WHERE m.is_current
 )
 SELECT
-    mixture, version, phase, source, is_replay, sum_of.unit AS unit, sum_of.said AS said, sum_of.found_in AS found_in,
+    mixture, version, phase_number AS phase, source, is_replay, sum_of.unit AS unit, sum_of.said AS said, sum_of.found_in AS found_in,
     sum_of.found AS found
 FROM compared
 WHERE sum_of.said IS DISTINCT FROM sum_of.found

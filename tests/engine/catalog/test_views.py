@@ -5,6 +5,7 @@ import runpy
 from pathlib import Path
 from types import SimpleNamespace
 
+import duckdb
 import polars as pl
 import pyarrow.parquet as pq
 import pytest
@@ -391,3 +392,30 @@ def test_shards_of_many_row_groups_align_with_their_annotations(tmp_path: Path) 
         JOIN annotations AS a USING (doc_id)
     """
     assert sql(query, workspace.root)["rows"] == [[18, 18]]
+
+
+def test_replay_of_a_phase_is_found_by_its_name_after_a_takedown_removed_another(
+    small_workspace: SimpleNamespace,
+) -> None:
+    from engine.catalog.history_views import VERSION, _create_mixtures
+    from engine.formats.manifest import Phase, open_mixture
+
+    replay = {"share": 0.1, "sources": ["web"]}
+    phases = [
+        {"name": "early", "budget_tokens": 9, "replay": {"share": 0.3, "sources": ["web"]}},
+        {"name": "none", "budget_tokens": 9, "replay": {"share": 0}},
+        {"name": "late", "budget_tokens": 9},
+    ]
+    mixture = open_mixture(small_workspace.workspace, "demo@v2")
+    left = [
+        Phase(name=name, curriculum="shuffled", budget_tokens=9, documents=1, tokens=1, supervised_tokens=1)
+        for name in ("none", "late")
+    ]
+    config = {"sources": ["books"], "replay": replay, "phases": phases, "max_repeats": 3}
+    changed = SimpleNamespace(manifest=mixture.manifest.model_copy(update={"config": config, "phases": left}))
+    connection = duckdb.connect()
+    connection.execute("CREATE SCHEMA stored")
+    _create_mixtures(connection, [(changed, dict.fromkeys(VERSION))], None)
+    query = "SELECT phase, phase_number, replay_numerator, replay_denominator FROM stored.mixture_phases"
+    assert connection.execute(query).fetchall() == [("none", 0, None, None), ("late", 1, 1, 10)]
+    assert connection.execute("SELECT max_repeats FROM stored.mixtures").fetchall() == [(3,)]
