@@ -137,6 +137,7 @@ def make_documents(folder: Path, count: int) -> None:
             for begin in range(0, count, BATCH)
             for rows in [slice(begin, begin + BATCH)]
         ),
+        _candidates(source[:0], tokens[:0], store_row[:0], 0).schema,
     )
     write_parquet_parts(
         folder / "documents.parquet",
@@ -145,6 +146,7 @@ def make_documents(folder: Path, count: int) -> None:
             for begin in range(0, count, BATCH)
             for rows in [order[begin : begin + BATCH]]
         ),
+        _documents(source[:0], tokens[:0], store_row[:0], phase[:0], repeats[:0]).schema,
     )
 
 

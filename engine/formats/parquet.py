@@ -5,10 +5,10 @@ column whose name is `doc_id` or ends with `_id` and holds 16-byte values gets t
 UUID, Polars 16-byte binary.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pyarrow as pa
@@ -28,16 +28,17 @@ def write_parquet(path: Path, frame: pl.DataFrame | pa.Table, row_group_rows: in
         pq.write_table(table, temporary, compression="zstd", row_group_size=row_group_rows, store_schema=False)
 
 
-def write_parquet_parts(path: Path, parts: Iterable[pl.DataFrame]) -> int:
-    """Write frames of the same columns one after the other, a row group each, atomically; return the rows written."""
-    parts, rows = iter(parts), 0
-    first = next(parts)
-    schema = _with_uuids(first.to_arrow()).schema
+def write_parquet_parts(path: Path, parts: Iterable[pl.DataFrame], schema: Mapping[str, Any]) -> int:
+    """Write frames one after the other, a row group each, atomically; return the rows written.
+
+    schema: columns of every frame and their types (Polars); without a frame the file has them too, and no row.
+    """
+    rows, columns = 0, _with_uuids(pl.DataFrame(schema=schema).to_arrow()).schema
     with (
         atomic_file(path) as temporary,
-        pq.ParquetWriter(temporary, schema, compression="zstd", store_schema=False) as file,
+        pq.ParquetWriter(temporary, columns, compression="zstd", store_schema=False) as file,
     ):
-        for part in chain([first], parts):
+        for part in parts:
             file.write_table(_with_uuids(part.to_arrow()))
             rows += part.height
     return rows

@@ -96,8 +96,8 @@ def plan_mixture(
     there = stocks(pool, sources, config.seed)
     cells: list[Cell] = []
     for number, phase in enumerate(phases):
-        place = f"mixtures.{name}" + (f".phases.{phase.name}" if config.phases else "")
-        cells += choose_phase(place, number, phase, there, config.max_repeats)
+        place = _place(name, config, phase)
+        cells += choose_phase(place, number, phase, there, config.max_repeats, bool(config.phases))
     del there
     rows = accounts.source_rows(cells, pool, input_digests, objectives or {})
     before = {row.source: row for row in rows}.values()
@@ -106,7 +106,7 @@ def plan_mixture(
     return MixturePlan(
         name=name,
         config=config,
-        documents=_ordered(pool, cells, phases, config.seed),
+        documents=_ordered(pool, cells, name, config),
         phases=accounts.phase_rows([(phase.name, _order_of(phase)) for phase in phases], rows),
         sources=rows,
         ledger=ledger,
@@ -145,10 +145,15 @@ def _order_of(phase: PhaseConfig) -> str:
     return name + (f" by {phase.difficulty}" if phase.difficulty is not None else "")
 
 
-def _ordered(pool: pl.DataFrame, cells: Sequence[Cell], phases: Sequence[PhaseConfig], seed: int) -> pl.DataFrame:
+def _place(name: str, config: Config, phase: PhaseConfig) -> str:
+    """Return where in the recipe the keys of a phase stand."""
+    return f"mixtures.{name}" + (f".phases.{phase.name}" if config.phases else "")
+
+
+def _ordered(pool: pl.DataFrame, cells: Sequence[Cell], name: str, config: Config) -> pl.DataFrame:
     """Return the documents in use (DOCUMENTS_SCHEMA), phase after phase."""
     parts: list[tuple[NDArray[np.uint32], NDArray[np.bool_], NDArray[np.uint8], NDArray[np.uint16]]] = []
-    for number, phase in enumerate(phases):
+    for number, phase in enumerate(config.phase_list()):
         mine = [cell for cell in cells if cell.phase == number]
         rows = np.concatenate([cell.rows for cell in mine])
         repeats = np.concatenate([cell.repeats for cell in mine])
@@ -159,7 +164,7 @@ def _ordered(pool: pl.DataFrame, cells: Sequence[Cell], phases: Sequence[PhaseCo
         known = pool.select(columns)[rows].with_columns(repeats=repeats)
         if phase.difficulty is not None:
             known = known.rename({phase.difficulty: curriculum.DIFFICULTY})
-        order = curriculum.order(known, phase.curriculum_of(), seed)
+        order = curriculum.order(known, phase.curriculum_of(), config.seed, _place(name, config, phase))
         parts.append((rows[order], is_replay[order], np.full(rows.size, number, np.uint8), repeats[order]))
     rows, is_replay, numbers, repeats = (np.concatenate(column) for column in zip(*parts, strict=True))
     schema = pl.Schema(DOCUMENTS_SCHEMA)

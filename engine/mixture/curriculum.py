@@ -54,10 +54,11 @@ def hard_to_easy(documents: pl.DataFrame, seed: int) -> Positions:
     return _by_difficulty(documents, seed, descending=True)
 
 
-def staged(documents: pl.DataFrame, stages: int, seed: int) -> Positions:
+def staged(documents: pl.DataFrame, stages: int, seed: int, place: str) -> Positions:
     """Groups of about equal supervised tokens (repeats included), the easy ones first, shuffled within each.
 
-    A document belongs to the group in which the middle of its tokens lies. Raises RecipeError for an empty group.
+    A document belongs to the group in which the middle of its tokens lies. Raises RecipeError for an empty group;
+    `place`: where in the recipe the keys of the phase stand.
     """
     easy = easy_to_hard(documents, seed)
     tokens = (documents["supervised_tokens"].cast(pl.Int64) * documents["repeats"].cast(pl.Int64)).to_numpy()[easy]
@@ -66,7 +67,7 @@ def staged(documents: pl.DataFrame, stages: int, seed: int) -> Positions:
     empty = np.setdiff1d(np.arange(stages), group)
     if empty.size:
         found = f"group {int(empty[0]) + 1} of {stages} gets none of the {tokens.size} documents"
-        raise RecipeError(problem("stages", found, "a document in each group", "set fewer stages"))
+        raise RecipeError(problem(f"{place}.stages", found, "a document in each group", "set fewer stages"))
     groups = np.empty(tokens.size, dtype=np.int64)
     groups[easy] = group
     start = shuffled(documents, seed)
@@ -98,16 +99,17 @@ BY_DIFFICULTY = ("easy_to_hard", "hard_to_easy", "staged", "competence")
 """Those that read the column `difficulty`."""
 
 
-def order(documents: pl.DataFrame, curriculum: Curriculum, seed: int) -> Positions:
+def order(documents: pl.DataFrame, curriculum: Curriculum, seed: int, place: str) -> Positions:
     """Return the positions of the documents in the order of the curriculum.
 
-    documents: doc_id, num_tokens, supervised_tokens, repeats and, for BY_DIFFICULTY, difficulty. Raises RecipeError for
-    a curriculum that does not exist.
+    documents: doc_id, num_tokens, supervised_tokens, repeats and, for BY_DIFFICULTY, difficulty. place: where in the
+    recipe the keys of the phase stand, for messages. Raises RecipeError for a curriculum that does not exist, and for
+    a group of `staged` without documents.
     """
     if curriculum.name not in CURRICULA:
-        raise RecipeError(unknown("curriculum", "curriculum", curriculum.name, CURRICULA))
+        raise RecipeError(unknown(f"{place}.curriculum", "curriculum", curriculum.name, CURRICULA))
     if curriculum.name == "staged":
-        return staged(documents, curriculum.stages, seed)
+        return staged(documents, curriculum.stages, seed, place)
     if curriculum.name == "competence":
         return competence(documents, curriculum.initial_competence, seed)
     return _ORDERS[curriculum.name](documents, seed)

@@ -172,7 +172,9 @@ def _in_order(mixture: Mixture, kept: pl.DataFrame, new: pl.DataFrame, difficult
     known = in_last
     if difficulty is not None:
         known = in_last.join(difficulty, on="doc_id", how="left", maintain_order="left")
-    order = curriculum.order(known, last_phase(mixture.manifest).curriculum_of(), mixture.manifest.seed)
+    phase = last_phase(mixture.manifest)
+    place = f"{mixture.reference}: phase {phase.name}"
+    order = curriculum.order(known, phase.curriculum_of(), mixture.manifest.seed, place)
     return pl.concat([before, in_last[order]])
 
 

@@ -48,7 +48,7 @@ class _Terms:
 
 
 def choose_phase(
-    place: str, number: int, phase: PhaseConfig, stocks: Mapping[str, Stock], max_repeats: int
+    place: str, number: int, phase: PhaseConfig, stocks: Mapping[str, Stock], max_repeats: int, has_phases: bool = False
 ) -> list[Cell]:
     """Return what the phase takes, domain text first, sources by name; the stocks remember it.
 
@@ -58,11 +58,12 @@ def choose_phase(
         phase: Its keys, all filled in.
         stocks: Source -> its documents.
         max_repeats: How often a document may be used, over all phases.
+        has_phases: Whether the recipe names phases; otherwise this is the whole mixture.
 
     Raises RecipeError where a source has no document, would get none, or has fewer tokens than its budget.
     """
     verb = "set" if phase.budget_tokens is None else "lower"
-    lower = f"{verb} budget_tokens" if phase.name == "all" else f"{verb} the budget of phase {phase.name}"
+    lower = f"{verb} the budget of phase {phase.name}" if has_phases else f"{verb} budget_tokens"
     share = phase.replay_share
     taken = _domain(_Terms(f"{place}.sources", lower, max_repeats, 1 - share), phase, stocks)
     cells = []
@@ -97,6 +98,7 @@ def _domain(terms: _Terms, phase: PhaseConfig, stocks: Mapping[str, Stock]) -> d
     else:
         parts = {"domain": terms.part, "replay": 1 - terms.part}
         total = weights.largest_remainder(phase.budget_tokens, parts)["domain"]
+        _check_some(terms, named, total)
         wanted = _weights(terms, sources, phase, named, total)
     budgets = weights.budgets(terms.place, total, wanted, room, terms.part, terms.lower)
     return {
@@ -114,6 +116,7 @@ def _replay(terms: _Terms, phase: PhaseConfig, rest: Mapping[str, Stock], total:
             fix = "set a smaller budget_tokens, or name another source for replay"
             raise RecipeError(problem(f"{terms.place}.{source}", found, "each document in one role", fix))
     _check_there(terms, rest)
+    _check_some(terms, rest, total)
     room = {source: stock.room(terms.max_repeats) for source, stock in rest.items()}
     wanted = _weights(terms, phase.replay.sources, phase.replay, rest, total)
     budgets = weights.budgets(terms.place, total, wanted, room, terms.part, terms.lower)
@@ -132,6 +135,12 @@ def _check_there(terms: _Terms, named: Mapping[str, Stock]) -> None:
             found = f"the phases before use each of its documents {terms.max_repeats} times"
             fix = "raise max_repeats, take it out, or give the phases before smaller budgets"
             raise RecipeError(problem(f"{terms.place}.{source}", found, "a document left to use", fix))
+
+
+def _check_some(terms: _Terms, named: Mapping[str, Stock], total: int) -> None:
+    """Raise RecipeError where there is nothing to split; a rule that goes by the total would have no weights then."""
+    if not total:
+        raise RecipeError(weights.nothing_for(terms.place, min(named), total))
 
 
 def _weights(

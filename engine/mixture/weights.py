@@ -82,16 +82,19 @@ def budgets(
     parts = largest_remainder(total, weights)
     for name, budget in parts.items():
         if not budget:
-            found = f"its part of {total} supervised tokens is less than one"
-            raise RecipeError(
-                problem(f"{place}.{name}", found, "at least one document", "raise its weight or the budget")
-            )
+            raise RecipeError(nothing_for(place, name, total))
         if budget > room[name]:
             found = f"budget of {budget} supervised tokens, but max_repeats leaves it {room[name]}"
             most = int(most_tokens(weights, room) / part)
             fix = f"{lower} to {most} or less, raise max_repeats, or lower its weight"
             raise RecipeError(problem(f"{place}.{name}", found, f"{room[name]} or less", fix))
     return parts
+
+
+def nothing_for(place: str, name: str, total: int) -> str:
+    """Return the message for a source whose part of `total` rounds to nothing."""
+    found = f"its part of {total} supervised tokens is less than one"
+    return problem(f"{place}.{name}", found, "at least one document", "raise its weight or the budget")
 
 
 def most_tokens(weights: Mapping[str, Fraction], room: Mapping[str, int]) -> int:

@@ -51,6 +51,8 @@ class ChatTemplate:
     """What day the template is told it is; None: it is told nothing."""
     name: str = TOKENIZERS_OWN
     tokens: tuple[str, ...] = ()
+    _frames: "dict[tuple[str, ...], _Frame]" = field(default_factory=dict, init=False, repr=False, compare=False)
+    """By the roles of the messages; shared by threads, each of which finds the same."""
 
     @property
     def digest(self) -> str:
@@ -116,13 +118,10 @@ class ChatTemplate:
         longest = sorted(self.pieces, key=lambda piece: (-len(piece), piece))
         return re.compile(f"({'|'.join(map(re.escape, longest))})")
 
-    @cached_property
-    def _frames(self) -> dict[tuple[str, ...], "_Frame"]:
-        return {}
-
     def _frame(self, roles: tuple[str, ...]) -> "_Frame":
         """Return what stands around the contents of messages with these roles."""
-        if roles not in self._frames:
+        frame = self._frames.get(roles)
+        if frame is None:
             messages = [{"role": role, "content": _STAND_IN.format(number)} for number, role in enumerate(roles)]
             whole = self._render(messages)
             parts = _STAND_INS.split(whole)
@@ -131,8 +130,8 @@ class ChatTemplate:
                 raise TemplateError(f"the tokenizer's template does not write each message once ({', '.join(roles)})")
             answers = [number for number in order if roles[number] == RESPONDS]
             openings = {number: self._opening(messages[: number + 1], whole) for number in answers}
-            self._frames[roles] = _Frame(parts[::2], order, openings)
-        return self._frames[roles]
+            frame = self._frames[roles] = _Frame(parts[::2], order, openings)
+        return frame
 
     def _opening(self, messages: list[dict[str, str]], whole: str) -> str:
         """Return the white space before an answer that no prompt ends with, so that a model has to write it."""

@@ -18,7 +18,9 @@ goes (`is_out_of_reach`). And where a source fills whole rows and a few rows mak
 their own in every step and leave them half empty. What is tried is in WAYS, in this order: the first that reaches the
 bound and fills rows well is taken. Look-ahead beyond the first is used where nothing else fills small corpora.
 
-Integers only. Deviations are counted in labels times the total of all labels, so that shares stay exact.
+Integers only. Deviations are counted in labels times the total of all labels, so that shares stay exact. They have to
+fit into 64 bits, so no bound is wider than 2^60 over that total less the longest piece: of 24 billion labels in pieces
+of up to 4096 about 48 million.
 Letters: k sources, n pieces, T tokens of a row.
 """
 
@@ -28,11 +30,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from engine.base.errors import RecipeError, problem
 from engine.pack.best_fit import Counts, Integers, Shape, Shares, place, rows_of_best_fit_decreasing
 
 LOOKAHEAD_FRACTION, WIDE_LOOKAHEAD_FRACTION = 32, 8
 """The look-ahead is one 32nd of a source: more packs little better, but puts long documents first."""
 MIN_LOOKAHEAD, MIN_WIDE_LOOKAHEAD, MAX_LOOKAHEAD = 32, 256, 1024
+MOST = 1 << 60
+"""Deviations and bounds are less: sums of a few of them still fit into 64 bits."""
 LEAST_EFFICIENCY = 99
 """Per cent of the rows of best-fit decreasing over the whole corpus."""
 
@@ -87,7 +92,7 @@ class Packing:
     is_kept: bool
     """Whether it holds at the end of every step."""
     limits: Integers
-    """int64[k]: the bounds, in labels."""
+    """int64[k]: the bounds, in labels; less than named where deviations would not fit into 64 bits otherwise."""
     deviation: Integers
     """int64[k]: the most labels by which a source was off its share at the end of a step, rounded up."""
     best_fit_rows: int
@@ -107,7 +112,10 @@ def pack(pieces: Pieces, row_tokens: int, rows_per_step: int, first_row: int = 0
     """Place every piece once; the last step may have fewer rows.
 
     first_row: rows placed before by earlier phases; the end of a step is where all rows so far make whole steps.
+
+    Raises RecipeError where the labels are too many to be counted exactly (`MOST`).
     """
+    _require_countable(pieces)
     shape = Shape(row_tokens, rows_per_step, first_row)
     tight = []
     never = is_out_of_reach(pieces, shape)
@@ -159,9 +167,8 @@ def _packings(pieces: Pieces, shape: Shape, name: str, ways: Iterable[Way], look
     totals = _totals(pieces)
     total = max(int(totals.sum()), 1)
     common = max((_most(pieces.labels, source) for source in _slices(pieces)), default=0)
-    limits = pieces.longest if name == "source" else np.full(totals.size, common)
-    largest = int(pieces.labels.max(initial=0)) + int(limits.max(initial=0))
-    assert total * max(largest, 1) < 1 << 60, "deviations fit into 64 bits"
+    widest = (MOST - 1) // total - common
+    limits = np.minimum(pieces.longest, widest) if name == "source" else np.full(totals.size, common)
     row_labels = shape.row_tokens * total // max(int(pieces.length.sum(dtype=np.int64)), 1)
     best_fit_rows = rows_of_best_fit_decreasing(np.bincount(pieces.length, minlength=shape.row_tokens + 1))
     bound = limits * total
@@ -172,11 +179,21 @@ def _packings(pieces: Pieces, shape: Shape, name: str, ways: Iterable[Way], look
             ahead=np.stack([bound, bound // 4 * way.quarters]) // 4 * way.ahead_quarters,
             prefers_longest=way.prefers_longest,
             row_labels=row_labels,
-            most_rest=0 if way.keeps_all_the_way else (1 << 60) // total,
+            most_rest=0 if way.keeps_all_the_way else MOST // total,
         )  # fmt: skip
         piece, row, start, num_rows, off = place(pieces.length, pieces.labels, pieces.first, lookahead, shape, shares)
         is_kept = bool((off <= bound).all())
         yield Packing(piece, row, start, int(num_rows), name, is_kept, limits, -(-off // total), int(best_fit_rows))
+
+
+def _require_countable(pieces: Pieces) -> None:
+    """Raise RecipeError where even the narrowest bound, the longest piece, leads beyond 64 bits."""
+    total, longest = int(pieces.labels.sum(dtype=np.int64)), int(pieces.labels.max(initial=0))
+    most = (MOST - 1) // (2 * max(longest, 1))
+    if total > most:
+        found = f"{total} supervised tokens in a phase, in pieces of up to {longest}"
+        fix = "set a smaller row_tokens, or more phases with smaller budgets"
+        raise RecipeError(problem("budget_tokens", found, f"{most} or fewer, which can be counted exactly", fix))
 
 
 def _lookahead(pieces: Pieces, is_wide: bool) -> Integers:

@@ -5,16 +5,20 @@ source come first all documents once, then the second use of those that are repe
 sorting, so two passes over the documents. Letters: d documents, k sources, n pieces.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.base.errors import RecipeError, problem
 from engine.pack.best_fit import Counts, Integers
 from engine.pack.packing import Pieces
 from engine.text.kernels import kernel
 
 Numbers = NDArray[np.uint32]
+MOST_PIECES = (1 << 31) - 1
+"""In a phase; positions of pieces have 32 bits."""
 _SET_BITS = np.array([byte.bit_count() for byte in range(256)], dtype=np.int64)
 
 
@@ -43,12 +47,20 @@ class Places(NamedTuple):
     repeat: NDArray[np.uint16]  # [n]: 0 for the first use
 
 
-def cut(used: Used, num_sources: int, stored: Stored, row_tokens: int) -> tuple[Pieces, Places]:
-    """Return the pieces of all uses and where they come from, each source's in the order in which they are due."""
+def cut(used: Used, sources: Sequence[str], stored: Stored, row_tokens: int) -> tuple[Pieces, Places]:
+    """Return the pieces of all uses and where they come from, each source's in the order in which they are due.
+
+    sources: names, in the order of their numbers; for messages. Raises RecipeError for more than MOST_PIECES.
+    """
+    num_sources = len(sources)
     count = _piece_counts(used, num_sources, int(used.repeats.max(initial=1)), row_tokens)
     begins = np.cumsum(count) - count.ravel()
     num_pieces = int(count.sum())
-    assert num_pieces < 1 << 31, "pieces are counted in 32 bits"
+    if num_pieces > MOST_PIECES:
+        largest = sources[int(count.sum(axis=1).argmax())]
+        found = f"{num_pieces} pieces of documents in a phase, most of them of source {largest}"
+        fix = "set a larger row_tokens, or more phases with smaller budgets"
+        raise RecipeError(problem("row_tokens", found, f"{MOST_PIECES} or fewer", fix))
     length, labels = np.empty(num_pieces, np.int32), np.empty(num_pieces, np.int32)
     places = Places(np.empty(num_pieces, np.uint32), np.empty(num_pieces, np.uint32), np.empty(num_pieces, np.uint16))
     _cut(used, stored, row_tokens, begins.reshape(count.shape), length, labels, places)

@@ -79,22 +79,13 @@ def schedule_digest(mixture: str, token_store: str, config: ScheduleConfig) -> s
     return digest_json({"made_by": MADE_BY, "inputs": inputs, "config": config.model_dump(mode="json")})
 
 
-def make_schedule(documents: pl.DataFrame, store: TokenStore, config: ScheduleConfig) -> pl.DataFrame:
-    """Return where every span goes (engine.formats.schedule.SCHEMA), sorted by step, row, start.
-
-    `documents`: a mixture's documents (engine.formats.manifest.DOCUMENTS_SCHEMA), sorted by phase, then in the order of
-    the curriculum.
-    """
-    phases = packed_phases(documents, store, config)
-    return pl.concat([spans for phase in phases for spans in phase.spans(config.rows_per_step)])
-
-
 def write_schedule(
     folder: Path, documents: pl.DataFrame, store: TokenStore, config: ScheduleConfig, mixture: str
 ) -> Schedule:
     """Make the schedule and write it to `folder` (schedules/<digest>/ of the workspace), which is replaced as a whole.
 
-    `mixture`: digest of the mixture's documents and order. The receipt's details say how full the rows are, which bound
+    `documents`: a mixture's documents (engine.formats.manifest.DOCUMENTS_SCHEMA), sorted by phase, then in the order of
+    the curriculum. `mixture`: digest of both. The receipt's details say how full the rows are, which bound
     the shares keep and how far each source ever was off its share, phase by phase.
     """
     started = time.monotonic()
@@ -106,7 +97,7 @@ def write_schedule(
             yield from phase.spans(config.rows_per_step)
 
     with atomic_folder(folder) as temporary:
-        num_spans = write_parquet_parts(temporary / "schedule.parquet", spans())
+        num_spans = write_parquet_parts(temporary / "schedule.parquet", spans(), SCHEMA)
         details = _whole(phases, config)
         meta = ScheduleMeta(
             digest=schedule_digest(mixture, store.meta.digest, config),
@@ -155,7 +146,7 @@ def _packed(
     if used.num_tokens.max(initial=0) > config.row_tokens:
         offsets = read_parquet(store.folder / "documents.parquet", columns=["offset"])["offset"].to_numpy()
         stored = Stored(offsets, np.memmap(store.folder / "supervised.bin", dtype=np.uint8, mode="r"))
-    pieces, places = cut(used, len(sources), stored, config.row_tokens)
+    pieces, places = cut(used, [source for source, _ in sources], stored, config.row_tokens)
     return sources, pieces, places, pack(pieces, config.row_tokens, config.rows_per_step, first_row)
 
 

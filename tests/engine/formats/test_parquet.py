@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from engine.base.errors import InputError
-from engine.formats.parquet import read_parquet, write_parquet
+from engine.formats.parquet import read_parquet, write_parquet, write_parquet_parts
 
 
 def test_ids_are_uuids_for_duckdb_and_16_bytes_for_polars(tmp_path: Path) -> None:
@@ -31,3 +31,12 @@ def test_truncated_file_is_an_error_with_a_remedy(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(InputError, match=r"f\.parquet: cannot be read .* Fix:"):
         read_parquet(path)
+
+
+def test_parts_stand_one_after_the_other_and_no_part_gives_a_file_with_its_columns(tmp_path: Path) -> None:
+    path, schema = tmp_path / "f.parquet", {"doc_id": pl.Binary, "n": pl.Int64}
+    parts = [pl.DataFrame({"doc_id": [bytes(16)], "n": [n]}, schema=schema) for n in range(3)]
+    assert write_parquet_parts(path, iter(parts), schema) == 3
+    assert read_parquet(path)["n"].to_list() == [0, 1, 2]
+    assert write_parquet_parts(path, iter([]), schema) == 0
+    assert read_parquet(path).schema == pl.Schema(schema)

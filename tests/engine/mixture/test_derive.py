@@ -121,7 +121,7 @@ def test_new_documents_come_in_once_in_the_last_phase_and_in_its_order(built: An
     same = ["doc_id", "source", "is_replay", "repeats", "num_tokens"]
     assert first.select(same).rows() == documents.filter(pl.col("phase") == 0).select(same).rows()
     in_order = order(
-        last.sort("doc_id").with_columns(difficulty="num_tokens"), last_phase(old).curriculum_of(), old.seed
+        last.sort("doc_id").with_columns(difficulty="num_tokens"), last_phase(old).curriculum_of(), old.seed, "m"
     )
     assert last["doc_id"].to_list() == last.sort("doc_id")["doc_id"].gather(in_order).to_list()
     assert last["num_tokens"].is_sorted() == (curriculum == "by_length")

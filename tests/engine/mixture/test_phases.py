@@ -261,3 +261,47 @@ def test_the_digest_of_documents_is_that_of_their_bytes() -> None:
     assert documents_digest(pl.concat([documents[:9], documents[9:]], rechunk=False)) == documents_digest(documents)
     assert documents_digest(documents[7:]) == documents_digest(documents[7:].clone().rechunk())
     assert documents_digest(documents[7:]) != documents_digest(documents[6:])
+
+
+@pytest.mark.parametrize(
+    ("config", "source"),
+    [
+        ({"sources": ["a"], "budget_tokens": 100, "replay": {"share": 0.0001, "sources": ["b"]}}, "replay.sources.b"),
+        (
+            {
+                "sources": ["a"],
+                "budget_tokens": 100,
+                "replay": {"share": 0.0001, "sources": ["b"], "weighting": "unimax"},
+            },
+            "replay.sources.b",
+        ),
+        (
+            {
+                "sources": ["a"],
+                "weighting": "unimax",
+                "budget_tokens": 1,
+                "replay": {"share": 0.9, "sources": ["b"]},
+            },
+            "sources.a",
+        ),
+    ],
+)
+def test_a_share_that_rounds_to_nothing_is_refused_whatever_the_rule(config: dict[str, Any], source: str) -> None:
+    with pytest.raises(RecipeError, match=rf"^mixtures\.m\.{source}: its part of 0 supervised tokens is less than one"):
+        plan(config, candidates(a=[10] * 50, b=[10] * 5))
+
+
+def test_a_message_names_the_budget_of_a_phase_even_where_it_is_called_all() -> None:
+    phases = {"sources": ["a"], "phases": [{"name": "all", "budget_tokens": 10_000}]}
+    with pytest.raises(RecipeError, match="lower the budget of phase all"):
+        plan(phases, candidates(a=[10] * 5))
+    with pytest.raises(RecipeError, match="lower budget_tokens"):
+        plan({"sources": ["a"], "budget_tokens": 10_000}, candidates(a=[10] * 5))
+
+
+def test_a_group_of_a_stage_without_documents_is_named_with_its_mixture_and_phase() -> None:
+    staged = {"curriculum": "staged", "difficulty": "difficulty", "stages": 4}
+    with pytest.raises(RecipeError, match=r"^mixtures\.m\.stages: group"):
+        plan({"sources": ["a"], **staged}, candidates(a=[10]))
+    with pytest.raises(RecipeError, match=r"^mixtures\.m\.phases\.late\.stages: group"):
+        plan({"sources": ["a"], "phases": [{"name": "late", "budget_tokens": 10, **staged}]}, candidates(a=[10]))

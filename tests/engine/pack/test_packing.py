@@ -9,8 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from engine.base.errors import RecipeError
 from engine.pack.best_fit import Shape, rows_of_best_fit_decreasing
-from engine.pack.packing import Packing, Pieces, is_out_of_reach, pack
+from engine.pack.packing import MOST, Packing, Pieces, is_out_of_reach, pack
+from engine.pack.pieces import Stored, Used
+from engine.pack.pieces import cut as cut_pieces
 
 SHARES = [(0.95, 0.05), (0.5, 0.5), (0.7, 0.25, 0.05), (0.4, 0.3, 0.2, 0.1), (0.97, 0.02, 0.01)]
 
@@ -306,3 +309,36 @@ def test_where_the_narrow_bound_costs_rows_the_rows_it_would_take_are_said() -> 
     assert (packing.bound, packing.is_out_of_reach) == ("mixture", False)
     assert packing.tight_rows is None or packing.tight_rows > 1.01 * packing.num_rows
     assert packing.num_rows <= packing.best_fit_rows + 1
+
+
+def test_bounds_of_very_long_documents_beside_very_many_labels_are_narrowed_to_64_bits() -> None:
+    row_tokens = 1 << 20
+    pieces = replace(pieces_of([[row_tokens], [row_tokens] * 24_000]), longest=np.array([10, 60_000_000]))
+    packing = pack(pieces, row_tokens, 4)
+    assert packing.num_rows == 24_001
+    total = int(pieces.labels.sum(dtype=np.int64))
+    assert packing.limits.max() < 60_000_000
+    assert int(packing.limits.max() + row_tokens) * total < MOST
+    assert packing.deviation.max() <= 4 * row_tokens
+
+
+def test_more_labels_than_can_be_counted_exactly_are_refused_with_the_limit() -> None:
+    longest = (1 << 31) - 1
+    pieces = replace(pieces_of([[9]]), labels=np.full(1, longest, np.int32))
+    many = replace(pieces, labels=np.full(200, longest, np.int32), first=np.array([0, 200]))
+    with pytest.raises(
+        RecipeError, match=f"{200 * longest} supervised tokens in a phase.*{longest}.*268435456 or fewer"
+    ):
+        pack(many, 16, 1)
+
+
+def test_more_pieces_than_can_be_numbered_are_refused_with_their_source() -> None:
+    used = Used(
+        *(np.array(column, dtype=dtype) for column, dtype in [
+            ([0, 1], np.uint16), ([8, (1 << 31) - 1], np.int32), ([7, 1], np.int32), ([1, 8], np.uint16),
+            ([0, 1], np.uint32),
+        ])
+    )  # fmt: skip
+    stored = Stored(np.zeros(0, np.int64), np.zeros(0, np.uint8))
+    with pytest.raises(RecipeError, match=f"{1 + 8 * (1 << 28)} pieces of documents in a phase.*source code"):
+        cut_pieces(used, ["text", "code"], stored, 8)

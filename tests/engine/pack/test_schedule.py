@@ -18,7 +18,7 @@ from engine.formats.receipt import Receipt, read_receipt, write_receipt
 from engine.formats.schedule import SCHEMA
 from engine.formats.token_store import DOCUMENTS_SCHEMA as STORE_SCHEMA
 from engine.formats.token_store import StoreMeta, TokenStore, open_token_store
-from engine.pack.schedule import ScheduleConfig, make_schedule, schedule_digest, write_schedule
+from engine.pack.schedule import ScheduleConfig, schedule_digest, write_schedule
 
 Use = tuple[str, bool, int, int]
 """source, is_replay, tokens, repeats."""
@@ -80,6 +80,12 @@ def made(folder: Path, uses: list[Use], seed: int = 0) -> tuple[TokenStore, pl.D
     return store, mixture_documents(store, uses)
 
 
+def spans_of(folder: Path, documents: pl.DataFrame, store: TokenStore, row_tokens: int, rows: int) -> pl.DataFrame:
+    """The spans of a schedule as they were written."""
+    config = ScheduleConfig(row_tokens=row_tokens, rows_per_step=rows)
+    return write_schedule(folder / "schedule", documents, store, config, "m" * 32).spans()
+
+
 def running_deviations(spans: pl.DataFrame, documents: pl.DataFrame, phase: int) -> dict[tuple[str, bool], list[int]]:
     """Plain recomputation: how far each source of a phase is off its share at each step's end, times all its labels."""
     source = dict(enumerate(documents.select("source", "is_replay").rows()))
@@ -106,8 +112,9 @@ use = st.tuples(st.sampled_from("abc"), st.booleans(), st.integers(1, 100), st.i
 def test_every_token_of_every_use_is_placed_once_and_its_labels_are_counted(
     tmp_path_factory: pytest.TempPathFactory, uses: list[Use], row_tokens: int, rows_per_step: int, seed: int
 ) -> None:
-    store, documents = made(tmp_path_factory.mktemp("schedule") / "store", uses, seed)
-    spans = make_schedule(documents, store, ScheduleConfig(row_tokens=row_tokens, rows_per_step=rows_per_step))
+    folder = tmp_path_factory.mktemp("placed")
+    store, documents = made(folder / "store", uses, seed)
+    spans = spans_of(folder, documents, store, row_tokens, rows_per_step)
     offsets = store.documents()["offset"]
     placed: dict[tuple[int, int], list[int]] = {}
     slots = set()
@@ -134,7 +141,7 @@ def test_every_token_of_every_use_is_placed_once_and_its_labels_are_counted(
 
 def test_steps_are_full_but_for_the_last(tmp_path: Path) -> None:
     store, documents = made(tmp_path / "store", [("a", False, 20, 1)] * 10)
-    spans = make_schedule(documents, store, ScheduleConfig(row_tokens=8, rows_per_step=4))
+    spans = spans_of(tmp_path, documents, store, 8, 4)
     rows = spans.group_by("step").agg(pl.col("row").n_unique()).sort("step")["row"].to_list()
     assert rows[:-1] == [4] * (len(rows) - 1)
     assert 1 <= rows[-1] <= 4
@@ -143,7 +150,7 @@ def test_steps_are_full_but_for_the_last(tmp_path: Path) -> None:
 def test_a_document_is_used_again_only_after_all_of_its_source_were_used(tmp_path: Path) -> None:
     uses = [("a", False, 8, 1 + number % 3) for number in range(30)]
     store, documents = made(tmp_path / "store", uses)
-    spans = make_schedule(documents, store, ScheduleConfig(row_tokens=8, rows_per_step=2))
+    spans = spans_of(tmp_path, documents, store, 8, 2)
     assert spans["repeat"].to_list() == [0] * 30 + [1] * 20 + [2] * 10
     assert spans["document"].to_list()[:30] == list(range(30))
 
@@ -224,7 +231,6 @@ def test_phases_follow_one_another_and_the_receipt_says_how_far_each_source_was_
     config = ScheduleConfig(row_tokens=row_tokens, rows_per_step=rows_per_step)
     schedule = write_schedule(folder / "schedule", documents, store, config, "m" * 32)
     spans = schedule.spans()
-    assert spans.equals(make_schedule(documents, store, config))
     placed = spans.with_columns(
         phase=documents["phase"].gather(spans["document"]),
         place=pl.col("step").cast(pl.Int64) * rows_per_step + pl.col("row"),
@@ -249,7 +255,7 @@ def test_phases_follow_one_another_and_the_receipt_says_how_far_each_source_was_
 def test_a_step_at_the_border_of_two_phases_is_full(tmp_path: Path) -> None:
     store = write_store(tmp_path / "store", [8] * 12)
     documents = mixture_documents(store, [("a", False, 8, 1)] * 12, [0] * 6 + [1] * 6)
-    spans = make_schedule(documents, store, ScheduleConfig(row_tokens=8, rows_per_step=4))
+    spans = spans_of(tmp_path, documents, store, 8, 4)
     assert spans["step"].to_list() == [0] * 4 + [1] * 4 + [2] * 4
     assert spans["document"].to_list() == list(range(12))
 

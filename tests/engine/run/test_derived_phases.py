@@ -76,7 +76,8 @@ def require_in_stages(folder: Path, mixture: Mixture) -> None:
     mixed = last.sort("doc_id")
     keys = derive.last_phase(mixture.manifest).curriculum_of()
     assert (keys.name, keys.stages) == ("staged", 2)
-    assert mixed["doc_id"].gather(order(mixed, keys, mixture.manifest.seed)).to_list() == last["doc_id"].to_list()
+    positions = order(mixed, keys, mixture.manifest.seed, "last phase")
+    assert mixed["doc_id"].gather(positions).to_list() == last["doc_id"].to_list()
 
 
 def test_a_document_leaves_all_phases_and_each_keeps_its_sums(folder: Path) -> None:
