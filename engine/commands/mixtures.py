@@ -63,7 +63,7 @@ MIXTURE_COMMANDS = (
             argument("--repeat", help="write a document as often as it is used", action="store_true"),
             argument("--held-out", help="write the held-out sets besides, to held_out/", action="store_true"),
         ),
-        "engine.run.show_export:show_export",
+        "engine.run.export.show:show_export",
         "nothing was written to --out; the same command starts anew",
     ),
     Command(
@@ -83,7 +83,7 @@ MIXTURE_COMMANDS = (
                 metavar="NAME@vN",
             ),
         ),
-        "engine.run.show_gc:show_gc",
+        "engine.run.gc.show:show_gc",
         "what went is gone as a whole, the rest is whole; the same command removes the rest",
     ),
     Command(

@@ -5,11 +5,9 @@ follows from them. It stands apart from the mixture's name, its version, the nam
 building the same content again finds the old version.
 """
 
-import fcntl
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +34,7 @@ from engine.formats.receipt import Receipt, read_receipt, write_receipt
 from engine.formats.schedule import ScheduleMeta
 from engine.formats.state import RecipeState
 from engine.formats.workspace import Workspace
+from engine.formats.workspace_lock import only_writer
 from engine.mixture.build import MixturePlan, documents_digest
 
 VERSION = 1
@@ -76,7 +75,8 @@ def write_content(
 ) -> Mixture:
     """Write a manifest, whatever its version, as the next one, or return the version that has this content already."""
     started = time.monotonic()
-    with _only_writer(workspace.root / "mixtures" / manifest.name) as folder:
+    folder = workspace.root / "mixtures" / manifest.name
+    with only_writer(folder):
         known = _known(workspace, manifest)
         if known is not None:
             return known
@@ -163,15 +163,6 @@ def with_first_uses(sources: Iterable[MixtureSource], documents: pl.DataFrame) -
         count, tokens = found.get((row.source, row.is_replay, row.phase), (0, 0))
         rows.append(row.model_copy(update={"first_documents": count, "first_tokens": tokens}))
     return rows
-
-
-@contextmanager
-def _only_writer(folder: Path) -> Iterator[Path]:
-    """Wait until no other process writes a version of this mixture."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield folder
 
 
 def _referred(workspace: Workspace, inputs: Manifest) -> dict[str, str]:

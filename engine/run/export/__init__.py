@@ -24,10 +24,12 @@ from engine.formats.parquet import read_parquet
 from engine.formats.state import RecipeState
 from engine.formats.token_store import CONTROL_TOKENS_FILE, TokenStore, open_token_store
 from engine.formats.workspace import DEFAULT_WORKSPACE, Workspace
-from engine.run.export.card import dataset_info, write_card
+from engine.formats.workspace_lock import read_in
+from engine.run.export.card import write_cards
 from engine.run.export.held_out import write_held_out
+from engine.run.export.options import FORMATS, ExportOptions
 from engine.run.export.order import kinds_of, rows_in_order, stated_columns
-from engine.run.export.write import FORMATS, WrittenFile, described, gather, write_kind
+from engine.run.export.write import WrittenFile, gather, write_kind
 from engine.run.oneshot.out_folder import out_folder, require_empty
 from engine.run.stored_edits import stored_edits
 
@@ -55,21 +57,21 @@ def mixture_export(
         held_out: Write the held-out sets besides, each to a file of its own.
 
     Raises InputError where a document is not what was tokenised or an artifact is gone, RecipeError for an `out` that
-    is not empty.
+    is not empty, ResourceError while `provender gc` is at work in the workspace.
     """
     if format not in FORMATS:
         raise RecipeError(problem("--format", f"'{format}'", " or ".join(FORMATS)))
     target = Path(out)
     require_empty(target)
     place = Workspace.open(workspace)
-    mixture = open_mixture(place, reference)
-    state = _state_of(mixture)
-    store = open_token_store(place.tokens(mixture.manifest.token_store))
-    with out_folder(target, "export") as (scratch, folder):
-        rows, files = _write_documents(place, mixture, state, store, scratch, folder, format, tags_as_text, repeat)
+    options = ExportOptions(format, tags_as_text, repeat)
+    with read_in(place.root), out_folder(target, "export") as (scratch, folder):
+        mixture = open_mixture(place, reference)
+        state = _state_of(mixture)
+        rows, files = _write_documents(place, mixture, state, scratch, folder, options)
         if held_out:
-            files += write_held_out(state.open_split(place), mixture.reference, folder, format)
-        written = _cards(mixture, rows, files, folder, format, tags_as_text, repeat)
+            files += write_held_out(state.open_split(place), mixture.reference, folder, options)
+        written = write_cards(folder, mixture, rows["kind"].unique().to_list(), files, options)
     return {
         "reference": mixture.reference,
         "digest": mixture.manifest.digest,
@@ -96,20 +98,18 @@ def _write_documents(
     workspace: Workspace,
     mixture: Mixture,
     state: RecipeState,
-    store: TokenStore,
     scratch: Path,
     folder: Path,
-    form: str,
-    tags_as_text: bool,
-    repeat: bool,
+    options: ExportOptions,
 ) -> tuple[pl.DataFrame, list[WrittenFile]]:
+    store = open_token_store(workspace.tokens(mixture.manifest.token_store))
     sources, annotations = state.source_documents(workspace), state.open_annotations(workspace)
-    rows = rows_in_order(mixture, store, kinds_of(sources), repeat)
-    rows = rows.join(_control_texts(store, tags_as_text), on="doc_id", how="left", maintain_order="left")
+    rows = rows_in_order(mixture, store, kinds_of(sources), options.repeat)
+    rows = rows.join(_control_texts(store, options.tags_as_text), on="doc_id", how="left", maintain_order="left")
     stated = stated_columns(rows, sources)
     gather(rows, sources, lambda shard: stored_edits(shard, state.edit_columns, annotations), stated, scratch)
     kinds = sorted(rows["kind"].unique(), reverse=True)
-    return rows, [file for kind in kinds for file in write_kind(kind, stated, scratch, folder, form)]
+    return rows, [file for kind in kinds for file in write_kind(kind, stated, scratch, folder, options.format)]
 
 
 def _control_texts(store: TokenStore, tags_as_text: bool) -> pl.DataFrame:
@@ -118,17 +118,3 @@ def _control_texts(store: TokenStore, tags_as_text: bool) -> pl.DataFrame:
         return pl.DataFrame(schema={"doc_id": pl.Binary, "control": pl.String})
     tokens = read_parquet(store.folder / CONTROL_TOKENS_FILE).sort("doc_id", "position")
     return tokens.group_by("doc_id").agg(control=pl.col("token").str.join(""))
-
-
-def _cards(
-    mixture: Mixture,
-    rows: pl.DataFrame,
-    files: list[WrittenFile],
-    folder: Path,
-    form: str,
-    tags_as_text: bool,
-    repeat: bool,
-) -> list[WrittenFile]:
-    write_card(folder, mixture, rows["kind"].unique().to_list(), files, form, tags_as_text, repeat)
-    dataset_info(folder, mixture.manifest.name, rows["kind"].unique().to_list())
-    return [described(folder / name, folder) for name in ("README.md", "dataset_info.json")]

@@ -9,40 +9,46 @@ import yaml
 from engine.base.atomic import write_json
 from engine.formats.manifest import Manifest, Mixture, MixtureSource
 from engine.run.export.held_out import FOLDER as HELD_OUT
+from engine.run.export.options import ExportOptions
 from engine.run.export.order import MESSAGES, TEXT
-from engine.run.export.write import WrittenFile
+from engine.run.export.write import WrittenFile, described
 
 _LOADER = {"parquet": "parquet", "jsonl": "json"}
 
 
-def write_card(
-    folder: Path,
-    mixture: Mixture,
-    kinds: Sequence[str],
-    files: Sequence[WrittenFile],
-    form: str,
-    tags_as_text: bool,
-    repeat: bool,
+def write_cards(
+    folder: Path, mixture: Mixture, kinds: Sequence[str], files: Sequence[WrittenFile], options: ExportOptions
+) -> list[WrittenFile]:
+    """Write README.md and dataset_info.json beside the files of an export, and return them."""
+    _write_card(folder, mixture, kinds, files, options)
+    _dataset_info(folder, mixture.manifest.name, kinds)
+    return [described(folder / name, folder) for name in ("README.md", "dataset_info.json")]
+
+
+def _write_card(
+    folder: Path, mixture: Mixture, kinds: Sequence[str], files: Sequence[WrittenFile], options: ExportOptions
 ) -> None:
     """Write README.md: YAML front matter with one configuration a kind, then what the version is and how to load it."""
     names = sorted(kinds, reverse=True)
     has_held_out = any(file.path.startswith(f"{HELD_OUT}/") for file in files)
-    front = yaml.safe_dump(_front_matter(mixture, names, has_held_out, form), sort_keys=False, allow_unicode=True)
+    front = yaml.safe_dump(
+        _front_matter(mixture, names, has_held_out, options.format), sort_keys=False, allow_unicode=True
+    )
     parts = [
         f"---\n{front}---\n",
         f"# {mixture.reference}\n",
-        _about(mixture.manifest, files, tags_as_text, repeat),
+        _about(mixture.manifest, files, options),
         "## Sources\n",
         _source_table(mixture.manifest.sources),
         "## Measured with\n",
         _coverage(mixture.manifest),
         "## How to load it\n",
-        *(_loading(mixture.manifest, kind, form) for kind in names),
+        *(_loading(mixture.manifest, kind, options.format) for kind in names),
     ]
     (folder / "README.md").write_text("\n".join(parts), encoding="utf-8")
 
 
-def dataset_info(folder: Path, name: str, kinds: Sequence[str]) -> None:
+def _dataset_info(folder: Path, name: str, kinds: Sequence[str]) -> None:
     """Write dataset_info.json, where LLaMA-Factory finds files by name: <mixture>_text, <mixture>_messages."""
     described: dict[str, dict[str, Any]] = {
         TEXT: {"file_name": TEXT, "columns": {"prompt": "text"}},
@@ -73,7 +79,7 @@ def _front_matter(mixture: Mixture, kinds: Sequence[str], has_held_out: bool, fo
     return {"pretty_name": mixture.reference, "configs": configs}
 
 
-def _about(manifest: Manifest, files: Sequence[WrittenFile], tags_as_text: bool, repeat: bool) -> str:
+def _about(manifest: Manifest, files: Sequence[WrittenFile], options: ExportOptions) -> str:
     derived = manifest.derived_from
     facts = {
         "version": f"{manifest.name}@v{manifest.version}",
@@ -87,8 +93,8 @@ def _about(manifest: Manifest, files: Sequence[WrittenFile], tags_as_text: bool,
         "template": manifest.template or "none",
         "order": manifest.curriculum,
         "phases": ", ".join(phase.name for phase in manifest.phases) or "all",
-        "repeats": "a row for every use" if repeat else "a row per document and phase; its uses in `repeats`",
-        "control tokens": _control_tokens(manifest, tags_as_text),
+        "repeats": "a row for every use" if options.repeat else "a row per document and phase; its uses in `repeats`",
+        "control tokens": _control_tokens(manifest, options.tags_as_text),
     }
     rows = "\n".join(f"| {name} | {value} |" for name, value in facts.items())
     return f"| | |\n|---|---|\n{rows}\n\nEdits (replaced personal data, cut benchmark passages) are applied.\n"

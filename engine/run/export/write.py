@@ -23,7 +23,6 @@ from engine.run.export.order import BUCKET_BYTES, MESSAGES, STATED, TEXT, rows_b
 from engine.run.export.texts import exported_texts
 from engine.text.edits import Edits
 
-FORMATS = ("parquet", "jsonl")
 _BUCKETS_PER_FILE = (512 << 20) // BUCKET_BYTES
 _CONTENT = {
     TEXT: pa.string(),

@@ -57,7 +57,10 @@ def gc(
 
 
 def _remove(root: Path, path: Path) -> None:
-    gone = path if path.name.startswith(GONE) else path.rename(path.with_name(f"{GONE}{path.name}"))
+    try:
+        gone = path if path.name.startswith(GONE) else path.rename(path.with_name(f"{GONE}{path.name}"))
+    except FileNotFoundError:
+        return  # `sql` removes what killed processes left, too.
     if gone.is_dir() and not gone.is_symlink():
         shutil.rmtree(gone)
     else:

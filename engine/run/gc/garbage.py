@@ -1,16 +1,20 @@
 """What of a workspace nobody needs, and what in it is not known at all and stays."""
 
+import os
 import re
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
+from stat import S_ISDIR
 
 from engine.base.atomic import TEMPORARY_PREFIX
-from engine.formats.receipt import read_receipt
 from engine.formats.workspace import Workspace
 from engine.formats.workspace_lock import LOCK
-from engine.run.gc.needed import FOLDER_NAME, Needed, is_users_model, pointed
+from engine.run.audits import failed_folder
+from engine.run.gc.needed import FOLDER_NAME, Needed, is_users_model, pointed, receipt_of
 
 DEPTHS = {
     "documents": 2,
@@ -51,8 +55,11 @@ def garbage(workspace: Workspace, needed: Needed) -> tuple[list[Garbage], list[P
         for path in sorted(workspace.root.iterdir())
         if path.name not in {*DEPTHS, *KEPT} and not path.name.startswith(TEMPORARY_PREFIX)
     ]
+    kept = failed_folder(workspace)
     for kind, depth in DEPTHS.items():
         for path in _artifacts(workspace.root / kind, depth):
+            if path == kept:
+                continue
             if path.name == _WATCH or (kind == "tokenizers" and _POINTER.fullmatch(path.name)):
                 is_needed = _is_pointer_needed(path, needed)
             elif not FOLDER_NAME.fullmatch(path.name) or not path.is_dir():
@@ -69,8 +76,7 @@ def garbage(workspace: Workspace, needed: Needed) -> tuple[list[Garbage], list[P
 
 def size_of(path: Path) -> int:
     """Return the bytes of a file, or of all files of a folder."""
-    files = path.rglob("*") if path.is_dir() else [path]
-    return sum(file.lstat().st_size for file in files if not file.is_dir())
+    return sum(stat.st_size for stat in _stats(path) if not S_ISDIR(stat.st_mode))
 
 
 def _artifacts(folder: Path, depth: int) -> Iterator[Path]:
@@ -93,14 +99,14 @@ def _is_pointer_needed(path: Path, needed: Needed) -> bool:
 def _parts(folder: Path, needed: Needed) -> Iterator[Garbage]:
     """Yield what of a needed annotation nobody needs: results and pairs of other inputs, parts of shards gone."""
     corpus = [path for path in folder.glob("_corpus/*") if FOLDER_NAME.fullmatch(path.name)]
-    kept = [receipt for path in corpus if needed.holds(path) and (receipt := read_receipt(path)) is not None]
+    kept = [receipt for path in corpus if needed.holds(path) and (receipt := receipt_of(path)) is not None]
     inputs = [receipt.inputs for receipt in kept]
     for path in corpus:
         if not needed.holds(path):
             yield _measured("annotations", path)
     for path in folder.glob("_pairs/*"):
         # Pairs are named by nobody; those of the same inputs are where another threshold starts from.
-        receipt = read_receipt(path)
+        receipt = receipt_of(path)
         if FOLDER_NAME.fullmatch(path.name) and (receipt is None or receipt.inputs not in inputs):
             yield _measured("annotations", path)
     for path in folder.glob("*/*.parquet"):
@@ -113,12 +119,27 @@ def _parts(folder: Path, needed: Needed) -> Iterator[Garbage]:
 
 def _temporary(workspace: Workspace) -> Iterator[Garbage]:
     """Yield what killed processes left: older than a day, as verbs that only read make such folders too."""
-    for path in sorted(workspace.root.rglob(f"{TEMPORARY_PREFIX}*")):
-        if any(parent.name.startswith(TEMPORARY_PREFIX) for parent in path.relative_to(workspace.root).parents):
-            continue
-        changed = max(one.lstat().st_mtime for one in (path, *(path.rglob("*") if path.is_dir() else ())))
-        if path.name.startswith(GONE) or time.time() - changed > _DAY_SECONDS:
+    for path in sorted(_temporary_paths(workspace.root)):
+        changed = max((stat.st_mtime for stat in _stats(path)), default=None)
+        if changed is not None and (path.name.startswith(GONE) or time.time() - changed > _DAY_SECONDS):
             yield _measured("temporary", path)
+
+
+def _temporary_paths(root: Path) -> Iterator[Path]:
+    """Yield the outermost temporary names; what goes meanwhile is passed over."""
+    for folder, folders, files in os.walk(root):
+        for name in (*folders, *files):
+            if name.startswith(TEMPORARY_PREFIX):
+                yield Path(folder, name)
+        folders[:] = [name for name in folders if not name.startswith(TEMPORARY_PREFIX)]
+
+
+def _stats(path: Path) -> Iterator[os.stat_result]:
+    """Yield the stat of a file, or of a folder and all in it, without what goes meanwhile: `sql` removes its files."""
+    inside = (Path(folder, name) for folder, folders, files in os.walk(path) for name in (*folders, *files))
+    for one in chain([path], inside):
+        with suppress(FileNotFoundError):
+            yield one.lstat()
 
 
 def _measured(kind: str, path: Path) -> Garbage:

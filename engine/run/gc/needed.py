@@ -1,22 +1,28 @@
 """What a workspace needs: every artifact that a mixture version, a finished recipe, a training run or a model names.
 
 Artifacts are named by digest, and their folders by the first twelve digits. So an artifact is needed where the JSON of
-anything that stays holds these digits: too much may stay that way, never too little.
+anything that stays holds these digits: too much may stay that way, never too little. Where such a file is damaged
+nobody knows what it named, so nothing goes at all.
 """
 
+import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from engine.base.atomic import TEMPORARY_PREFIX, read_json
+from engine.base.errors import InputError, problem
 from engine.formats.base_model import META
 from engine.formats.documents import read_source
 from engine.formats.receipt import NAME as RECEIPT
-from engine.formats.receipt import read_receipt
+from engine.formats.receipt import Receipt, read_receipt
+from engine.formats.state import RecipeState
 from engine.formats.workspace import Workspace
 
 _DIGEST = re.compile(r"(?<![0-9a-f])([0-9a-f]{12})(?:[0-9a-f]{20})?(?![0-9a-f])")
+STATE = "state.json"
 FOLDER_NAME = re.compile(r"[0-9a-f]{12}")
 
 
@@ -34,7 +40,10 @@ class Needed:
 
 
 def needed(workspace: Workspace, doomed: Iterable[Path] = ()) -> Needed:
-    """Return what is needed once the versions in `doomed` (their folders) are gone."""
+    """Return what is needed once the versions in `doomed` (their folders) are gone.
+
+    Raises InputError for a damaged file that names artifacts.
+    """
     names = _mentioned(_roots(workspace, set(doomed)))
     # Of what is needed, stages name models they were given and models or tokenizers name others.
     while True:
@@ -52,7 +61,7 @@ def version_folders(workspace: Workspace) -> list[Path]:
 
 def is_users_model(folder: Path) -> bool:
     """Whether a model was added or trained by a verb of its own: a base model, or not made by a stage of a recipe."""
-    receipt = read_receipt(folder)
+    receipt = receipt_of(folder)
     return (folder / META).is_file() or receipt is None or "stage" not in receipt.config
 
 
@@ -77,16 +86,45 @@ def _of_needed(workspace: Workspace, names: set[str]) -> Iterator[Path]:
 
 
 def _mentioned(paths: Iterable[Path]) -> set[str]:
-    return {name for path in paths for name in _DIGEST.findall(path.read_text(encoding="utf-8"))}
+    return {name for path in paths for name in _DIGEST.findall(json.dumps(_whole(path), ensure_ascii=False))}
+
+
+def receipt_of(folder: Path) -> Receipt | None:
+    """Return the receipt of a folder, None where it has none; raises InputError for a damaged one."""
+    try:
+        return read_receipt(folder)
+    except ValueError as error:
+        raise _damaged(folder / RECEIPT, str(error).splitlines()[0]) from error
+
+
+def _whole(path: Path) -> Any:
+    """Return the JSON of a file; raises InputError where it does not hold any."""
+    try:
+        content = read_json(path)
+        if path.name == STATE:
+            RecipeState.model_validate(content)
+    except ValueError as error:  # JSON's, UTF-8's and pydantic's errors
+        raise _damaged(path, str(error).splitlines()[0]) from error
+    return content
+
+
+def _damaged(path: Path, reason: str) -> InputError:
+    found = f"cannot be read ({reason}), so it is not known what it needs"
+    return InputError(problem(path, found, fix="put the file back, or delete what it belongs to; nothing was removed"))
 
 
 def _shards(workspace: Workspace, names: set[str]) -> Iterator[tuple[str, str]]:
     for path in workspace.root.glob("documents/*/*/source.json"):
         if path.parent.name in names:
+            _whole(path)
             source = read_source(path.parent)
             yield from ((source.name, shard.key) for shard in source.shards)
 
 
 def pointed(path: Path) -> str:
-    """Return the folder name of the tokenizer that a pointer beside it leads to."""
-    return str(read_json(path)["tokenizer"])[:12]
+    """Return the folder name of the tokenizer that a pointer leads to; raises InputError where it is damaged."""
+    content = _whole(path)
+    digest = content.get("tokenizer") if isinstance(content, dict) else None
+    if not isinstance(digest, str):
+        raise _damaged(path, "no `tokenizer`")
+    return digest[:12]

@@ -21,9 +21,9 @@ from engine.formats.workspace import Workspace
 from engine.run.edited import edited_chat
 from engine.run.export import mixture_export
 from engine.run.export.order import kinds_of
+from engine.run.export.show import show_export
 from engine.run.export.write import gather, write_kind, write_tables
 from engine.run.pipeline import run
-from engine.run.show_export import show_export
 from engine.text.edits import Edits
 from tests.engine.run.exported_corpus import MAIL, recipe, run_in, write_corpus
 

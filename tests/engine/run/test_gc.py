@@ -1,8 +1,11 @@
 """gc removes what nothing refers to, and what stays works as before."""
 
+import errno
+import fcntl
 import json
 import os
 import shutil
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -17,13 +20,13 @@ from engine.explain import explain
 from engine.formats.manifest import Derivation, Mixture, mixture_versions, read_mixture
 from engine.formats.receipt import read_receipt, write_receipt
 from engine.formats.workspace import Workspace
-from engine.formats.workspace_lock import alone, in_use
+from engine.formats.workspace_lock import alone, in_use, only_writer
 from engine.mixture.versions import mixture_verify
 from engine.mixture.write import content_digest
 from engine.report import report
 from engine.run.export import mixture_export
 from engine.run.gc import gc
-from engine.run.show_gc import show_gc
+from engine.run.gc.show import show_gc
 from tests.engine.run.exported_corpus import recipe, run_in, write_corpus
 from tests.engine.run.searched import states
 
@@ -136,6 +139,89 @@ def test_no_run_starts_while_gc_is_at_work(built: Path, tmp_path: Path) -> None:
     shutil.copytree(built, tmp_path / "copy")
     with alone(tmp_path / "copy" / "ws"), pytest.raises(ResourceError, match="`provender gc` is at work"):
         run_in(tmp_path / "copy", recipe(**SECOND))
+
+
+def test_no_version_is_exported_while_gc_is_at_work(corpus: Path, tmp_path: Path) -> None:
+    with alone(corpus / "ws"), pytest.raises(ResourceError, match="`provender gc` is at work"):
+        mixture_export("all@v1", tmp_path / "out", corpus / "ws")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "mixtures/all/v1/state.json",
+        "mixtures/all/v1/manifest.json",
+        "tokenizers/trained-*.json",
+        "documents/*/*/source.json",
+    ],
+)
+@pytest.mark.parametrize("content", ["", "{", '{"recipe": '])
+def test_a_damaged_file_that_names_artifacts_is_named_and_nothing_goes(corpus: Path, name: str, content: str) -> None:
+    place = corpus / "ws"
+    path = next(iter(sorted(place.glob(name))))
+    path.write_text(content)
+    before = tree(place)
+    with pytest.raises(InputError, match=f"{path.name}: cannot be read"):
+        gc(place)
+    assert tree(place) == before
+
+
+def test_a_state_or_pointer_of_other_content_is_named_too(corpus: Path) -> None:
+    place = corpus / "ws"
+    for path in (place / "mixtures/all/v1/state.json", *sorted(place.glob("tokenizers/trained-*.json"))[:1]):
+        whole = path.read_text()
+        path.write_text("{}")
+        with pytest.raises(InputError, match=f"{path.name}: cannot be read"):
+            gc(place)
+        path.write_text(whole)
+
+
+def test_kept_rows_of_audits_that_failed_are_known_and_stay(corpus: Path) -> None:
+    failed = corpus / "ws" / "audits" / "failed"
+    failed.mkdir(parents=True, exist_ok=True)
+    (failed / "shares.parquet").write_bytes(b"rows")
+    assert gc(corpus / "ws")["unknown"] == []
+    assert (failed / "shares.parquet").is_file()
+
+
+def test_temporary_files_may_go_while_they_are_looked_at(tmp_path: Path) -> None:
+    (tmp_path / "ws").mkdir()
+    is_over = threading.Event()
+
+    def open_and_close() -> None:
+        while not is_over.is_set():
+            folder = tmp_path / "ws" / ".tmp-sql-1"
+            folder.mkdir()
+            (folder / "spilled").write_bytes(b"rows")
+            shutil.rmtree(folder)
+
+    thread = threading.Thread(target=open_and_close)
+    thread.start()
+    try:
+        for _ in range(100):
+            assert gc(tmp_path / "ws", dry_run=True)["removed"] == []
+    finally:
+        is_over.set()
+        thread.join()
+
+
+def test_a_file_system_without_locks_keeps_nobody_out_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(number: int) -> Any:
+        def flock(*_: Any) -> None:
+            raise OSError(number, os.strerror(number))
+
+        return flock
+
+    monkeypatch.setattr(fcntl, "flock", refuse(errno.ENOLCK))
+    for lock in (in_use, alone, only_writer):
+        with lock(tmp_path):
+            assert "its file system has no locks" in capsys.readouterr().err
+    monkeypatch.setattr(fcntl, "flock", refuse(errno.EIO))
+    for lock in (in_use, alone, only_writer):
+        with pytest.raises(OSError, match="Input/output"), lock(tmp_path):
+            pass
 
 
 def test_a_named_version_goes_with_what_only_it_needs(corpus: Path) -> None:
