@@ -18,7 +18,7 @@ from engine.base.errors import RecipeError, problem
 from engine.base.hashing import digest_json
 from engine.base.stage import StrictModel
 from engine.formats.tokenizer import TokenizerMeta
-from engine.pack.templates import checked_name
+from engine.pack.templates import require_one_template
 
 VERSION = 3
 
@@ -50,7 +50,7 @@ class RenderConfig(StrictModel):
         default=None, description="the day a tokenizer's own template is told it is, where it asks"
     )
 
-    _one_template = field_validator("template", mode="before")(checked_name)
+    _names_one_template = field_validator("template", mode="before")(require_one_template)
 
     @property
     def digest(self) -> str:

@@ -174,7 +174,7 @@ NAMES = (*TEMPLATES, TOKENIZERS_OWN)
 """What `render: {template: ...}` may say."""
 
 
-def checked_name(value: object) -> object:
+def require_one_template(value: object) -> object:
     """Return what a recipe names as its template; raises ValueError where that is no name of one template."""
     if isinstance(value, list | tuple | dict):
         found = f"{len(value)} templates: {', '.join(map(str, value))}"

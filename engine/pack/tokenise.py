@@ -11,14 +11,12 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from engine.base.atomic import TEMPORARY_PREFIX, atomic_folder, write_json
 from engine.base.errors import InputError, RecipeError, problem
@@ -40,8 +38,9 @@ from engine.formats.token_store import (
 )
 from engine.formats.tokenizer import Encoder, Tokenizer, special_pieces
 from engine.pack.look_alikes import LookAlikes, SpecialIds
-from engine.pack.render import OF_CHATS, Fronts, RenderConfig, Rendered, bos_of, positions, render
+from engine.pack.render import OF_CHATS, Fronts, RenderConfig, Rendered, bos_of, render
 from engine.pack.render_chats import ChatRenderer, Run
+from engine.pack.store_writer import cut_where, gather
 from engine.pack.templates import TEXT, Template, TemplateError
 
 VERSION = 4
@@ -49,7 +48,6 @@ MADE_BY = f"token_store/{VERSION}"
 FILES = ("documents.parquet", CONTROL_TOKENS_FILE, LOOK_ALIKES_FILE, "ids.bin", "supervised.bin", "store.json")
 _CHUNK_BYTES = 4 << 20
 _CHUNK_DOCUMENTS = 4096
-_GATHERED_TOKENS = 1 << 23
 
 _CONTROL_IDS = pl.List(pl.Int32)
 
@@ -134,7 +132,7 @@ def build_token_store(
             found = "the texts changed since they were read in"
             raise InputError(problem(folder, found, "the same documents throughout a run", "run the recipe again"))
         with atomic_folder(folder) as temporary:
-            _gather(table, Path(parts), temporary, tokenizer.id_dtype)
+            gather(table, Path(parts), temporary, tokenizer.id_dtype)
             write_parquet(temporary / LOOK_ALIKES_FILE, look_alikes)
             write_parquet(temporary / CONTROL_TOKENS_FILE, _control_tokens(table, tokenizer.meta.control_tokens))
             meta = _describe(table, tokenizer, config, temporary, digest)
@@ -245,14 +243,7 @@ def _chunks(documents: Iterable[Batch]) -> Iterator[pl.DataFrame]:
         frame = frame.with_columns(pl.Series("messages", pl.from_arrow(chats)))
         size = frame["text"].str.len_bytes().cast(pl.Int64)
         chunk = (size.cum_sum() - size) // _CHUNK_BYTES + pl.int_range(frame.height, eager=True) // _CHUNK_DOCUMENTS
-        yield from _cut(frame, chunk)
-
-
-def _cut(frame: pl.DataFrame, chunk: pl.Series) -> Iterator[pl.DataFrame]:
-    bounds = [0, *(np.flatnonzero(np.diff(chunk.to_numpy())) + 1).tolist(), frame.height]
-    for start, end in pairwise(bounds):
-        if end > start:
-            yield frame.slice(start, end - start)
+        yield from cut_where(frame, chunk)
 
 
 def _in_threads(encoder: _Encoder, chunks: Iterable[pl.DataFrame], jobs: int) -> Iterator[_Encoded]:
@@ -312,40 +303,6 @@ def _counts(table: pl.DataFrame, look_alikes: pl.DataFrame, ids: Mapping[str, in
         "look_alikes": dict(by_token.iter_rows()),
         "look_alike_documents": look_alikes["doc_id"].n_unique(),
     }
-
-
-def _gather(table: pl.DataFrame, parts: Path, folder: Path, dtype: np.dtype[Any]) -> None:
-    """Write ids.bin and supervised.bin in the order of the table, a few million tokens at a time."""
-    total = int(table["num_tokens"].cast(pl.Int64).sum())
-    ids = np.memmap(parts / "ids", dtype=dtype, mode="r") if total else np.zeros(0, dtype)
-    supervised = np.memmap(parts / "supervised", dtype=np.bool_, mode="r") if total else np.zeros(0, np.bool_)
-    part = (table["offset"] // _GATHERED_TOKENS).rename("part")
-    with (folder / "ids.bin").open("wb") as ids_file, (folder / "supervised.bin").open("wb") as bits_file:
-        bits = _BitWriter(bits_file)
-        for group in _cut(table, part):
-            places = positions(group["start"].to_numpy(), group["num_tokens"].to_numpy().astype(np.int64))
-            ids[places].tofile(ids_file)
-            bits.write(supervised[places])
-        bits.finish()
-
-
-class _BitWriter:
-    """Writes booleans as bits, little bit order, across the borders of bytes."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-        self._rest = np.zeros(0, dtype=np.bool_)
-
-    def write(self, values: NDArray[np.bool_]) -> None:
-        """Append values; up to seven wait for the next call."""
-        values = np.concatenate([self._rest, values])
-        whole = values.size // 8 * 8
-        np.packbits(values[:whole], bitorder="little").tofile(self._file)
-        self._rest = values[whole:]
-
-    def finish(self) -> None:
-        """Write what waits, filled up with zeros."""
-        np.packbits(self._rest, bitorder="little").tofile(self._file)
 
 
 def _describe(table: pl.DataFrame, tokenizer: Tokenizer, config: RenderConfig, folder: Path, digest: str) -> StoreMeta:
