@@ -15,7 +15,7 @@ from engine.base.hashing import digest_bytes
 from engine.formats.receipt import read_receipt
 from engine.formats.token_store import TokenStore, open_token_store
 from engine.formats.tokenizer import Tokenizer, decode, load_tokenizer
-from engine.pack import tokenise
+from engine.pack import store_writer, tokenise
 from engine.pack.control_slots import add_control_tokens
 from engine.pack.render import RenderConfig
 from engine.pack.tokenise import Batch, build_token_store, documents_digest, token_store_digest
@@ -91,7 +91,7 @@ def test_no_order_batch_chunk_or_number_of_threads_changes_a_byte(
     with monkeypatch.context() as patch:
         build(tokenizer, given_documents, folder / "one")
         patch.setattr(tokenise, "_CHUNK_BYTES", chunk_bytes)
-        patch.setattr(tokenise, "_GATHERED_TOKENS", chunk_bytes)
+        patch.setattr(store_writer, "_GATHERED_TOKENS", chunk_bytes)
         random.shuffle(given_documents)
         build(tokenizer, given_documents, folder / "two", size, jobs)
     for file in FILES:
