@@ -212,7 +212,7 @@ def _planned(folder: Path) -> dict[str, Any]:
     plan = plan_mixture("large", config, read_parquet(folder / "candidates.parquet"), dict.fromkeys(SOURCES, "0" * 32))
     replayed = sum(source.supervised_tokens for source in plan.sources if source.is_replay)
     share = replayed / sum(source.supervised_tokens for source in plan.sources)
-    digest = plan.documents_digest
+    digest = plan.order_digest
     return {
         "details": {"documents planned": plan.documents.height},
         "checked": f"replay is {share:.4%} of the supervised tokens; digest {digest[:6]}",

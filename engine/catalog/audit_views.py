@@ -34,7 +34,7 @@ _STORE_DOCUMENTS = {"source": pl.String, "supervised_tokens": pl.Int32}
 def create_audit_views(connection: duckdb.DuckDBPyConnection, workspace: Workspace, state: RecipeState | None) -> None:
     """Create the views of AUDIT_VIEWS; `store_documents` is of the versions the recipe ended with."""
     current = set(state.mixtures.values()) if state else set()
-    versions, damage = readable_versions(workspace)
+    versions, damage = readable_versions(workspace, current)
     for table, schema in _PROMISES.items():
         rows = [
             version_columns(mixture, current) | row

@@ -1,7 +1,7 @@
 """The stored views of what a workspace holds whatever the recipe: mixture versions, training runs, labels."""
 
 import json
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Collection, Container, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from engine.catalog.relation import (
 from engine.formats.labels import labels_frame, read_labels
 from engine.formats.manifest import (
     DOCUMENTS_SCHEMA,
+    UNAUDITED,
     Derivation,
     Manifest,
     Mixture,
@@ -116,8 +117,8 @@ def create_history_views(
 
 
 def _create_versions(connection: duckdb.DuckDBPyConnection, workspace: Workspace, state: RecipeState | None) -> None:
-    mixtures, damage = readable_versions(workspace)
     current = set(state.mixtures.values()) if state else set()
+    mixtures, damage = readable_versions(workspace, current)
     versions = [(mixture, version_columns(mixture, current)) for mixture in mixtures]
     _create_mixtures(connection, versions, damage)
     documents = [
@@ -140,11 +141,16 @@ def version_columns(mixture: Mixture, current: Container[str]) -> dict[str, Any]
     return {"mixture": manifest.name, "version": manifest.version, "is_current": mixture.reference in current}
 
 
-def readable_versions(workspace: Workspace) -> tuple[list[Mixture], str | None]:
-    """Return the versions that are as they were written, and what is wrong with the others, None where nothing is."""
+def readable_versions(workspace: Workspace, current: Collection[str]) -> tuple[list[Mixture], str | None]:
+    """Return the versions that are as they were written, and what is wrong with the others, None where nothing is.
+
+    One that awaits its audits is there only where it is in `current` (references), as it is for the audits.
+    """
     found, damage = [], []
     for name in mixture_names(workspace):
-        for folder in version_folders(workspace, name).values():
+        for number, folder in version_folders(workspace, name, unaudited=True).items():
+            if (folder / UNAUDITED).exists() and f"{name}@v{number}" not in current:
+                continue
             try:
                 mixture = read_mixture(folder)
                 mixture.require_size_of_documents()

@@ -16,7 +16,7 @@ from engine.catalog.relation import create_view, identifier, nothing, read_files
 from engine.catalog.source_files import CORE_TYPES, Folder, SourceFiles, present
 from engine.formats.annotation import Annotation
 from engine.formats.ledger import SCHEMA as LEDGER_SCHEMA
-from engine.formats.manifest import open_mixture
+from engine.formats.manifest import read_mixture, version_folder
 from engine.formats.selection import BALANCE_SCHEMA, EXAMPLES_SCHEMA
 from engine.formats.selection import SCHEMA as DECISION_SCHEMA
 from engine.formats.state import RecipeState
@@ -217,4 +217,5 @@ def _ledger_paths(workspace: Workspace, state: RecipeState) -> Iterator[Path]:
     if selection is not None:
         yield present(selection.folder / "ledger.parquet")
     for reference in state.mixtures.values():
-        yield present(open_mixture(workspace, reference).folder / "ledger.parquet")
+        folder = version_folder(workspace, reference, unaudited=True)  # as the audits name one
+        yield present(read_mixture(folder).folder / "ledger.parquet")

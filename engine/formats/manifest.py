@@ -6,6 +6,7 @@ mixtures/<name>/v<version>/
     ledger.parquet      what the budget took and left, per source (engine.formats.ledger)
     state.json          where the artifacts lie that it was made from (engine.formats.state); outside all digests
     receipt.json        with the digest and the size of each of the first three
+    unaudited           empty; there until the audits of a new version hold, and nobody finds the version before
 
 A version never changes; building the same content again returns the old number. `name@v2`, `name@latest` (the highest
 number; also plain `name`) and `name@<digest>` (at least 6 hex digits) name one version. Versions are numbered per name,
@@ -49,6 +50,7 @@ DOCUMENTS_SCHEMA = {
 }
 
 
+UNAUDITED = "unaudited"
 OBJECTIVES = ("text", "answers", "last_answer")
 """What of a document is supervised: every token; of chats the assistant's turns, or the last of them."""
 
@@ -143,7 +145,7 @@ class Manifest(StrictModel):
     format: int = 2
     name: str
     version: int
-    digest: str = Field(description="digest of everything here but name, version, recipe's name and schedule")
+    digest: str = Field(description="digest of the content: what is trained on, and what is promised of it")
     recipe: str = Field(description="name of the data recipe")
     recipe_digest: str = Field(default="", description="digest of the whole recipe, defaults written out")
     derived_from: Derivation | None = Field(default=None, description="null where a recipe built it")
@@ -172,8 +174,9 @@ class Manifest(StrictModel):
     tokens: int = Field(description="tokens, repeats included")
     supervised_tokens: int = Field(description="labels, repeats included")
     licenses: dict[str, int] = Field(
-        default_factory=dict, description="licence -> documents, summed over `sources`; 'unknown' where none is stated"
+        default_factory=dict, description="licence -> distinct documents used; 'unknown' where none is stated"
     )
+    texts: str = Field(default="", description="digest of the texts and control tokens of the documents, in order")
     n_eff_before: float = Field(description="effective number of sources exp(H) of the kept tokens, rounded to 1e-4")
     n_eff_after: float = Field(description="the same of the mixture's tokens")
     n_eff_documents_before: float | None = Field(default=None, description="n_eff_before of the kept documents")
@@ -220,6 +223,11 @@ class Mixture:
         if size is not None and (not path.is_file() or path.stat().st_size != size):
             _refuse(path)
 
+    @property
+    def is_unaudited(self) -> bool:
+        """Whether it awaits its audits."""
+        return (self.folder / UNAUDITED).exists()
+
     @cached_property
     def _has_own_documents(self) -> bool:
         return not changed_files(self.folder, self.receipt, ["documents.parquet"])
@@ -235,12 +243,19 @@ def mixture_versions(workspace: Workspace, name: str) -> list[Mixture]:
     return [read_mixture(folder) for folder in version_folders(workspace, name).values()]
 
 
-def version_folders(workspace: Workspace, name: str) -> dict[int, Path]:
-    """Return number -> folder of the finished versions of a mixture, oldest first."""
+def version_folders(workspace: Workspace, name: str, unaudited: bool = False) -> dict[int, Path]:
+    """Return number -> folder of the finished versions of a mixture, oldest first.
+
+    unaudited: also those that await their audits, which are for the audits and for who builds the same again.
+    """
     folder = workspace.root / "mixtures" / name
     numbers = sorted(int(path.name[1:]) for path in folder.glob("v*") if re.fullmatch(r"v[0-9]+", path.name))
     there = {number: folder / f"v{number}" for number in numbers}
-    return {number: path for number, path in there.items() if (path / RECEIPT).is_file()}
+    return {
+        number: path
+        for number, path in there.items()
+        if (path / RECEIPT).is_file() and (unaudited or not (path / UNAUDITED).exists())
+    }
 
 
 def mixture_names(workspace: Workspace) -> list[str]:
@@ -257,13 +272,16 @@ def open_mixture(workspace: Workspace, reference: str) -> Mixture:
     return read_mixture(version_folder(workspace, reference))
 
 
-def version_folder(workspace: Workspace, reference: str) -> Path:
-    """Return the folder of the version that `reference` names, whatever its files hold; raises as `open_mixture`."""
+def version_folder(workspace: Workspace, reference: str, unaudited: bool = False) -> Path:
+    """Return the folder of the version that `reference` names, whatever its files hold; raises as `open_mixture`.
+
+    unaudited: as for `version_folders`.
+    """
     name, _, version = reference.partition("@")
     names = mixture_names(workspace)
     if name not in names:
         raise InputError(unknown(workspace.root, "mixture", name, names))
-    folders = version_folders(workspace, name)
+    folders = version_folders(workspace, name, unaudited)
     digests = {number: _digest(folder) for number, folder in folders.items()}
     if version in ("", "latest"):
         matches = list(folders)[-1:]

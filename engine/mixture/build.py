@@ -12,8 +12,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from engine.base.errors import InputError, problem
 from engine.base.hashing import digest_parts
 from engine.formats.manifest import DOCUMENTS_SCHEMA, MixtureSource, Phase
+from engine.formats.parquet import read_parquet
+from engine.formats.token_store import CONTROL_TOKENS_FILE, TokenStore
 from engine.mixture import accounts, curriculum
 from engine.mixture.config import Config, PhaseConfig
 from engine.mixture.phases import Cell, choose_phase
@@ -47,6 +50,8 @@ class MixturePlan:
     n_eff_after: float
     n_eff_documents_before: float
     n_eff_documents_after: float
+    licenses: dict[str, int]
+    """Licence -> distinct documents in use; "unknown" where none is stated."""
 
     @property
     def curriculum(self) -> str:
@@ -66,9 +71,9 @@ class MixturePlan:
         return round(float(whole / sum(budgets)), 4)
 
     @cached_property
-    def documents_digest(self) -> str:
-        """Digest of the documents and their order."""
-        return documents_digest(self.documents)
+    def order_digest(self) -> str:
+        """What a schedule is made from."""
+        return order_digest(self.documents)
 
 
 def plan_mixture(
@@ -103,6 +108,7 @@ def plan_mixture(
     before = {row.source: row for row in rows}.values()
     after = [[row for row in rows if row.source == source.source] for source in before]
     ledger = accounts.ledger(f"mixture:{name}", pool, cells)
+    used = pl.Series(np.unique(np.concatenate([cell.rows for cell in cells])))
     return MixturePlan(
         name=name,
         config=config,
@@ -115,27 +121,58 @@ def plan_mixture(
         n_eff_documents_before=accounts.effective_sources(row.available_documents for row in before),
         # Of the ledger, where a document of two phases counts once.
         n_eff_documents_after=accounts.effective_before_and_after(ledger)["documents"]["after"],
+        licenses=_licenses(pool["license"][used]),
     )
 
 
-def documents_digest(documents: pl.DataFrame) -> str:
-    """Digest of a mixture's documents (DOCUMENTS_SCHEMA) and their order, whatever file they are stored in."""
+def _licenses(stated: pl.Series) -> dict[str, int]:
+    """Return licence -> documents, by name."""
+    return dict(stated.fill_null("unknown").value_counts(name="documents").sort("license").iter_rows())
+
+
+def order_digest(documents: pl.DataFrame) -> str:
+    """Digest of a mixture's documents (DOCUMENTS_SCHEMA), their order and their rows in the token store."""
     return digest_parts(_bytes_of(documents)).hex()
 
 
-def _bytes_of(documents: pl.DataFrame) -> Iterator[bytes | memoryview]:
-    names = documents["source"].unique().sort()
-    yield "\0".join(names).encode()
-    ids = documents["doc_id"].rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
-    _, ends, data = ids.buffers()
-    bounds = np.frombuffer(ends, dtype=np.int64, count=len(ids) + 1, offset=8 * ids.offset) if len(ids) else [0, 0]
-    yield memoryview(data)[bounds[0] : bounds[-1]] if data is not None else b""
-    numbers = pl.Series(range(names.len()), dtype=pl.Int64)
-    for column in sorted(name for name in documents.columns if name != "doc_id"):
-        values = documents[column]
-        if column == "source":
-            values = values.replace_strict(names, numbers, return_dtype=pl.Int64)
-        yield np.ascontiguousarray(values.cast(pl.Int64).to_numpy()).view(np.uint8).data
+def documents_digest(documents: pl.DataFrame) -> str:
+    """Digest of a mixture's documents, their order and uses, wherever in a token store they stand."""
+    return order_digest(documents.drop("store_row"))
+
+
+def texts_digest(documents: pl.DataFrame, store: TokenStore) -> str:
+    """Digest of what the documents of a mixture say: of each its text and its control tokens.
+
+    A document says the same in any token store that has it, whatever else is in there. Raises InputError where the
+    documents are not those of the store.
+    """
+    stored = read_parquet(store.folder / "documents.parquet", columns=["doc_id", "text_digest"])
+    if documents.height and int(documents["store_row"].to_numpy().max()) >= stored.height:
+        raise InputError(problem(store.folder, "it has fewer documents than the mixture names"))
+    texts = stored[documents["store_row"]]
+    tags = read_parquet(store.folder / CONTROL_TOKENS_FILE).join(texts, on="doc_id", how="semi")
+    parts = [*_bytes_of(texts), *_bytes_of(tags.sort("doc_id", "position"))]
+    return digest_parts(parts).hex()
+
+
+def _bytes_of(frame: pl.DataFrame) -> Iterator[bytes | memoryview]:
+    """Yield the distinct strings, the ids, and column by column the rest as integers."""
+    kinds = frame.schema
+    for column in sorted(name for name in frame.columns if kinds[name] == pl.String):
+        yield "\0".join(frame[column].unique().sort()).encode()
+    for column in sorted(name for name in frame.columns if kinds[name] == pl.Binary):
+        values = frame[column].rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
+        _, ends, data = values.buffers()
+        count = len(values)
+        bounds = np.frombuffer(ends, dtype=np.int64, count=count + 1, offset=8 * values.offset) if count else [0, 0]
+        yield memoryview(data)[bounds[0] : bounds[-1]] if data is not None else b""
+    for column in sorted(name for name in frame.columns if kinds[name] != pl.Binary):
+        numbers = frame[column]
+        if kinds[column] == pl.String:
+            names = numbers.unique().sort()
+            positions = pl.Series(range(names.len()), dtype=pl.Int64)
+            numbers = numbers.replace_strict(names, positions, return_dtype=pl.Int64)
+        yield np.ascontiguousarray(numbers.cast(pl.Int64).to_numpy()).view(np.uint8).data
 
 
 def _order_of(phase: PhaseConfig) -> str:

@@ -4,8 +4,10 @@ Nothing is planned anew: what stays keeps its uses, role, phase and place in the
 planned, so what left shows as short of budget. The sums, the rows of the sources and the ledger are counted again.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
@@ -23,14 +25,14 @@ from engine.formats.manifest import (
     SearchedBenchmark,
 )
 from engine.formats.parquet import read_parquet
-from engine.formats.schedule import ScheduleMeta
 from engine.formats.takedowns import TAKEDOWN
+from engine.formats.token_store import TokenStore
 from engine.mixture import accounts, curriculum
-from engine.mixture.build import documents_digest
+from engine.mixture.build import documents_digest, order_digest, texts_digest
 from engine.mixture.config import Config, PhaseConfig
 from engine.mixture.phases import Cell
 from engine.mixture.weights import spent
-from engine.mixture.write import content_digest, licenses_of, with_first_uses
+from engine.mixture.write import content_digest, with_first_uses
 
 SIZES = ("num_tokens", "supervised_tokens")
 _Searched = TypeVar("_Searched", HeldOutSet, SearchedBenchmark)
@@ -39,24 +41,22 @@ _OUTCOMES = {"in": 0, "kept": 1, "over_budget": 2, "dropped": 3}
 
 @dataclass(frozen=True)
 class Derived:
-    """The content of a version that was made from another; schedule and digest of `manifest` are not its own yet."""
+    """The content of a version that was made from another; `manifest` has not its own schedule and digests yet."""
 
     manifest: Manifest
     documents: pl.DataFrame
     """DOCUMENTS_SCHEMA."""
     ledger: pl.DataFrame
 
-    @property
-    def documents_digest(self) -> str:
-        """Digest of the documents and their order."""
-        return documents_digest(self.documents)
+    @cached_property
+    def order_digest(self) -> str:
+        """What a schedule is made from."""
+        return order_digest(self.documents)
 
-    def scheduled(self, schedule: ScheduleMeta) -> Manifest:
-        """Return the whole manifest, with the schedule that was made from these documents."""
-        assert schedule.mixture == self.documents_digest, "the schedule was made from these documents"
-        made = {"schedule": schedule.digest, "num_steps": schedule.num_steps}
-        manifest = self.manifest.model_copy(update=made)
-        return manifest.model_copy(update={"digest": content_digest(manifest, self.documents_digest)})
+    def signed(self, store: TokenStore) -> Manifest:
+        """Return the manifest with its own digests; `store` has the documents."""
+        manifest = self.manifest.model_copy(update={"texts": texts_digest(self.documents, store)})
+        return manifest.model_copy(update={"digest": content_digest(manifest, documents_digest(self.documents))})
 
 
 def without(
@@ -97,6 +97,7 @@ def without(
                 if row.phase in used and row.documents > _rows_of(gone, row).height
             ],
             "phases": [phase for position, phase in enumerate(old.phases) if position in used],
+            "licenses": _licenses_less(old.licenses, gone, licenses),
             "held_out": [_searched_less(one, gone) for one in old.held_out],
             "benchmarks": [_searched_less(one, gone) for one in old.benchmarks],
         }
@@ -148,6 +149,7 @@ def extended(mixture: Mixture, store: pl.DataFrame, source: NewSource, difficult
         update={
             "sources": sorted([*old.sources, row], key=lambda one: (one.phase, one.is_replay, one.source)),
             "phases": [*old.phases[:last], old.phases[last].model_copy(update={"budget_tokens": whole})],
+            "licenses": dict(sorted((Counter(old.licenses) + Counter(row.licenses)).items())),
         }
     )
     new = rows[cell.rows].with_columns(is_replay=pl.lit(False), phase=pl.lit(last), repeats=pl.lit(1))
@@ -198,7 +200,6 @@ def _counted(manifest: Manifest, documents: pl.DataFrame, ledger: pl.DataFrame) 
         "sources": sources,
         "phases": phases,
         "curriculum": ", then ".join(phase.curriculum for phase in phases),
-        "licenses": licenses_of(sources),
         "documents": distinct.height,
         **{name: sum(getattr(row, name) for row in sources) for name in ("tokens", "supervised_tokens")},
         "n_eff_before": accounts.effective_sources(rows[0].available_tokens for rows in roles.values()),
@@ -237,14 +238,20 @@ def _less(
 ) -> dict[str, Any]:
     """Return what could be used of a source without the candidates that leave, and its licences without theirs."""
     own = candidates.filter(pl.col("source") == row.source)
-    left = dict(row.licenses)
-    for doc_id in _rows_of(gone, row)["doc_id"]:
-        left[licenses.get(doc_id, "unknown")] -= 1
     return {
         "available_documents": row.available_documents - own.height,
         "available_tokens": row.available_tokens - int(own["num_tokens"].cast(pl.Int64).sum()),
-        "licenses": {name: documents for name, documents in left.items() if documents},
+        "licenses": _licenses_less(row.licenses, _rows_of(gone, row), licenses),
     }
+
+
+def _licenses_less(before: Mapping[str, int], gone: pl.DataFrame, licenses: Mapping[bytes, str]) -> dict[str, int]:
+    """Return licence -> documents without those that left, each once."""
+    left = dict(before)
+    for doc_id in gone["doc_id"].unique():
+        name = licenses.get(doc_id, "unknown")
+        left[name] = left.get(name, 0) - 1
+    return {name: documents for name, documents in left.items() if documents > 0}
 
 
 def _searched_less(one: _Searched, gone: pl.DataFrame) -> _Searched:

@@ -26,7 +26,7 @@ from engine.formats.tokenizer import META as TOKENIZER_META
 from engine.formats.tokenizer import TokenizerMeta, meta_digest
 from engine.formats.workspace import Workspace
 from engine.mixture.accounts import effective_sources
-from engine.mixture.build import documents_digest
+from engine.mixture.build import documents_digest, order_digest, texts_digest
 from engine.mixture.write import content_digest, with_first_uses
 
 # No JSON and no such model are ValueErrors, pydantic's too.
@@ -172,14 +172,16 @@ def _token_store(workspace: Workspace, mixture: Mixture) -> list[str]:
 
 
 def _store_rows(workspace: Workspace, mixture: Mixture) -> list[str]:
-    store = open_token_store(workspace.tokens(mixture.manifest.token_store)).documents()
+    opened = open_token_store(workspace.tokens(mixture.manifest.token_store))
+    store = opened.documents()
     documents = mixture.documents()
     columns = ["doc_id", "source", "num_tokens", "supervised_tokens"]
     inside = documents.filter(pl.col("store_row") < store.height)
     named = store[inside["store_row"]].select(columns)
     if inside.height < documents.height or not inside.select(columns).equals(named):
         return [problem(mixture.folder / "documents.parquet", "not the documents of the token store it names")]
-    return []
+    texts = {"texts": texts_digest(documents, opened)}
+    return _differing(mixture.folder / "manifest.json", {"texts": mixture.manifest.texts}, texts)
 
 
 def _schedule(workspace: Workspace, mixture: Mixture) -> list[str]:
@@ -199,7 +201,7 @@ def _placements(workspace: Workspace, mixture: Mixture) -> list[str]:
     schedule = open_schedule(workspace.schedule(mixture.manifest.schedule))
     documents, spans = mixture.documents(), schedule.spans()
     wide = {name: pl.col(name).cast(pl.Int64) for name in ("start", "length", "num_tokens", "repeats")}
-    found = _differing(schedule.folder, {"mixture": schedule.meta.mixture}, {"mixture": documents_digest(documents)})
+    found = _differing(schedule.folder, {"mixture": schedule.meta.mixture}, {"mixture": order_digest(documents)})
     if spans.filter(wide["start"] + wide["length"] > schedule.meta.row_tokens).height:
         found.append(problem(schedule.folder, "a span crosses the end of its row"))
     placed = spans.group_by("document").agg(wide["length"].sum().alias("placed"))

@@ -1,12 +1,18 @@
 """Writes a planned mixture as a version, which never changes.
 
-The digest names the content: documents in their order, configuration, tokenizer, token store, selection, split and what
-follows from them. It stands apart from the mixture's name, its version, the name of the recipe and the schedule, so
-building the same content again finds the old version.
+The digest names the content, which is what is trained on and what is promised of it: the documents in their order with
+their texts, control tokens, uses and roles; tokenizer, render options, configuration and split; the sources with their
+inputs, budgets and licences; what the documents were searched for; what a takedown or an extension changed.
+
+Names, numbers, the recipe, the token store, the selection and the schedule are not content. They hold documents that
+the mixture does not use, and change with them; so the same content again is the old version, whatever else a recipe
+builds. A version keeps the token store and the schedule it was written with.
+
+A version that awaits its audits has an empty file `unaudited`: until they hold nobody finds it but they and who would
+build the same again (engine.run.audits).
 """
 
 import time
-from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -18,6 +24,7 @@ from engine.base.atomic import atomic_folder, write_json
 from engine.base.hashing import digest_file, digest_json
 from engine.base.stage import StrictModel
 from engine.formats.manifest import (
+    UNAUDITED,
     Audit,
     Derivation,
     HeldOutSet,
@@ -33,13 +40,21 @@ from engine.formats.receipt import NAME as RECEIPT
 from engine.formats.receipt import Receipt, read_receipt, write_receipt
 from engine.formats.schedule import ScheduleMeta
 from engine.formats.state import RecipeState
+from engine.formats.token_store import TokenStore
 from engine.formats.workspace import Workspace
 from engine.formats.workspace_lock import only_writer
-from engine.mixture.build import MixturePlan, documents_digest
+from engine.mixture.build import MixturePlan, documents_digest, texts_digest
 
 VERSION = 1
 FILES = ("manifest.json", "documents.parquet", "ledger.parquet")
-_NOT_CONTENT = {"name", "version", "digest", "recipe", "recipe_digest", "schedule", "num_steps"}
+_OF_CHATS = {"template", "template_digest", "grow", "date"}
+"""Render options that change nothing where there are no chats."""
+_NOT_CONTENT: dict[str, Any] = {
+    **dict.fromkeys(("name", "version", "digest", "recipe", "recipe_digest", "schedule", "num_steps"), True),
+    **dict.fromkeys(("token_store", "selection", "audit", "render"), True),  # render: `_render_of`
+    "derived_from": {"reference", "reason"},
+    "held_out": {"__all__": {"contaminated_documents"}},  # over all sources
+}
 
 
 class MixtureInputs(StrictModel):
@@ -60,24 +75,49 @@ class MixtureInputs(StrictModel):
     coverage: str | None = Field(default=None, description="digest of the coverage sheet")
     audit: Audit | None = None
     models: dict[str, str] = Field(default_factory=dict, description="column prefix -> digest of its model's files")
-    state: RecipeState | None = Field(default=None, exclude=True, description="where its artifacts lie; no content")
 
 
-def write_version(workspace: Workspace, plan: MixturePlan, inputs: MixtureInputs, schedule: ScheduleMeta) -> Mixture:
-    """Write the plan as the next version of its mixture, or return the version that has this content already."""
-    assert schedule.mixture == plan.documents_digest, "the schedule was made from these documents"
-    assert schedule.token_store == inputs.token_store, "the schedule was made from this token store"
-    return write_content(workspace, _manifest(plan, inputs, schedule), plan.documents, plan.ledger, inputs.state)
+def write_version(
+    workspace: Workspace,
+    plan: MixturePlan,
+    manifest: Manifest,
+    schedule: ScheduleMeta,
+    state: RecipeState | None = None,
+    awaits_audits: bool = False,
+) -> Mixture:
+    """Write the plan as the next version of its mixture, or return the version that has this content already.
+
+    Args:
+        workspace: Folder of all artifacts.
+        plan: What the version uses.
+        manifest: What `planned_manifest` said of it.
+        schedule: Made from the plan's documents.
+        state: Where the artifacts lie that it was made from; no content.
+        awaits_audits: Whether nobody may use it yet; one that was there before stays as it is.
+    """
+    assert schedule.mixture == plan.order_digest, "the schedule was made from these documents"
+    return write_content(workspace, scheduled(manifest, schedule), plan.documents, plan.ledger, state, awaits_audits)
+
+
+def scheduled(manifest: Manifest, schedule: ScheduleMeta) -> Manifest:
+    """Return the manifest with its schedule, which changes no digest."""
+    assert schedule.token_store == manifest.token_store, "the schedule was made from this token store"
+    return manifest.model_copy(update={"schedule": schedule.digest, "num_steps": schedule.num_steps})
 
 
 def write_content(
-    workspace: Workspace, manifest: Manifest, documents: pl.DataFrame, ledger: pl.DataFrame, state: RecipeState | None
+    workspace: Workspace,
+    manifest: Manifest,
+    documents: pl.DataFrame,
+    ledger: pl.DataFrame,
+    state: RecipeState | None,
+    awaits_audits: bool = False,
 ) -> Mixture:
     """Write a manifest, whatever its version, as the next one, or return the version that has this content already."""
     started = time.monotonic()
     folder = workspace.root / "mixtures" / manifest.name
     with only_writer(folder):
-        known = _known(workspace, manifest)
+        known = find_version(workspace, manifest)
         if known is not None:
             return known
         number = 1 + max((int(path.name[1:]) for path in folder.glob("v*") if path.name[1:].isdigit()), default=0)
@@ -88,20 +128,18 @@ def write_content(
                 write_json(temporary / "state.json", state.model_dump(mode="json"))
             write_parquet(temporary / "documents.parquet", documents)
             write_parquet(temporary / "ledger.parquet", ledger)
+            if awaits_audits:
+                (temporary / UNAUDITED).touch()
             _sign(temporary, manifest, documents_digest(documents), _referred(workspace, manifest), started)
     return read_mixture(workspace.mixture(manifest.name, number))
 
 
-def find_version(
-    workspace: Workspace, plan: MixturePlan, inputs: MixtureInputs, schedule: ScheduleMeta
-) -> Mixture | None:
-    """Return the version that has this content already, None where there is none; nothing is written."""
-    return _known(workspace, _manifest(plan, inputs, schedule))
+def find_version(workspace: Workspace, manifest: Manifest) -> Mixture | None:
+    """Return the version that has this content already, also one that awaits its audits; None where there is none.
 
-
-def _known(workspace: Workspace, manifest: Manifest) -> Mixture | None:
-    """Return the version with this digest; by the receipts, so that a damaged other version is in nobody's way."""
-    for folder in version_folders(workspace, manifest.name).values():
+    It goes by the receipts, so that a damaged other version is in nobody's way.
+    """
+    for folder in version_folders(workspace, manifest.name, unaudited=True).values():
         receipt = read_receipt(folder)
         if receipt is not None and receipt.digest == manifest.digest:
             return read_mixture(folder)
@@ -109,11 +147,28 @@ def _known(workspace: Workspace, manifest: Manifest) -> Mixture | None:
 
 
 def content_digest(manifest: Manifest, documents: str) -> str:
-    """Digest of a version's content; `documents` is the digest of its documents and their order."""
-    return digest_json({"manifest": manifest.model_dump(mode="json", exclude=_NOT_CONTENT), "documents": documents})
+    """Digest of a version's content; `documents`: engine.mixture.build.documents_digest of its documents."""
+    said = manifest.model_dump(mode="json", exclude=_NOT_CONTENT)
+    return digest_json({"manifest": said, "render": _render_of(manifest), "documents": documents})
 
 
-def _manifest(plan: MixturePlan, inputs: MixtureInputs, schedule: ScheduleMeta) -> Manifest:
+def _render_of(manifest: Manifest) -> dict[str, Any]:
+    """Return how the documents of this version became ids, without what the recipe says of other sources."""
+    render = dict(manifest.render)
+    if render.get("objective"):
+        used = {row.source for row in manifest.sources}
+        render["objective"] = {source: what for source, what in render["objective"].items() if source in used}
+    if manifest.template is None:
+        render = {name: value for name, value in render.items() if name not in _OF_CHATS}
+    return render
+
+
+def planned_manifest(plan: MixturePlan, inputs: MixtureInputs, store: TokenStore) -> Manifest:
+    """Return the manifest of a plan with its digest, but for its version and its schedule.
+
+    store: the token store that `inputs` names; the texts of the documents are known there.
+    """
+    assert store.meta.digest == inputs.token_store, "the token store of the inputs"
     config = plan.config
     manifest = Manifest(
         name=plan.name,
@@ -128,26 +183,19 @@ def _manifest(plan: MixturePlan, inputs: MixtureInputs, schedule: ScheduleMeta) 
         documents=plan.documents["doc_id"].n_unique(),
         tokens=sum(row.tokens for row in plan.sources),
         supervised_tokens=sum(row.supervised_tokens for row in plan.sources),
-        licenses=licenses_of(plan.sources),
+        licenses=plan.licenses,
+        texts=texts_digest(plan.documents, store),
         n_eff_before=plan.n_eff_before,
         n_eff_after=plan.n_eff_after,
         n_eff_documents_before=plan.n_eff_documents_before,
         n_eff_documents_after=plan.n_eff_documents_after,
-        schedule=schedule.digest,
+        schedule="",
         row_tokens=config.row_tokens,
         rows_per_step=config.rows_per_step,
-        num_steps=schedule.num_steps,
+        num_steps=0,
         config=config.model_dump(mode="json"),
     )
-    return manifest.model_copy(update={"digest": content_digest(manifest, plan.documents_digest)})
-
-
-def licenses_of(sources: Iterable[MixtureSource]) -> dict[str, int]:
-    """Return licence -> documents over all rows; one used in two phases counts in both."""
-    counts: Counter[str] = Counter()
-    for row in sources:
-        counts.update(row.licenses)
-    return dict(sorted(counts.items()))
+    return manifest.model_copy(update={"digest": content_digest(manifest, documents_digest(plan.documents))})
 
 
 def with_first_uses(sources: Iterable[MixtureSource], documents: pl.DataFrame) -> list[MixtureSource]:

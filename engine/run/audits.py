@@ -1,6 +1,8 @@
 """Runs the audits of sql/audits over what was just built; a row that an audit returns is a fault and stops the run.
 
-Versions that a takedown or an extension made are judged as those of a run are, by what they were made from.
+Versions that a takedown or an extension made are judged as those of a run are, by what they were made from. A version
+that was just written has a mark until the audits hold (engine.formats.manifest.UNAUDITED), so that one whose run was
+killed before is found by nobody, and is judged when it is built again.
 
 The rows of an audit that does not hold are kept, so that they can be looked at when the run is over:
 
@@ -22,11 +24,10 @@ from engine.base.sql_files import SqlFile, read_sql, sql_names
 from engine.catalog.query import open_catalog
 from engine.catalog.relation import pattern, text_literal
 from engine.catalog.values import plain_rows
-from engine.formats.manifest import Mixture
+from engine.formats.manifest import UNAUDITED, Mixture
 from engine.formats.parquet import write_parquet
 from engine.formats.state import RecipeState
 from engine.formats.workspace import Workspace
-from engine.run.steps import MADE, RunContext
 
 GROUP = "audits"
 SHOWN_ROWS = 3
@@ -34,36 +35,17 @@ MOST_KEPT = 100_000
 """Rows kept of an audit that does not hold."""
 
 
-def run_audits(context: RunContext, state: RecipeState, built: Sequence[Mixture]) -> list[str]:
-    """Return the names of the audits, all of which hold.
-
-    Args:
-        context: What the run did; says which of the mixtures it made.
-        state: What the recipe would end with. Of its mixtures only those in `built` are judged: others were made from
-            other decisions, and were judged then.
-        built: The mixtures that were built or found again.
-
-    Raises AuditError as `audit_versions` does.
-    """
-    made = {step.name for step in context.steps if step.state == MADE}
-    return audit_versions(
-        context.workspace, state, built, [mixture for mixture in built if f"mixture {mixture.manifest.name}" in made]
-    )
-
-
-def audit_versions(
-    workspace: Workspace, state: RecipeState, built: Sequence[Mixture], made: Sequence[Mixture]
-) -> list[str]:
-    """Return the names of the audits, all of which hold of these versions.
+def audit_versions(workspace: Workspace, state: RecipeState, built: Sequence[Mixture]) -> list[str]:
+    """Return the names of the audits, all of which hold of these versions; those that awaited them do so no more.
 
     Args:
         workspace: Folder of all artifacts.
-        state: What the versions were made from.
-        built: One version of each mixture.
-        made: Those of them that were not there before.
+        state: What the versions were made from. Of its mixtures only those in `built` are judged: others were made from
+            other decisions, and were judged then.
+        built: One version of each mixture, built or found again.
 
-    Raises AuditError that names each audit that does not hold, with its first rows. What was made is then removed; what
-    was there before stays, as runs may have trained on it.
+    Raises AuditError that names each audit that does not hold, with its first rows. Versions that awaited their audits
+    are then removed; one that held before stays, as runs may have trained on it.
     """
     judged = state.model_copy(update={"mixtures": {mixture.manifest.name: mixture.reference for mixture in built}})
     folder = failed_folder(workspace)
@@ -72,8 +54,10 @@ def audit_versions(
         failed = [text for name in names if (text := _judge(connection, read_sql(GROUP, name), folder)) is not None]
     if not failed:
         shutil.rmtree(folder, ignore_errors=True)
+        for mixture in built:
+            (mixture.folder / UNAUDITED).unlink(missing_ok=True)
         return names
-    removed = _remove(made)
+    removed = _remove([mixture for mixture in built if mixture.is_unaudited])
     told = f"\nremoved again, as it does not hold: {', '.join(removed)}" if removed else ""
     raise AuditError("\n".join(failed) + told)
 

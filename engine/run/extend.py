@@ -31,7 +31,7 @@ from engine.formats.workspace_lock import in_use
 from engine.mixture.curriculum import DIFFICULTY
 from engine.mixture.derive import Derived, NewSource, extended, last_phase
 from engine.run.annotating import annotate
-from engine.run.audit import audit
+from engine.run.decoded_search import audit
 from engine.run.extended_recipe import NewFiles, extended_recipe, recipe_of, require_same_files, take_in_all
 from engine.run.extension import Extension
 from engine.run.memory import memory_ceiling
@@ -45,7 +45,7 @@ from engine.run.takedown import write_derived
 from engine.run.tokens import token_store_of
 from engine.run.workers import number_of_jobs
 
-_KEPT_FIELDS = {"recipe", "recipe_digest", "derived_from", "state"}
+_KEPT_FIELDS = {"recipe", "recipe_digest", "derived_from"}
 """What an extended version does not take from the run that made its documents."""
 
 
@@ -137,7 +137,7 @@ def _write(work: _Extending) -> Mixture | None:
         return None
     derived = extended(mixture, stored, _new_source(work), _difficulty(work))
     where = recipe_state(context, state, work.selection, tokenizer, store, [])
-    inputs = mixture_inputs(context, state, tokenizer, store, work.selection, derived.documents, where)
+    inputs = mixture_inputs(context, state, tokenizer, store, work.selection, derived.documents)
     again = {"audit": audit(context, state, tokenizer, store), "models": mixture_models(context, state)}
     inputs = inputs.model_copy(update=again)
     changes = {name: getattr(inputs, name) for name in type(inputs).model_fields if name not in _KEPT_FIELDS}

@@ -6,6 +6,7 @@ from typing import Any
 
 import polars as pl
 
+from engine.base.errors import InputError
 from engine.base.hashing import digest_json, digest_path
 from engine.base.paths import written_path
 from engine.base.progress import progress, say
@@ -14,17 +15,17 @@ from engine.formats.annotation import Annotation
 from engine.formats.manifest import HeldOutSet, Mixture, SearchedBenchmark, read_mixture, version_folders
 from engine.formats.parquet import read_parquet
 from engine.formats.receipt import read_receipt
-from engine.formats.schedule import open_schedule
 from engine.formats.selection import Selection
 from engine.formats.state import RecipeState
 from engine.formats.token_store import TokenStore
 from engine.formats.tokenizer import Tokenizer
 from engine.mixture.build import MixturePlan, plan_mixture
-from engine.mixture.write import MixtureInputs, find_version, write_version
-from engine.pack.schedule import ScheduleConfig, schedule_digest, write_schedule
-from engine.run.audit import audit, left_in, searched_field, widest_search
+from engine.mixture.write import MixtureInputs, find_version, planned_manifest, write_version
+from engine.pack.schedule import ScheduleConfig
+from engine.run.decoded_search import audit, left_in, searched_field, widest_search
 from engine.run.recipe_state import recipe_state
 from engine.run.rendering import chat_sources, objectives
+from engine.run.scheduling import is_ready, make_ready, schedule_of
 from engine.run.stage_run import Annotated
 from engine.run.steps import FRESH, MADE, STALE, PlanEndsError, RunContext
 from engine.run.tokens import kept_documents
@@ -47,9 +48,9 @@ def build_mixtures(
     built, supervised = [], objectives(context)
     for name in names:
         plan = plan_mixture(name, context.recipe.mixtures[name], candidates, input_digests, supervised)
-        inputs = mixture_inputs(context, state, tokenizer, store, selection, plan.documents, where)
+        inputs = mixture_inputs(context, state, tokenizer, store, selection, plan.documents)
         inputs = inputs.model_copy(update={"audit": searched_again, "models": models})
-        built.append(_build(context, plan, inputs, store))
+        built.append(_build(context, plan, inputs, store, where))
     return built
 
 
@@ -60,7 +61,6 @@ def mixture_inputs(
     store: TokenStore,
     selection: Selection,
     documents: pl.DataFrame,
-    where: RecipeState,
 ) -> MixtureInputs:
     """Return what a version with these documents is made from, but for the audit and the models."""
     has_chats = bool(set(chat_sources(context)) & set(documents["source"].unique()))
@@ -77,42 +77,53 @@ def mixture_inputs(
         held_out=_held_out(context, state, documents),
         benchmarks=_benchmarks(context, state, documents),
         coverage=_coverage_digest(context, state),
-        state=where,
     )
 
 
-def _build(context: RunContext, plan: MixturePlan, inputs: MixtureInputs, store: TokenStore) -> Mixture:
-    step = f"mixture {plan.name}"
-    shape = ScheduleConfig(row_tokens=plan.config.row_tokens, rows_per_step=plan.config.rows_per_step)
-    digest = schedule_digest(plan.documents_digest, store.meta.digest, shape)
-    folder = context.workspace.schedule(digest)
-    receipt = read_receipt(folder)
-    is_scheduled = receipt is not None and receipt.digest == digest
-    known = find_version(context.workspace, plan, inputs, open_schedule(folder).meta) if is_scheduled else None
-    if known is not None:
-        context.note(step, FRESH, receipt=receipt)
+def _build(
+    context: RunContext, plan: MixturePlan, inputs: MixtureInputs, store: TokenStore, where: RecipeState
+) -> Mixture:
+    step, workspace = f"mixture {plan.name}", context.workspace
+    manifest = planned_manifest(plan, inputs, store)
+    known = find_version(workspace, manifest)
+    if known is not None and not known.is_unaudited and is_ready(workspace, known):
+        context.note(step, FRESH, receipt=read_receipt(workspace.schedule(known.manifest.schedule)))
         return known
     if context.dry_run:
-        context.note(step, STALE, "no version with these documents in this order")
+        context.note(step, STALE, _why(known))
         raise PlanEndsError(step)
     with progress(step):
-        schedule = (
-            open_schedule(folder)
-            if is_scheduled
-            else write_schedule(folder, plan.documents, store, shape, plan.documents_digest)
-        )
-        mixture = write_version(context.workspace, plan, inputs, schedule.meta)
-    _say_whose(context, mixture)
-    context.note(step, MADE, receipt=read_receipt(folder))
+        if known is not None:
+            make_ready(workspace, known)
+            mixture = known
+        else:
+            shape = ScheduleConfig(row_tokens=plan.config.row_tokens, rows_per_step=plan.config.rows_per_step)
+            schedule = schedule_of(workspace, plan.documents, plan.order_digest, store, shape)
+            mixture = write_version(workspace, plan, manifest, schedule.meta, where, awaits_audits=True)
+    if known is None:
+        _say_whose(context, mixture)
+    context.note(step, MADE, receipt=read_receipt(workspace.schedule(mixture.manifest.schedule)))
     return mixture
+
+
+def _why(known: Mixture | None) -> str:
+    if known is None:
+        return "no version with these documents in this order"
+    return (
+        f"{known.reference} was never audited" if known.is_unaudited else f"the schedule of {known.reference} is gone"
+    )
 
 
 def _say_whose(context: RunContext, mixture: Mixture) -> None:
     """Say where name@latest was the version of another recipe until now: versions are numbered per name."""
-    before = version_folders(context.workspace, mixture.manifest.name).get(mixture.manifest.version - 1)
-    recipe = read_mixture(before, is_checked=False).manifest.recipe if before is not None else context.recipe.name
+    name = mixture.manifest.name
+    before = version_folders(context.workspace, name).get(mixture.manifest.version - 1)
+    try:
+        recipe = read_mixture(before).manifest.recipe if before is not None else context.recipe.name
+    except (InputError, ValueError, OSError) as error:  # no JSON and no such model are ValueErrors
+        say(f"{name}@v{mixture.manifest.version - 1}, the version before, is damaged: {str(error).splitlines()[0]}")
+        return
     if recipe != context.recipe.name:
-        name = mixture.manifest.name
         say(
             f"{mixture.reference} follows a version that recipe '{recipe}' made: versions of one name are numbered "
             f"together, and {name}@latest is {mixture.reference} now. Call it something else to keep them apart"
@@ -210,11 +221,15 @@ def _coverage(state: Annotated, search: Annotation) -> dict[str, dict[str, Any]]
 
 
 def _coverage_digest(context: RunContext, state: Annotated) -> str | None:
-    """Return the digest of what the coverage sheet says, whatever file it is stored in; None where nothing searched."""
+    """Return the digest of what the coverage sheet says of the searches; None where nothing searched.
+
+    How many documents were searched and found over all sources says nothing of the mixture.
+    """
     search = widest_search(context, state)
     if search is None:
         return None
     sheet = read_parquet(state.artifacts[search.prefix] / "coverage.parquet").sort("benchmark")
+    sheet = sheet.drop("searched_documents", "flagged_documents")
     return digest_json(sheet.to_dicts())
 
 

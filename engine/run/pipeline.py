@@ -29,9 +29,9 @@ from engine.mixture.accounts import effective_before_and_after
 from engine.recipe import DataRecipe, load_recipe
 from engine.run import intake
 from engine.run.annotating import annotate
-from engine.run.audit import STAGE as SEARCH
-from engine.run.audits import run_audits
+from engine.run.audits import audit_versions
 from engine.run.control_tokens import check_slots
+from engine.run.decoded_search import STAGE as SEARCH
 from engine.run.estimate import estimate
 from engine.run.memory import memory_ceiling
 from engine.run.mixing import build_mixtures
@@ -105,7 +105,7 @@ def _run(context: RunContext, chosen: list[str], border: bool) -> dict[str, Any]
     if context.dry_run:
         return _plan(context, chosen, None, _what_if(context, state, selection, border))
     ended = recipe_state(context, state, selection, tokenizer, store, built)
-    audits = run_audits(context, ended, built)
+    audits = audit_versions(context.workspace, ended, built)
     write_state(context.workspace, ended)
     return _result(context, selection, tokenizer, built) | {"audits": audits}
 

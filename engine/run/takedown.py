@@ -19,18 +19,18 @@ import polars as pl
 
 from engine.base.errors import RecipeError, problem, unknown
 from engine.formats.find import find_document, find_documents
-from engine.formats.manifest import Mixture, mixture_names, mixture_versions, version_folders
-from engine.formats.schedule import Schedule, open_schedule
+from engine.formats.manifest import Mixture, mixture_names, mixture_versions
 from engine.formats.state import RecipeState, read_state, recipe_names, write_state
 from engine.formats.takedowns import ASKED, Takedown, TakenDown, append_takedowns, now, read_takedowns
 from engine.formats.token_store import TokenStore, open_token_store
 from engine.formats.workspace import DEFAULT_WORKSPACE, Workspace
 from engine.formats.workspace_lock import in_use
 from engine.mixture.derive import Derived, without
-from engine.mixture.write import write_content
-from engine.pack.schedule import ScheduleConfig, schedule_digest, write_schedule
+from engine.mixture.write import find_version, scheduled, write_content
+from engine.pack.schedule import ScheduleConfig
 from engine.run.audits import audit_versions
 from engine.run.relatives import Searched, relatives
+from engine.run.scheduling import make_ready, schedule_of
 from engine.run.trained_on import trained_on
 
 REMAINS = (
@@ -188,25 +188,19 @@ def write_derived(
     place: Workspace, version: Mixture, derived: Derived, store: TokenStore, state: RecipeState | None = None
 ) -> Mixture:
     """Schedule a derived version in the shape of the one it was made from, write it, and let the audits judge it."""
-    schedule = _schedule(place, version, derived, store)
-    manifest = derived.scheduled(schedule.meta)
+    manifest = derived.signed(store)
     made_from = state or version.state()
-    before = version_folders(place, manifest.name)
-    written = write_content(place, manifest, derived.documents, derived.ledger, made_from)
+    written = find_version(place, manifest)
+    if written is not None:
+        make_ready(place, written)
+    else:
+        shape = ScheduleConfig(row_tokens=manifest.row_tokens, rows_per_step=manifest.rows_per_step)
+        schedule = schedule_of(place, derived.documents, derived.order_digest, store, shape)
+        whole = scheduled(manifest, schedule.meta)
+        written = write_content(place, whole, derived.documents, derived.ledger, made_from, made_from is not None)
     if made_from is not None:
-        is_made = written.manifest.version not in before
-        audit_versions(place, made_from, [written], [written] if is_made else [])
+        audit_versions(place, made_from, [written])
     return written
-
-
-def _schedule(place: Workspace, version: Mixture, derived: Derived, store: TokenStore) -> Schedule:
-    manifest = version.manifest
-    shape = ScheduleConfig(row_tokens=manifest.row_tokens, rows_per_step=manifest.rows_per_step)
-    digest = schedule_digest(derived.documents_digest, store.meta.digest, shape)
-    folder = place.schedule(digest)
-    if (folder / "receipt.json").is_file():
-        return open_schedule(folder)
-    return write_schedule(folder, derived.documents, store, shape, derived.documents_digest)
 
 
 def _licenses(place: Workspace, version: Mixture, removed: Sequence[bytes]) -> dict[bytes, str]:

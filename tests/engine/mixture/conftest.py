@@ -16,7 +16,7 @@ from engine.formats.tokenizer import load_tokenizer
 from engine.formats.workspace import Workspace
 from engine.mixture.build import CANDIDATES_SCHEMA, plan_mixture
 from engine.mixture.config import Config
-from engine.mixture.write import MixtureInputs, write_version
+from engine.mixture.write import MixtureInputs, planned_manifest, write_version
 from engine.pack.render import RenderConfig
 from engine.pack.schedule import ScheduleConfig, schedule_digest, write_schedule
 from engine.pack.tokenise import Batch, build_token_store, token_store_digest
@@ -40,10 +40,11 @@ class Built:
         digests = {source: f"digest of {source}" for source in checked.source_names()}
         planned = plan_mixture(name, checked, self.candidates, digests)
         shape = ScheduleConfig(row_tokens=checked.row_tokens, rows_per_step=checked.rows_per_step)
-        folder = self.workspace.schedule(schedule_digest(planned.documents_digest, self.store.meta.digest, shape))
-        schedule = write_schedule(folder, planned.documents, self.store, shape, planned.documents_digest)
+        folder = self.workspace.schedule(schedule_digest(planned.order_digest, self.store.meta.digest, shape))
+        schedule = write_schedule(folder, planned.documents, self.store, shape, planned.order_digest)
         inputs = self.inputs.model_copy(update={"recipe": recipe})
-        return write_version(self.workspace, planned, inputs, schedule.meta)
+        manifest = planned_manifest(planned, inputs, self.store)
+        return write_version(self.workspace, planned, manifest, schedule.meta)
 
 
 @pytest.fixture

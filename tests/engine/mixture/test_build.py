@@ -135,7 +135,7 @@ def test_documents_are_chosen_by_the_seed_and_not_by_their_order() -> None:
     config = {"sources": ["a"], "budget_tokens": 2000}
     one, two = plan(config, frame), plan(config, shuffled)
     assert one.documents.equals(two.documents)
-    assert one.documents_digest == two.documents_digest
+    assert one.order_digest == two.order_digest
     other = plan({**config, "seed": 2}, frame)
     assert set(other.documents["doc_id"]) != set(one.documents["doc_id"])
 

@@ -13,7 +13,7 @@ from engine.formats.manifest import Mixture
 from engine.mixture.curriculum import order
 from engine.mixture.derive import NewSource, extended, last_phase, without
 from engine.mixture.verify import verify
-from engine.mixture.write import write_content
+from engine.mixture.write import scheduled, write_content
 from engine.pack.schedule import ScheduleConfig, schedule_digest, write_schedule
 
 CONFIG = {
@@ -30,9 +30,9 @@ def written(built: Any, mixture: Mixture, removed: list[bytes]) -> Mixture | Non
     if derived is None:
         return None
     shape = ScheduleConfig(row_tokens=16, rows_per_step=2)
-    folder = built.workspace.schedule(schedule_digest(derived.documents_digest, built.store.meta.digest, shape))
-    schedule = write_schedule(folder, derived.documents, built.store, shape, derived.documents_digest)
-    manifest = derived.scheduled(schedule.meta)
+    folder = built.workspace.schedule(schedule_digest(derived.order_digest, built.store.meta.digest, shape))
+    schedule = write_schedule(folder, derived.documents, built.store, shape, derived.order_digest)
+    manifest = scheduled(derived.signed(built.store), schedule.meta)
     return write_content(built.workspace, manifest, derived.documents, derived.ledger, mixture.state())
 
 

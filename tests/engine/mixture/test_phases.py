@@ -15,7 +15,7 @@ from engine.base.errors import RecipeError
 from engine.base.hashing import digest_bytes, digest_parts
 from engine.base.seeded import seeded_keys
 from engine.formats.ledger import unbalanced
-from engine.mixture.build import CANDIDATES_SCHEMA, MixturePlan, documents_digest, plan_mixture
+from engine.mixture.build import CANDIDATES_SCHEMA, MixturePlan, order_digest, plan_mixture
 from engine.mixture.config import Config
 from engine.mixture.seeded_order import seeded_positions
 
@@ -257,10 +257,10 @@ def test_the_digest_of_documents_is_that_of_their_bytes() -> None:
     numbers = documents.with_columns(source=(pl.col("source") == "b").cast(pl.Int64)).drop("doc_id").cast(pl.Int64)
     parts = [b"a\0b", b"".join(documents["doc_id"])]
     parts += [np.array(numbers[name].to_list(), "<i8").tobytes() for name in sorted(numbers.columns)]
-    assert documents_digest(documents) == digest_parts(parts).hex()
-    assert documents_digest(pl.concat([documents[:9], documents[9:]], rechunk=False)) == documents_digest(documents)
-    assert documents_digest(documents[7:]) == documents_digest(documents[7:].clone().rechunk())
-    assert documents_digest(documents[7:]) != documents_digest(documents[6:])
+    assert order_digest(documents) == digest_parts(parts).hex()
+    assert order_digest(pl.concat([documents[:9], documents[9:]], rechunk=False)) == order_digest(documents)
+    assert order_digest(documents[7:]) == order_digest(documents[7:].clone().rechunk())
+    assert order_digest(documents[7:]) != order_digest(documents[6:])
 
 
 @pytest.mark.parametrize(

@@ -143,7 +143,7 @@ def test_a_signed_change_of_the_documents_is_found(built: Built, mixture: Mixtur
 
 def test_a_signed_change_of_the_manifest_is_found(built: Built, mixture: Mixture) -> None:
     path = mixture.folder / "manifest.json"
-    for field, value in (("tokens", 1), ("n_eff_after", 9.0), ("selection", "0" * 32), ("curriculum", "by_length")):
+    for field, value in (("tokens", 1), ("n_eff_after", 9.0), ("texts", "0" * 32), ("curriculum", "by_length")):
         content = path.read_bytes()
         write_json(path, read_json(path) | {field: value})
         resign(mixture.folder)

@@ -17,7 +17,7 @@ from engine.formats.token_store import DOCUMENTS_SCHEMA, StoreMeta, TokenStore
 from engine.formats.tokenizer import Tokenizer, load_tokenizer
 from engine.formats.workspace import Workspace
 from engine.pack.tokenizer import TokenizerTraining, train_tokenizer
-from engine.run.audit import _decoded, chat_sources, without_frames
+from engine.run.decoded_search import _decoded, chat_sources, without_frames
 from engine.run.pipeline import run
 from tests.engine.run.chat_corpus import recipe, write
 from tests.engine.run.searched import prose, write_lines

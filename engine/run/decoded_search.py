@@ -1,4 +1,4 @@
-"""The audit: the token store is decoded and searched again, so the proof is about what is really trained.
+"""The token store is decoded and searched again, so the proof is about what is really trained.
 
 Between the search of the texts and the tokens lie cuts, rendering and a tokenizer. What the audit finds that was not
 left in on purpose (`action: tag`) stops the run.

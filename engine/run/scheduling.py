@@ -1,0 +1,66 @@
+"""Schedules of mixture versions: made once, found again, and made anew where one is gone or was cut short.
+
+A version keeps the token store and the schedule it was written with. Both can be deleted, as anything that a run makes;
+a version that is built again gets them back where they can be made.
+"""
+
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from engine.base.errors import InputError, problem
+from engine.formats.manifest import Mixture
+from engine.formats.receipt import read_receipt
+from engine.formats.schedule import Schedule, open_schedule
+from engine.formats.token_store import TokenStore, open_token_store
+from engine.formats.workspace import Workspace
+from engine.mixture.build import order_digest
+from engine.pack.schedule import ScheduleConfig, schedule_digest, write_schedule
+
+
+def schedule_of(
+    workspace: Workspace, documents: pl.DataFrame, order: str, store: TokenStore, shape: ScheduleConfig
+) -> Schedule:
+    """Return the schedule of these documents, made where there is none that is whole.
+
+    order: engine.mixture.build.order_digest of the documents.
+    """
+    digest = schedule_digest(order, store.meta.digest, shape)
+    folder = workspace.schedule(digest)
+    return open_schedule(folder) if is_whole(folder) else write_schedule(folder, documents, store, shape, order)
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether a schedule is there and has all its rows; of the table only the end is read, which says how many."""
+    receipt = read_receipt(folder)
+    if receipt is None or not (folder / "schedule.json").is_file():
+        return False
+    try:
+        return bool(pq.read_metadata(folder / "schedule.parquet").num_rows == receipt.rows)
+    except (OSError, pa.ArrowException):  # gone, or cut short: a Parquet file ends with what it holds
+        return False
+
+
+def is_ready(workspace: Workspace, version: Mixture) -> bool:
+    """Whether a version can be trained on: its schedule and its token store are whole."""
+    try:
+        open_token_store(workspace.tokens(version.manifest.token_store))
+    except InputError:
+        return False
+    return is_whole(workspace.schedule(version.manifest.schedule))
+
+
+def make_ready(workspace: Workspace, version: Mixture) -> None:
+    """Make the schedule of a version anew where it is not whole; raises InputError where its token store is not."""
+    manifest = version.manifest
+    try:
+        store = open_token_store(workspace.tokens(manifest.token_store))
+    except InputError as damage:
+        found = f"it has the content that is asked for, and its token store is not whole ({damage})"
+        fix = f"restore the token store; or delete {version.folder} and run the recipe, which makes a new version"
+        raise InputError(problem(version.reference, found, fix=fix)) from damage
+    documents = version.documents()
+    shape = ScheduleConfig(row_tokens=manifest.row_tokens, rows_per_step=manifest.rows_per_step)
+    schedule_of(workspace, documents, order_digest(documents), store, shape)
