@@ -1,4 +1,4 @@
-"""The stored tables that audits hold mixture versions against: what their manifests promise, row by row."""
+"""The stored tables that audits hold mixture versions against: what manifests and schedules promise, row by row."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -19,12 +19,20 @@ from engine.catalog.relation import (
     union,
 )
 from engine.formats.manifest import Manifest, Mixture
+from engine.formats.receipt import read_receipt
 from engine.formats.state import RecipeState
 from engine.formats.workspace import Workspace
 
 TAKEDOWN = "takedown"
 _PROMISES: dict[str, dict[str, Any]] = {
     "version_searches": {"kind": pl.String, "name": pl.String, "searched_documents": pl.Int64},
+    "schedule_bounds": {
+        "phase": pl.Int64,
+        "source": pl.String,
+        "is_replay": pl.Boolean,
+        "bound": pl.Int64,
+        "largest_deviation": pl.Int64,
+    },
 }
 """View -> columns behind mixture, version and is_current."""
 AUDIT_VIEWS = frozenset({*_PROMISES, "taken_down", "store_documents"})
@@ -37,9 +45,7 @@ def create_audit_views(connection: duckdb.DuckDBPyConnection, workspace: Workspa
     versions, damage = readable_versions(workspace, current)
     for table, schema in _PROMISES.items():
         rows = [
-            version_columns(mixture, current) | row
-            for mixture in versions
-            for row in _promised(table, mixture.manifest)
+            version_columns(mixture, current) | row for mixture in versions for row in _rows(workspace, table, mixture)
         ]
         create_table(connection, f"{table}_rows", pl.DataFrame(rows, schema=VERSION | schema, orient="row"))
         create_view(connection, table, failing(f"SELECT * FROM {STORED}.{table}_rows", damage))
@@ -55,12 +61,16 @@ def create_audit_views(connection: duckdb.DuckDBPyConnection, workspace: Workspa
     create_view(connection, "store_documents", union(selects, columns))
 
 
-def _promised(table: str, manifest: Manifest) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a manifest for one table of _PROMISES."""
-    assert table == "version_searches"
-    for held in manifest.held_out:
+def _rows(workspace: Workspace, table: str, mixture: Mixture) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a version for one table of _PROMISES."""
+    if table == "schedule_bounds":
+        receipt = read_receipt(workspace.schedule(mixture.manifest.schedule))
+        for source in receipt.details.get("sources", ()) if receipt is not None else ():
+            yield {name: source.get(name) for name in _PROMISES[table]}
+        return
+    for held in mixture.manifest.held_out:
         yield {"kind": "held-out set", "name": held.set, "searched_documents": held.searched_documents}
-    for found in manifest.benchmarks:
+    for found in mixture.manifest.benchmarks:
         yield {"kind": "benchmark", "name": found.name, "searched_documents": found.searched_documents}
 
 

@@ -62,7 +62,9 @@ def sign(folder: Path) -> None:
     receipt = read_receipt(folder)
     assert receipt is not None
     files = {name: digest_file(folder / name) for name in receipt.details.get("files", ())}
-    write_receipt(folder, receipt.model_copy(update={"details": receipt.details | {"files": files}}))
+    sizes = {name: (folder / name).stat().st_size for name in receipt.details.get("bytes", ())}
+    details = receipt.details | {"files": files} | ({"bytes": sizes} if sizes else {})
+    write_receipt(folder, receipt.model_copy(update={"details": details}))
 
 
 def change(path: Path, edit: Callable[[pl.DataFrame], pl.DataFrame]) -> None:
@@ -136,12 +138,33 @@ def damage_cap(folder: Path) -> None:
 
 
 def damage_order(folder: Path) -> None:
-    """The first two uses of a document change places."""
+    """The first two uses of the first document that is used twice change places."""
+    documents = mixture_of(folder).documents()
+    twice = documents.filter(pl.col("repeats") > 1)["document"][0]
     use = pl.col("repeat").replace_strict({0: 1, 1: 0}, default=pl.col("repeat"))
     change(
         schedule_of(folder),
-        lambda spans: spans.with_columns(repeat=pl.when(pl.col("document") == 0).then(use).otherwise("repeat")),
+        lambda spans: spans.with_columns(repeat=pl.when(pl.col("document") == twice).then(use).otherwise("repeat")),
     )
+
+
+def damage_shares(folder: Path) -> None:
+    """The training rows with the most replay come first; each use of a document is numbered as it comes then."""
+    is_replay = mixture_of(folder).documents().select("document", "is_replay")
+    place, shape = ["step", "row"], read_json(schedule_of(folder).parent / "schedule.json")
+
+    def edit(spans: pl.DataFrame) -> pl.DataFrame:
+        replayed = (pl.col("length") * pl.col("is_replay")).sum()
+        rows = spans.join(is_replay, on="document").group_by(place).agg(replayed.alias("replayed"))
+        rows = rows.sort(-pl.col("replayed").cast(pl.Int64), *place).with_row_index("now")
+        moved = spans.join(rows, on=place).sort("now", "start")
+        return moved.with_columns(
+            step=pl.col("now") // shape["rows_per_step"],
+            row=pl.col("now") % shape["rows_per_step"],
+            repeat=pl.int_range(pl.len()).over("document", "document_start"),
+        ).select(spans.columns)
+
+    change(schedule_of(folder), edit)
 
 
 def damage_fit(folder: Path) -> None:
@@ -169,6 +192,7 @@ DAMAGES = {
     "no_taken_down_document": damage_takedown,
     "one_decision_per_document": damage_decisions,
     "repeats_capped": damage_cap,
+    "running_shares": damage_shares,
     "schedule_in_order": damage_order,
     "schedule_rows_fit": damage_fit,
     "searches_cover_mixture": damage_search,
