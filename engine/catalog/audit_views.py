@@ -39,10 +39,12 @@ AUDIT_VIEWS = frozenset({*_PROMISES, "taken_down", "store_documents"})
 _STORE_DOCUMENTS = {"source": pl.String, "supervised_tokens": pl.Int32}
 
 
-def create_audit_views(connection: duckdb.DuckDBPyConnection, workspace: Workspace, state: RecipeState | None) -> None:
+def create_audit_views(
+    connection: duckdb.DuckDBPyConnection, workspace: Workspace, state: RecipeState | None, is_audit: bool = False
+) -> None:
     """Create the views of AUDIT_VIEWS; `store_documents` is of the versions the recipe ended with."""
     current = set(state.mixtures.values()) if state else set()
-    versions, damage = readable_versions(workspace, current)
+    versions, damage = readable_versions(workspace, current, is_audit)
     for table, schema in _PROMISES.items():
         rows = [
             version_columns(mixture, current) | row for mixture in versions for row in _rows(workspace, table, mixture)

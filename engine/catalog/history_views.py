@@ -100,14 +100,18 @@ RUN_VIEWS = ("runs", "probes", "forgetting", "metrics")
 
 
 def create_history_views(
-    connection: duckdb.DuckDBPyConnection, workspace: Workspace, state: RecipeState | None, named: Named
+    connection: duckdb.DuckDBPyConnection,
+    workspace: Workspace,
+    state: RecipeState | None,
+    named: Named,
+    is_audit: bool = False,
 ) -> None:
     """Create the stored views of versions, runs, labels and takedowns that are named, with what they come with.
 
     Raises InputError for damaged metrics.
     """
     if any(map(named.has_table, VERSION_VIEWS)):
-        _create_versions(connection, workspace, state)
+        _create_versions(connection, workspace, state, is_audit)
     if any(map(named.has_table, RUN_VIEWS)):
         _create_runs(connection, [open_run(workspace, name) for name in run_names(workspace)])
     if named.has_table("labels"):
@@ -116,9 +120,11 @@ def create_history_views(
         _create_takedowns(connection, workspace)
 
 
-def _create_versions(connection: duckdb.DuckDBPyConnection, workspace: Workspace, state: RecipeState | None) -> None:
+def _create_versions(
+    connection: duckdb.DuckDBPyConnection, workspace: Workspace, state: RecipeState | None, is_audit: bool
+) -> None:
     current = set(state.mixtures.values()) if state else set()
-    mixtures, damage = readable_versions(workspace, current)
+    mixtures, damage = readable_versions(workspace, current, is_audit)
     versions = [(mixture, version_columns(mixture, current)) for mixture in mixtures]
     _create_mixtures(connection, versions, damage)
     documents = [
@@ -141,22 +147,27 @@ def version_columns(mixture: Mixture, current: Container[str]) -> dict[str, Any]
     return {"mixture": manifest.name, "version": manifest.version, "is_current": mixture.reference in current}
 
 
-def readable_versions(workspace: Workspace, current: Collection[str]) -> tuple[list[Mixture], str | None]:
+def readable_versions(
+    workspace: Workspace, current: Collection[str], is_audit: bool
+) -> tuple[list[Mixture], str | None]:
     """Return the versions that are as they were written, and what is wrong with the others, None where nothing is.
 
-    One that awaits its audits is there only where it is in `current` (references), as it is for the audits.
+    One that awaits its audits is there only where it is in `current` (references), as it is for the audits. To
+    them (`is_audit`) it is nothing what is wrong with versions that are not.
     """
     found, damage = [], []
     for name in mixture_names(workspace):
         for number, folder in version_folders(workspace, name, unaudited=True).items():
-            if (folder / UNAUDITED).exists() and f"{name}@v{number}" not in current:
+            is_current = f"{name}@v{number}" in current
+            if (folder / UNAUDITED).exists() and not is_current:
                 continue
             try:
                 mixture = read_mixture(folder)
                 mixture.require_size_of_documents()
                 found.append(mixture)
             except InputError as error:
-                damage.append(str(error))
+                if is_current or not is_audit:
+                    damage.append(str(error))
     return found, "\n".join(damage) or None
 
 

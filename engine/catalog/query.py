@@ -117,11 +117,13 @@ def open_catalog(
     recipe: str | None = None,
     state: RecipeState | None = None,
     named: Named = EVERYTHING,
+    is_audit: bool = False,
 ) -> Iterator[duckdb.DuckDBPyConnection]:
     """Yield a locked DuckDB with all views over a workspace; views of what does not exist yet are empty.
 
     `state`: what the views show, where it is not that of a recipe that finished.
     `named`: what will be asked; views it does not name are not made, columns it does not name may be null or missing.
+    `is_audit`: damage of versions that are not in `state` is nothing to the views.
 
     Raises InputError where the workspace or recipe does not exist, or files the recipe ended with are gone.
     """
@@ -133,7 +135,7 @@ def open_catalog(
     try:
         connection.execute(f"CREATE SCHEMA {STORED}")
         try:
-            interruptible(connection, lambda: _create_views(connection, place, state, named))
+            interruptible(connection, lambda: _create_views(connection, place, state, named, is_audit))
         except duckdb.Error as error:
             found = f"a file of it cannot be read ({first_lines(error)})"
             raise InputError(problem(place.root, found, fix="run the recipe again")) from error
@@ -212,16 +214,16 @@ def _explained(
 
 
 def _create_views(
-    connection: duckdb.DuckDBPyConnection, place: Workspace, state: RecipeState | None, named: Named
+    connection: duckdb.DuckDBPyConnection, place: Workspace, state: RecipeState | None, named: Named, is_audit: bool
 ) -> None:
     views = [read_sql(VIEWS, name) for name in sql_names(VIEWS) if named.has_table(name)]
     # A view may read the stored view of the same name, or of others.
     stored = {table.removeprefix(f"{STORED}.") for view in views for table in view.reads}
     needed = named.also(stored)
     create_recipe_views(connection, place, state, _stage_columns(), needed)
-    create_history_views(connection, place, state, needed)
+    create_history_views(connection, place, state, needed, is_audit)
     if any(named.has_table(name) for name in AUDIT_VIEWS):
-        create_audit_views(connection, place, state)
+        create_audit_views(connection, place, state, is_audit)
     for view in views:
         connection.execute(f"CREATE VIEW {identifier(view.name)} AS {view.statement}")
 

@@ -50,7 +50,7 @@ def audit_versions(workspace: Workspace, state: RecipeState, built: Sequence[Mix
     judged = state.model_copy(update={"mixtures": {mixture.manifest.name: mixture.reference for mixture in built}})
     folder = failed_folder(workspace)
     names = sql_names(GROUP)
-    with progress("audits"), open_catalog(workspace.root, state=judged) as connection:
+    with progress("audits"), open_catalog(workspace.root, state=judged, is_audit=True) as connection:
         failed = [text for name in names if (text := _judge(connection, read_sql(GROUP, name), folder)) is not None]
     if not failed:
         shutil.rmtree(folder, ignore_errors=True)
