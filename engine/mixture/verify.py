@@ -1,12 +1,14 @@
 """Checks one version of a mixture against everything it refers to.
 
-First the bytes: each file against the digest in its receipt. Then the names: each artifact's digest against what it was
-made from. Then the sense: the sums of the manifest, the tokens of the store, every use of every document in the
-schedule, no held-out document in the mixture, and the items it was searched for. What stands on damaged files is not
-looked into.
+First the bytes: each file against the digest in its receipt, of the version, its tokenizer, token store, schedule,
+selection, split, benchmarks, the documents of its sources, the search of the decoded token store, and what stages
+learnt. Then the names: each artifact's digest against what it was made from. Then the sense: the sums of the manifest,
+the tokens of the store, every use of every document in the schedule, no held-out document in the mixture, the items it
+was searched for and the coverage sheet. What stands on damaged files is not looked into. Annotations are not: the
+selection holds what was decided by them.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,7 +19,7 @@ from engine.base.errors import InputError, problem
 from engine.base.hashing import digest_file, digest_json
 from engine.formats.items import benchmark_digest, read_items
 from engine.formats.manifest import Mixture, version_folders
-from engine.formats.receipt import Receipt, read_receipt
+from engine.formats.receipt import Receipt
 from engine.formats.schedule import open_schedule
 from engine.formats.split import Split
 from engine.formats.token_store import open_token_store
@@ -27,6 +29,9 @@ from engine.formats.tokenizer import TokenizerMeta, meta_digest
 from engine.formats.workspace import Workspace
 from engine.mixture.accounts import effective_sources
 from engine.mixture.build import documents_digest, order_digest, texts_digest
+from engine.mixture.recorded import changed, differing, files_of, not_there
+from engine.mixture.verify_inputs import audit as decoded
+from engine.mixture.verify_inputs import coverage, documents_of_sources, models, selection
 from engine.mixture.write import content_digest, with_first_uses
 
 # No JSON and no such model are ValueErrors, pydantic's too.
@@ -45,12 +50,30 @@ def verify(workspace: Workspace, mixture: Mixture) -> tuple[list[str], list[str]
         audit.run("tokens of the documents", _store_rows, workspace, mixture)
     if audit.run("schedule", _schedule, workspace, mixture) and "documents and sums" in audit.checked:
         audit.run("every use of every document scheduled", _placements, workspace, mixture)
-    audit.run("selection", _selection, workspace, mixture)
+    audit.run("selection", selection, workspace, mixture)
     if mixture.manifest.split is not None:
         audit.run("held-out sets", _split, workspace, mixture)
     if mixture.manifest.benchmarks:
         audit.run("benchmarks", _benchmarks, workspace, mixture)
+    if mixture.manifest.audit is not None:
+        audit.run("search of the decoded tokens", decoded, workspace, mixture)
+    _made_from(audit, workspace, mixture)
     return audit.checked, audit.found
+
+
+def _made_from(audit: "_Audit", workspace: Workspace, mixture: Mixture) -> None:
+    """Look into what state.json names, where there is one; a damaged one is found with the version's files."""
+    try:
+        state = mixture.state()
+    except InputError:
+        return
+    if state is None:
+        return
+    audit.run("documents of the sources", documents_of_sources, workspace, mixture, state)
+    if mixture.manifest.coverage is not None:
+        audit.run("coverage sheet", coverage, workspace, mixture, state)
+    if set(mixture.manifest.models) & set(state.models):
+        audit.run("models", models, workspace, mixture, state)
 
 
 @dataclass
@@ -72,7 +95,7 @@ class _Audit:
 
 def _version(mixture: Mixture) -> list[str]:
     manifest = mixture.manifest
-    _, found = _files(mixture.folder)
+    _, found = files_of(mixture.folder)
     if (mixture.folder.parent.name, mixture.folder.name) != (manifest.name, f"v{manifest.version}"):
         found.append(problem(mixture.folder, f"its manifest says {mixture.reference}"))
     return found
@@ -83,7 +106,7 @@ def _content(mixture: Mixture) -> list[str]:
     documents = mixture.documents()
     place = mixture.folder / "manifest.json"
     computed = content_digest(manifest, documents_digest(documents))
-    found = _differing(place, {"digest": manifest.digest}, {"digest": computed})
+    found = differing(place, {"digest": manifest.digest}, {"digest": computed})
     repeats = pl.col("repeats").cast(pl.Int64)
     sums = [
         pl.len().alias("documents"),
@@ -97,11 +120,11 @@ def _content(mixture: Mixture) -> list[str]:
     there = {tuple(row[key] for key in keys): row for row in documents.group_by(keys).agg(sums).to_dicts()}
     for key in sorted(said.keys() | there.keys()):
         expected = {name: value for name, value in there.get(key, {}).items() if name in said.get(key, there[key])}
-        found += _differing(f"{mixture.reference}: source {key[0]}", said.get(key, {}), expected)
+        found += differing(f"{mixture.reference}: source {key[0]}", said.get(key, {}), expected)
     first = {(row.source, row.is_replay, row.phase): row for row in with_first_uses(manifest.sources, documents)}
     for key, row in first.items():
         expected = {name: getattr(row, name) for name in ("first_documents", "first_tokens")}
-        found += _differing(f"{mixture.reference}: source {key[0]}", said[key], expected)
+        found += differing(f"{mixture.reference}: source {key[0]}", said[key], expected)
     return found + _phases(mixture, documents, sums) + _whole(mixture, documents, sums)
 
 
@@ -120,7 +143,7 @@ def _phases(mixture: Mixture, documents: pl.DataFrame, sums: list[pl.Expr]) -> l
     for number, phase in enumerate(phases):
         counted = there.get(number, {})
         expected = {name: counted.get(name, 0) for name in ("documents", "tokens", "supervised_tokens")}
-        found += _differing(f"{mixture.reference}: phase {phase.name}", phase.model_dump(), expected)
+        found += differing(f"{mixture.reference}: phase {phase.name}", phase.model_dump(), expected)
     return found
 
 
@@ -130,7 +153,7 @@ def _whole(mixture: Mixture, documents: pl.DataFrame, sums: list[pl.Expr]) -> li
     expected: dict[str, object] = {name: whole[name] for name in ("tokens", "supervised_tokens")}
     expected["documents"] = distinct.height
     expected["n_eff_documents_after"] = effective_sources(distinct.group_by("source").len()["len"])
-    return _differing(mixture.folder / "manifest.json", mixture.manifest.model_dump(), expected)
+    return differing(mixture.folder / "manifest.json", mixture.manifest.model_dump(), expected)
 
 
 def _derived(workspace: Workspace, mixture: Mixture) -> list[str]:
@@ -146,8 +169,8 @@ def _derived(workspace: Workspace, mixture: Mixture) -> list[str]:
     folder = version_folders(workspace, name).get(int(version)) if version.isdigit() else None
     if folder is None:
         return [*found, problem(derived.reference, f"{mixture.reference} was made from it, and it is gone")]
-    receipt, changed = _files(folder)
-    return found + changed + _differing(folder, {"digest": derived.digest}, {"digest": receipt.digest})
+    receipt, touched = files_of(folder)
+    return found + touched + differing(folder, {"digest": derived.digest}, {"digest": receipt.digest})
 
 
 def _tokenizer(workspace: Workspace, mixture: Mixture) -> list[str]:
@@ -157,18 +180,18 @@ def _tokenizer(workspace: Workspace, mixture: Mixture) -> list[str]:
         return found
     meta = TokenizerMeta.model_validate(read_json(folder / TOKENIZER_META))
     file = digest_file(folder / TOKENIZER_FILES[meta.kind])
-    return _differing(folder, {"digest": mixture.manifest.tokenizer}, {"digest": meta_digest(file, meta)})
+    return differing(folder, {"digest": mixture.manifest.tokenizer}, {"digest": meta_digest(file, meta)})
 
 
 def _token_store(workspace: Workspace, mixture: Mixture) -> list[str]:
     folder = workspace.tokens(mixture.manifest.token_store)
-    receipt, found = _files(folder)
+    receipt, found = files_of(folder)
     if found:
         return found
     meta = open_token_store(folder).meta
     said = {"token_store": mixture.manifest.token_store, "tokenizer": mixture.manifest.tokenizer}
-    found += _differing(folder, said, {"token_store": _made_digest(receipt), "tokenizer": meta.tokenizer})
-    return found + _differing(folder / "store.json", meta.model_dump(), {"digest": receipt.digest})
+    found += differing(folder, said, {"token_store": _made_digest(receipt), "tokenizer": meta.tokenizer})
+    return found + differing(folder / "store.json", meta.model_dump(), {"digest": receipt.digest})
 
 
 def _store_rows(workspace: Workspace, mixture: Mixture) -> list[str]:
@@ -187,21 +210,21 @@ def _store_rows(workspace: Workspace, mixture: Mixture) -> list[str]:
 def _schedule(workspace: Workspace, mixture: Mixture) -> list[str]:
     manifest = mixture.manifest
     folder = workspace.schedule(manifest.schedule)
-    receipt, found = _files(folder)
+    receipt, found = files_of(folder)
     if found:
         return found
     meta = open_schedule(folder).meta
     names = ("token_store", "row_tokens", "rows_per_step", "num_steps")
     said = {"digest": manifest.schedule} | {name: getattr(manifest, name) for name in names}
-    found = _differing(folder / "schedule.json", said, {name: getattr(meta, name) for name in said})
-    return found + _differing(folder, {"digest": manifest.schedule}, {"digest": _made_digest(receipt)})
+    found = differing(folder / "schedule.json", said, {name: getattr(meta, name) for name in said})
+    return found + differing(folder, {"digest": manifest.schedule}, {"digest": _made_digest(receipt)})
 
 
 def _placements(workspace: Workspace, mixture: Mixture) -> list[str]:
     schedule = open_schedule(workspace.schedule(mixture.manifest.schedule))
     documents, spans = mixture.documents(), schedule.spans()
     wide = {name: pl.col(name).cast(pl.Int64) for name in ("start", "length", "num_tokens", "repeats")}
-    found = _differing(schedule.folder, {"mixture": schedule.meta.mixture}, {"mixture": order_digest(documents)})
+    found = differing(schedule.folder, {"mixture": schedule.meta.mixture}, {"mixture": order_digest(documents)})
     if spans.filter(wide["start"] + wide["length"] > schedule.meta.row_tokens).height:
         found.append(problem(schedule.folder, "a span crosses the end of its row"))
     placed = spans.group_by("document").agg(wide["length"].sum().alias("placed"))
@@ -214,14 +237,10 @@ def _placements(workspace: Workspace, mixture: Mixture) -> list[str]:
     return found
 
 
-def _selection(workspace: Workspace, mixture: Mixture) -> list[str]:
-    return _there(workspace.selection(mixture.manifest.selection), mixture.manifest.selection)
-
-
 def _split(workspace: Workspace, mixture: Mixture) -> list[str]:
     assert mixture.manifest.split is not None
     folder = workspace.split(mixture.manifest.split)
-    found = _there(folder, mixture.manifest.split) or _referred(workspace, mixture, folder)
+    found = not_there(folder, mixture.manifest.split) or _referred(workspace, mixture, folder)
     if found:
         return found
     split = Split(folder, mixture.manifest.split)
@@ -230,7 +249,7 @@ def _split(workspace: Workspace, mixture: Mixture) -> list[str]:
     there = {row["set"]: row for row in sets.to_dicts()}
     for row in mixture.manifest.held_out:
         expected = {name: there.get(row.set, {}).get(name, 0) for name in ("documents", "bytes")}
-        found += _differing(folder / f"heldout.parquet: set {row.set}", row.model_dump(), expected)
+        found += differing(folder / f"heldout.parquet: set {row.set}", row.model_dump(), expected)
     inside = mixture.documents().join(split.groups(), on="doc_id", how="semi")
     if inside.height:
         found.append(problem(mixture.reference, f"{inside.height} of its documents belong to a held-out group"))
@@ -241,55 +260,22 @@ def _benchmarks(workspace: Workspace, mixture: Mixture) -> list[str]:
     found = []
     for benchmark in mixture.manifest.benchmarks:
         folder = workspace.benchmark(benchmark.name, benchmark.stored)
-        changed = _there(folder, benchmark.stored) or _referred(workspace, mixture, folder)
-        if not changed:
+        wrong = not_there(folder, benchmark.stored) or _referred(workspace, mixture, folder)
+        if not wrong:
             items = read_items(folder / "items.parquet")
             there = {"digest": benchmark_digest(items), "items": items.height}
-            changed = _differing(folder / "items.parquet", benchmark.model_dump(), there)
-        found += changed
+            wrong = differing(folder / "items.parquet", benchmark.model_dump(), there)
+        found += wrong
     return found
-
-
-def _there(folder: Path, digest: str) -> list[str]:
-    receipt = read_receipt(folder)
-    if receipt is None:
-        return [problem(folder, "it is not there, or not finished", "what the mixture was made from")]
-    return _differing(folder, {"digest": receipt.digest}, {"digest": digest})
-
-
-def _files(folder: Path) -> tuple[Receipt, list[str]]:
-    """Return the receipt, and the files whose bytes are not those it names; raises InputError where there is none."""
-    receipt = read_receipt(folder)
-    if receipt is None:
-        raise InputError(problem(folder, "it is not there, or not finished"))
-    if "files" not in receipt.details:
-        raise InputError(problem(folder / "receipt.json", "it names no files"))
-    return receipt, _changed({folder / name: digest for name, digest in receipt.details["files"].items()})
 
 
 def _referred(workspace: Workspace, mixture: Mixture, folder: Path) -> list[str]:
     """Return the files of another artifact that changed since; the version's receipt has their digests."""
-    receipt, _ = _files(mixture.folder)
+    receipt, _ = files_of(mixture.folder)
     named = {workspace.root / name: digest for name, digest in receipt.details.get("refers_to", {}).items()}
     mine = {path: digest for path, digest in named.items() if path.parent == folder}
-    return _changed(mine) if mine else [problem(folder, "it was not there when the version was written")]
-
-
-def _changed(digests: Mapping[Path, str]) -> list[str]:
-    return [
-        problem(path, "its bytes changed since it was written" if path.is_file() else "it is gone")
-        for path, digest in digests.items()
-        if not path.is_file() or digest_file(path) != digest
-    ]
+    return changed(mine) if mine else [problem(folder, "it was not there when the version was written")]
 
 
 def _made_digest(receipt: Receipt) -> str:
     return digest_json({"made_by": receipt.made_by, "inputs": receipt.inputs, "config": receipt.config})
-
-
-def _differing(place: object, said: Mapping[str, object], computed: Mapping[str, object]) -> list[str]:
-    return [
-        problem(place, f"{name} is said to be {said.get(name)}", f"{value}, as computed from what is there")
-        for name, value in computed.items()
-        if said.get(name) != value
-    ]

@@ -223,6 +223,7 @@ def _referred(workspace: Workspace, inputs: Manifest) -> dict[str, str]:
 
 
 def _sign(folder: Path, manifest: Manifest, documents: str, referred: dict[str, str], started: float) -> None:
+    files = [*FILES, *(name for name in ("state.json",) if (folder / name).is_file())]
     receipt = Receipt(
         made_by=f"mixture/{VERSION}",
         digest=manifest.digest,
@@ -238,8 +239,8 @@ def _sign(folder: Path, manifest: Manifest, documents: str, referred: dict[str, 
         seconds=round(time.monotonic() - started, 3),
         details={
             "schedule": manifest.schedule,
-            "files": {name: digest_file(folder / name) for name in FILES},
-            "bytes": {name: (folder / name).stat().st_size for name in FILES},
+            "files": {name: digest_file(folder / name) for name in files},
+            "bytes": {name: (folder / name).stat().st_size for name in files},
             "refers_to": referred,
         },
     )

@@ -20,7 +20,7 @@ from engine.annotate.contamination.judge import judge
 from engine.annotate.contamination.search import search
 from engine.base.atomic import atomic_folder, read_json
 from engine.base.errors import AuditError, problem
-from engine.base.hashing import digest_json
+from engine.base.hashing import digest_file, digest_json
 from engine.formats.annotation import Annotation
 from engine.formats.manifest import Audit
 from engine.formats.messages import WHOLE
@@ -67,7 +67,11 @@ def audit(context: RunContext, state: Annotated, tokenizer: Tokenizer, store: To
                     inputs={"token_store": store.meta.digest, last.prefix: last.digest},
                     rows=hits.height,
                     seconds=watch.seconds,
-                    details={"documents": store.meta.num_documents, "tokens": store.meta.num_tokens},
+                    details={
+                        "documents": store.meta.num_documents,
+                        "tokens": store.meta.num_tokens,
+                        "files": {"hits.parquet": digest_file(temporary / "hits.parquet")},
+                    },
                 ),
             )
 

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from engine.base.atomic import atomic_folder, write_json
-from engine.base.hashing import digest_json
+from engine.base.hashing import digest_file, digest_json
 from engine.formats.annotation import part_path
 from engine.formats.documents import Shard
 from engine.formats.parquet import write_parquet
@@ -79,9 +79,15 @@ def _make(context: RunContext, state: Annotated, identity: dict[str, object], di
                 "largest_cluster_documents": decisions.largest_cluster,
                 "balance": decisions.balance.details,
                 "tagged": decisions.tagged(),
+                "files": _digests(temporary),
             },
         )
         write_receipt(temporary, receipt)
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): digest_file(path) for path in paths}
 
 
 def _write(folder: Path, task: tuple[Shard, Decided]) -> None:

@@ -18,6 +18,7 @@ from types import ModuleType
 
 from engine.base.atomic import atomic_folder
 from engine.base.errors import InputError, problem
+from engine.base.hashing import digest_file
 from engine.base.progress import progress
 from engine.base.stage import SourceConfig
 from engine.formats.documents import Shard, SourceDocuments, read_source, write_source
@@ -64,7 +65,9 @@ def take_in(
             source = _documents(config, drafts, temporary)
             require_unchanged(inputs)
             write_source(source)
-            write_receipt(temporary, _receipt(source, drafts, config, inputs, time.monotonic() - started))
+            receipt = _receipt(source, drafts, config, inputs, temporary)
+            seconds = round(time.monotonic() - started, 3)
+            write_receipt(temporary, receipt.model_copy(update={"seconds": seconds}))
         found = _with_config(read_source(folder), config)
     remember(workspace, config, inputs)
     return found
@@ -142,7 +145,7 @@ def _documents(config: SourceConfig, drafts: list[Draft], folder: Path) -> Sourc
 
 
 def _receipt(
-    source: SourceDocuments, drafts: list[Draft], config: SourceConfig, inputs: Inputs, seconds: float
+    source: SourceDocuments, drafts: list[Draft], config: SourceConfig, inputs: Inputs, folder: Path
 ) -> Receipt:
     problems: dict[str, int] = {}
     for draft in drafts:
@@ -154,9 +157,10 @@ def _receipt(
         inputs=inputs.digests,
         config=source.config,
         rows=source.num_documents,
-        seconds=round(seconds, 3),
+        seconds=0.0,
         details={
             "documents_digest": source.digest,
+            "digests": {path.name: digest_file(path) for path in sorted(folder.iterdir()) if path.is_file()},
             "text_bytes": sum(shard.num_bytes for shard in source.shards),
             "files": len(inputs.paths),
             "shards": len(source.shards),

@@ -6,7 +6,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from engine.base.hashing import digest_bytes
+from engine.base.hashing import digest_bytes, digest_file
 from engine.formats.items import ITEMS, benchmark_digest, write_items
 from engine.formats.manifest import Audit, HeldOutSet, Mixture, SearchedBenchmark
 from engine.formats.parquet import write_parquet
@@ -71,7 +71,11 @@ def built(tmp_path: Path) -> Built:
     documents = store.documents().with_row_index("store_row").with_columns(license=pl.lit("CC0-1.0"))
     schema = pl.Schema(CANDIDATES_SCHEMA)
     held_out = write_split(workspace)
+    decisions = pl.DataFrame({"decision": ["kept"] * 60})
+    write_parquet(workspace.selection(SELECTION) / "code" / "00.parquet", decisions)
     done(workspace.selection(SELECTION), SELECTION)
+    write_parquet(workspace.audit(AUDIT) / "hits.parquet", pl.DataFrame({"doc_id": []}))
+    done(workspace.audit(AUDIT), AUDIT, documents=store.meta.num_documents, tokens=store.meta.num_tokens)
     inputs = MixtureInputs(
         recipe="demo",
         tokenizer=meta.digest,
@@ -112,7 +116,10 @@ def write_benchmark(workspace: Workspace) -> SearchedBenchmark:
     )
 
 
-def done(folder: Path, digest: str) -> None:
+def done(folder: Path, digest: str, **counts: int) -> None:
     """Declare a folder finished."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_receipt(folder, Receipt(made_by="test/1", digest=digest, rows=0, seconds=0))
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    files = {path.relative_to(folder).as_posix(): digest_file(path) for path in paths}
+    details = {"files": files, **counts}
+    write_receipt(folder, Receipt(made_by="test/1", digest=digest, rows=0, seconds=0, details=details))

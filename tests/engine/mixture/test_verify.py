@@ -32,6 +32,7 @@ CHECKED = [
     "selection",
     "held-out sets",
     "benchmarks",
+    "search of the decoded tokens",
 ]
 
 
@@ -62,6 +63,8 @@ def files_of(built: Built, mixture: Mixture) -> list[Path]:
         built.workspace.tokenizer(mixture.manifest.tokenizer),
         split_of(built, mixture),
         benchmark_of(built, mixture),
+        built.workspace.selection(mixture.manifest.selection) / "code",
+        built.workspace.audit("7" * 32),
     ]
     return [path for folder in folders for path in sorted(folder.iterdir())]
 

@@ -1,6 +1,7 @@
 """Versions through `provender run`: the order of files changes nothing, and what changed is told with its reason."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 import yaml
 
 from engine.base.atomic import read_json, write_json
-from engine.base.errors import InputError
+from engine.base.errors import AuditError, InputError
 from engine.catalog import sql
 from engine.formats.manifest import Derivation, open_mixture
 from engine.formats.receipt import read_receipt, write_receipt
@@ -17,6 +18,7 @@ from engine.mixture.diff import mixture_diff
 from engine.mixture.show import show_mixture, show_mixture_list
 from engine.mixture.show_diff import show_diff
 from engine.mixture.versions import mixture_list, mixture_show, mixture_verify
+from engine.run.export import mixture_export
 from engine.run.pipeline import run
 from tests.engine.run.searched import prose
 
@@ -166,6 +168,23 @@ def test_what_was_taken_down_is_said_of_every_version_after_it(four: Path, tmp_p
             path.write_bytes(content)
 
 
+def test_a_cut_state_is_an_error_that_says_what_to_do_for_each_verb_that_reads_it(four: Path, tmp_path: Path) -> None:
+    path = open_mixture(Workspace(four / "ws"), "m@v2").folder / "state.json"
+    content = path.read_bytes()
+    path.write_bytes(content[:50])
+    verbs: list[Callable[[], object]] = [
+        lambda: mixture_diff("m@v1", "m@v2", four / "ws"),
+        lambda: mixture_export("m@v2", tmp_path / "out", four / "ws"),
+        lambda: sql("SELECT 1", four / "ws", mixture="m@v2"),
+    ]
+    try:
+        for verb in verbs:
+            with pytest.raises(InputError, match=r"v2/state\.json: cannot be read .*Fix: restore it"):
+                verb()
+    finally:
+        path.write_bytes(content)
+
+
 def test_reasons_are_unknown_where_the_state_of_a_version_is_gone(four: Path) -> None:
     path = open_mixture(Workspace(four / "ws"), "m@v2").folder / "state.json"
     content = path.read_bytes()
@@ -247,3 +266,20 @@ def test_sql_over_a_version_shows_what_it_was_made_from(four: Path) -> None:
             sql(dropped, four / "ws", mixture="m@v2")
     finally:
         path.write_bytes(content)
+
+
+@pytest.mark.parametrize("pattern", ["web/*.parquet", "ledger.parquet", "*.ids.parquet", "source.json", "state.json"])
+@pytest.mark.parametrize("damage", ["overwritten", "truncated"])
+def test_what_a_version_was_made_from_is_verified_to_the_byte(four: Path, pattern: str, damage: str) -> None:
+    mixture = open_mixture(Workspace(four / "ws"), "m@v4")
+    state = mixture.require_state()
+    folders = [four / "ws" / str(state.selection), four / "ws" / state.sources["web"], mixture.folder]
+    path = next(path for folder in folders for path in sorted(folder.glob(pattern)))
+    content = path.read_bytes()
+    path.write_bytes(b"broken" if damage == "overwritten" else content[:-20])
+    try:
+        with pytest.raises(AuditError, match=rf"{path.name}: its bytes changed since it was written"):
+            mixture_verify("m@v4", four / "ws")
+    finally:
+        path.write_bytes(content)
+    assert {"selection", "documents of the sources"} <= set(mixture_verify("m@v4", four / "ws")["checked"])
