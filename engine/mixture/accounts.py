@@ -69,6 +69,8 @@ def source_rows(
                 available_tokens=there[cell.source][1],
                 documents=cell.rows.size,
                 unique_tokens=int(tokens[cell.rows].sum(dtype=np.int64)),
+                first_documents=0,  # counted over all rows when the version is written
+                first_tokens=0,
                 tokens=spent(tokens[cell.rows], cell.repeats),
                 supervised_tokens=spent(supervised[cell.rows], cell.repeats),
                 max_repeats=int(cell.repeats.max()),

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from engine.base.terminal import one_line, table, terminal_width, wrapped
+from engine.formats.manifest import role_label
 
 _NARROW = 90
 """Columns below which a version or a source is told in a sentence: a table would break every word and digest."""
@@ -25,14 +26,15 @@ def show_mixture_list(result: Mapping[str, Any]) -> str:
         )
         for m in result["mixtures"]
     ]
+    notes = [*_numbered_together(result), *(wrapped(damage, terminal_width()) for damage in result["damaged"])]
     if not rows:
-        return "no mixtures yet: provender run RECIPE"
+        return "\n".join(notes or ["no mixtures yet: provender run RECIPE"])
     if terminal_width() < _NARROW:
-        return "\n".join([*(_version_in_lines(m) for m in result["mixtures"]), *_numbered_together(result)])
+        return "\n".join([*(_version_in_lines(m) for m in result["mixtures"]), *notes])
     head = ("mixture", "recipe", "current for", "documents", "tokens", "replay", "steps", "made by", "digest")
     used = [0, *(column for column in range(1, len(head)) if any(row[column] for row in rows))]
     lines = [table([head[column] for column in used], [[row[column] for column in used] for row in rows])]
-    return "\n".join([*lines, *_numbered_together(result)])
+    return "\n".join([*lines, *notes])
 
 
 def _version_in_lines(m: Mapping[str, Any]) -> str:
@@ -110,7 +112,7 @@ def _source_in_lines(m: Mapping[str, Any], s: Mapping[str, Any]) -> str:
         f"{s['share_asked']:.1%} asked, {s['share_reached']:.1%} reached, repeated {repeated_share(s)}, "
         f"most uses {s['max_repeats']}, objective {s['objective'].replace('_', ' ')}"
     )
-    return f"{s['source']}{' (replay)' if s['is_replay'] else ''}{phase}\n{wrapped(told, terminal_width(), 2)}"
+    return f"{role_label(s['source'], s['is_replay'])}{phase}\n{wrapped(told, terminal_width(), 2)}"
 
 
 def _sources(m: Mapping[str, Any]) -> str:
@@ -120,7 +122,7 @@ def _sources(m: Mapping[str, Any]) -> str:
     objectives = any(s["objective"] != "text" for s in m["sources"])
     rows = []
     for s in m["sources"]:
-        cells = [s["source"] + (" (replay)" if s["is_replay"] else "")]
+        cells = [role_label(s["source"], s["is_replay"])]
         cells += [m["phases"][s["phase"]]["name"]] if several else []
         cells += [s["objective"].replace("_", " ")] if objectives else []
         cells += [f"{s['documents']:,} of {s['available_documents']:,}", f"{s['supervised_tokens']:,}"]
@@ -146,8 +148,7 @@ def _told(m: Mapping[str, Any]) -> Iterator[str]:
     yield f"N_eff of the sources, kept -> mixture: {m['n_eff_before']:.2f} -> {m['n_eff_after']:.2f} by tokens"
     if m["rows_filled"] is not None:
         yield f"packing: {m['rows_filled']:.2%} of the rows' tokens are used, the rest is padding"
-    bounds = ", ".join(f"{source} {tokens:,}" for source, tokens in m["longest_documents"].items())
-    yield f"running share of each source at every step: within its longest document, supervised tokens: {bounds}"
+    yield from _running_shares(m)
     searched = [held["set"] for held in m["held_out"]] + [benchmark["name"] for benchmark in m["benchmarks"]]
     if searched:
         yield f"searched for: {', '.join(searched)}" + (f" (coverage {m['coverage'][:12]})" if m["coverage"] else "")
@@ -157,6 +158,23 @@ def _told(m: Mapping[str, Any]) -> Iterator[str]:
     inputs = {s["source"]: s["input_digest"] for s in m["sources"]}
     yield "inputs: " + ", ".join(f"{source} {digest[:12]}" for source, digest in inputs.items())
     yield m["folder"]
+
+
+def _running_shares(m: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a line per phase, source and role: how far it is from its plan at worst, and which bound that keeps."""
+    several = len(m["phases"]) > 1
+    yield "running shares, furthest from the plan at the end of a step, in supervised tokens:"
+    if not m["running_shares"]:
+        yield "  not known: the schedule is gone (`provender gc` collects it, running the recipe makes it again)"
+    for row in m["running_shares"]:
+        phase = f", phase {row['phase']}" if several else ""
+        kept = "within" if row["is_kept"] else "NOT within"
+        own = f"its longest document ({row['longest_document']:,})"
+        bound = own if row["bound_by"] == "source" else f"the longest piece of all sources ({row['bound']:,})"
+        beyond = row["bound_by"] != "source" and row["largest_deviation"] > row["longest_document"]
+        more = f", but not within {own}" if beyond else ""
+        name = role_label(row["source"], row["is_replay"])
+        yield f"  {name}{phase}: {row['largest_deviation']:,}, {kept} {bound}{more}"
 
 
 def show_control_tokens(tokens: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -4,17 +4,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-
 from engine.base.atomic import read_json
 from engine.base.errors import AuditError, problem
 from engine.formats.manifest import (
     Manifest,
     Mixture,
-    mixture_names,
-    mixture_versions,
     open_mixture,
     read_mixture,
+    readable_versions,
     version_folder,
 )
 from engine.formats.manifest_schema import published_schema
@@ -27,15 +24,18 @@ from engine.mixture.verify import verify
 
 
 def mixture_list(workspace: Path | str = DEFAULT_WORKSPACE) -> dict[str, Any]:
-    """Return all versions of all mixtures of a workspace: {"mixtures": [...]}, by name and version.
+    """Return all versions of all mixtures of a workspace: {"mixtures": [...], "damaged": [...]}, by name and version.
 
     `current_for`: the recipes whose last run ended with the version. Versions of one name are numbered together,
-    whichever recipe made them.
+    whichever recipe made them. `damaged`: one message for each version that is not listed because its files changed.
     """
     place = Workspace.open(workspace)
     current = _current(place)
-    versions = [mixture for name in mixture_names(place) for mixture in mixture_versions(place, name)]
-    return {"mixtures": [_summary(mixture, current.get(mixture.reference, [])) for mixture in versions]}
+    versions, damage = readable_versions(place)
+    return {
+        "mixtures": [_summary(mixture, current.get(mixture.reference, [])) for mixture in versions],
+        "damaged": damage.splitlines() if damage is not None else [],
+    }
 
 
 def mixture_schema() -> dict[str, Any]:
@@ -47,8 +47,8 @@ def mixture_show(reference: str, workspace: Path | str = DEFAULT_WORKSPACE) -> d
     """Return the manifest of one version, and what follows from it.
 
     That is, per source its shares asked and reached (of the supervised tokens of its phase), what it is short of its
-    budget and its repeated tokens; replay's share of supervised and of row tokens; packing; the longest document of
-    each source, within which its running share stays; control slots; recipes it is current for.
+    budget and its repeated tokens; replay's share of supervised and of row tokens; packing; running_shares: how far
+    each source is from its plan at worst, as the schedule says; control slots; recipes it is current for.
     `reference`: name, name@latest, name@v<number> or name@<digest>.
     """
     place = Workspace.open(workspace)
@@ -57,7 +57,6 @@ def mixture_show(reference: str, workspace: Path | str = DEFAULT_WORKSPACE) -> d
     _add_shares(manifest)
     receipt = read_receipt(place.schedule(mixture.manifest.schedule))
     packing = {} if receipt is None else {key: value for key, value in receipt.details.items() if key != "files"}
-    longest = mixture.documents().group_by("source").agg(pl.col("supervised_tokens").max()).sort("source")
     return {
         "reference": mixture.reference,
         "folder": str(mixture.folder),
@@ -65,7 +64,7 @@ def mixture_show(reference: str, workspace: Path | str = DEFAULT_WORKSPACE) -> d
         "replay_share_reached": _replay(manifest["sources"], "supervised_tokens"),
         "replay_share_of_row_tokens": _replay(manifest["sources"], "tokens"),
         "rows_filled": _rows_filled(mixture.manifest),
-        "longest_documents": dict(longest.iter_rows()),
+        "running_shares": _running_shares(mixture.manifest, packing),
         "current_for": _current(place).get(mixture.reference, []),
         "control_slots": _control_slots(place.tokenizer(mixture.manifest.tokenizer) / TOKENIZER_META),
         "packing": packing,
@@ -86,6 +85,29 @@ def _add_shares(manifest: dict[str, Any]) -> None:
         )
 
 
+def _running_shares(manifest: Manifest, packing: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return one row per phase, source and role; none where the schedule was collected by `gc`. In supervised tokens.
+
+    largest_deviation: of what it gave so far from its share of all so far, at the end of any step. longest_document:
+    its own. bound: what it has to stay within, the labels of that document (bound_by: source), or of the longest
+    piece of all sources (bound_by: mixture), where the packing could not keep the first.
+    """
+    bounds = {phase["phase"]: phase["share_bound"] for phase in packing.get("phases", ())}
+    return [
+        {
+            "phase": manifest.phases[row["phase"]].name,
+            "source": row["source"],
+            "is_replay": row["is_replay"],
+            "bound_by": bounds[row["phase"]],
+            "bound": row["bound"],
+            "longest_document": row["longest_document"],
+            "largest_deviation": row["largest_deviation"],
+            "is_kept": row["largest_deviation"] <= row["bound"],
+        }
+        for row in packing.get("sources", ())
+    ]
+
+
 def _rows_filled(manifest: Manifest) -> float | None:
     """Return which part of the tokens of all rows is no padding."""
     slots = manifest.num_steps * manifest.rows_per_step * manifest.row_tokens
@@ -98,10 +120,12 @@ def _control_slots(path: Path) -> list[dict[str, Any]]:
 
 
 def mixture_verify(reference: str, workspace: Path | str = DEFAULT_WORKSPACE) -> dict[str, Any]:
-    """Compute every digest of one version anew and return what was checked.
+    """Compute the digests of one version and of what it was made from anew, and return what was checked.
 
-    That covers the version itself, its tokenizer, token store, schedule, selection and split. Raises AuditError that
-    lists everything that does not hold, InputError where there is no such version.
+    That covers the version itself, its tokenizer, token store, schedule, selection, held-out sets, benchmarks, the
+    search of the decoded tokens, and where its state.json names them the documents of its sources, the coverage sheet
+    and the models that stages learnt (engine.mixture.verify). Raises AuditError that lists everything that does not
+    hold, InputError where there is no such version.
     """
     place = Workspace.open(workspace)
     try:

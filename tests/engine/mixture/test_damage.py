@@ -14,6 +14,7 @@ from engine.formats.manifest import Mixture, mixture_versions, open_mixture
 from engine.formats.schedule import open_schedule
 from engine.formats.token_store import open_token_store
 from engine.formats.tokenizer import load_tokenizer
+from engine.mixture.show import show_mixture_list
 from engine.mixture.versions import mixture_list, mixture_show, mixture_verify
 
 if TYPE_CHECKING:
@@ -42,7 +43,6 @@ def test_a_hand_edited_manifest_is_refused_by_whoever_opens_the_version(two: Bui
         lambda: open_mixture(two.workspace, "m@v1"),
         lambda: mixture_versions(two.workspace, "m"),
         lambda: mixture_show("m@v1", root),
-        lambda: mixture_list(root),
         lambda: sql("SELECT * FROM mixtures", root),
         lambda: sql("SELECT count(*) FROM schedule", root),
         lambda: two.build(CONFIG),  # this content again would be that version
@@ -52,6 +52,17 @@ def test_a_hand_edited_manifest_is_refused_by_whoever_opens_the_version(two: Bui
             opened()
     with pytest.raises(AuditError, match=r"manifest\.json: its bytes changed"):
         mixture_verify("m@v1", root)
+
+
+@pytest.mark.parametrize("file", ["manifest.json", "documents.parquet"])
+def test_a_list_has_the_other_versions_and_says_what_is_wrong_with_one(two: Built, file: str) -> None:
+    path = open_mixture(two.workspace, "m@v1").folder / file
+    path.write_bytes(path.read_bytes()[:-9])
+    listed = mixture_list(two.workspace.root)
+    assert [row["reference"] for row in listed["mixtures"]] == ["m@v2"]
+    (damage,) = listed["damaged"]
+    assert f"v1/{file}: it was changed since the version was written" in damage
+    assert "v1" in show_mixture_list(listed)
 
 
 def test_other_versions_and_other_views_are_not_disturbed_by_one_that_was_edited(two: Built) -> None:

@@ -25,7 +25,7 @@ def test_versions_are_listed_by_name_and_number(built: Built) -> None:
 
 
 def test_a_workspace_without_mixtures_lists_none(tmp_path: Path) -> None:
-    assert mixture_list(tmp_path) == {"mixtures": []}
+    assert mixture_list(tmp_path) == {"mixtures": [], "damaged": []}
 
 
 def test_a_version_is_shown_with_what_its_sources_are_short_of(built: Built) -> None:
