@@ -266,7 +266,7 @@ def _make_mixture(folder: Path, jobs: list[tuple[Path, int, str, int]]) -> None:
     import pyarrow as pa
 
     from engine.base.atomic import write_json
-    from engine.formats.manifest import Manifest, MixtureSource
+    from engine.formats.manifest import Manifest, MixtureSource, Phase
     from engine.formats.parquet import write_parquet
     from engine.formats.receipt import Receipt, write_receipt
 
@@ -295,17 +295,25 @@ def _make_mixture(folder: Path, jobs: list[tuple[Path, int, str, int]]) -> None:
     write_parquet(place / "ledger.parquet", kept)
     shares = [
         MixtureSource(
-            source=source, is_replay=False, input_digest="d" * 32, budget_tokens=300 * own, available_documents=own,
+            source=source, is_replay=False, phase=0, objective="text", first_documents=own, first_tokens=300 * own,
+            input_digest="d" * 32, budget_tokens=300 * own, available_documents=own,
             available_tokens=300 * own, documents=own, unique_tokens=300 * own, tokens=300 * own,
             supervised_tokens=299 * own, max_repeats=1,
         )
         for code, source in enumerate(SOURCES)
         if (own := int((codes == code).sum()))
     ]  # fmt: skip
+    whole = Phase(
+        name="all", curriculum="shuffled", budget_tokens=299 * total, documents=total, tokens=300 * total,
+        supervised_tokens=299 * total,
+    )  # fmt: skip
     manifest = Manifest(
-        name="demo", version=1, digest="f" * 32, recipe="made_up", tokenizer="a" * 32, token_store="b" * 32,
-        selection="c" * 32, seed=1, curriculum="shuffled", replay_share=None, sources=shares, documents=total,
-        tokens=300 * total, supervised_tokens=299 * total, n_eff_before=1.0, n_eff_after=1.0, schedule="1" * 32,
+        name="demo", version=1, digest="f" * 32, recipe="made_up", recipe_digest="e" * 32, tokenizer="a" * 32,
+        token_store="b" * 32,
+        selection="c" * 32, seed=1, curriculum="shuffled", phases=[whole], replay_share=None, sources=shares,
+        documents=total,
+        tokens=300 * total, supervised_tokens=299 * total, n_eff_before=1.0, n_eff_after=1.0,
+        n_eff_documents_before=1.0, n_eff_documents_after=1.0, schedule="1" * 32,
         row_tokens=1024, rows_per_step=8, num_steps=1,
     )  # fmt: skip
     write_json(place / "manifest.json", manifest.model_dump(mode="json"))

@@ -169,8 +169,8 @@ class TrainingRows:
         first = np.cumsum(lengths) - lengths
         positions = np.arange(int(lengths.sum())) - np.repeat(first, lengths)
         _, rows = np.unique(spans["row"], return_inverse=True)
-        bits = [self.store.supervised(int(o), int(n)) for o, n in zip(spans["offset"], lengths, strict=True)]
-        is_label = np.concatenate(bits) & (positions > 0)
+        labels = [self.store.labels(int(o), int(n)) for o, n in zip(spans["offset"], lengths, strict=True)]
+        is_label = np.concatenate(labels)
         counted = np.add.reduceat(is_label.astype(np.int64), first)
         if not np.array_equal(counted, spans["supervised_tokens"]):
             planned = spans["supervised_tokens"].sum()

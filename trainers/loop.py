@@ -15,6 +15,7 @@ import torch
 from engine.base.errors import AuditError, InputError, problem
 from engine.base.hashing import digest_parts
 from engine.base.progress import progress
+from engine.formats.manifest import role_label
 from engine.formats.parquet import write_parquet
 from trainers.checkpoint import save_checkpoint
 from trainers.data import StepRows, TrainingRows
@@ -106,18 +107,13 @@ def step_seed(seed: int, step: int) -> int:
     return int.from_bytes(digest_parts((seed.to_bytes(8, "little"), step.to_bytes(8, "little")))[:8], "little") >> 1
 
 
-def source_label(source: str, is_replay: bool) -> str:
-    """Return the name of a source in the metrics: replay is told apart from the same source as domain text."""
-    return f"{source} (replay)" if is_replay else source
-
-
 def _by_source(training: TrainingRows, rows: StepRows, nats: np.ndarray, sources: np.ndarray) -> dict[str, Any]:
     number = len(training.sources)
     tokens = np.bincount(rows.sources, minlength=number)
     labels = np.bincount(sources, minlength=number)
     summed = np.bincount(sources, weights=nats, minlength=number)
     return {
-        source_label(source, is_replay): {
+        role_label(source, is_replay): {
             "loss": float(summed[i] / labels[i]) if labels[i] else None,
             "supervised_tokens": int(labels[i]),
             "tokens": int(tokens[i]),

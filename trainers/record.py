@@ -16,7 +16,7 @@ import polars as pl
 from engine.base.atomic import atomic_file, read_json, write_json
 from engine.base.errors import RecipeError, ResourceError, problem
 from engine.formats.parquet import read_parquet, write_parquet
-from engine.formats.run import METRICS_SCHEMA, PROBES_SCHEMA
+from engine.formats.run import PROBES_SCHEMA, metrics_lines, written_metrics
 from engine.formats.workspace_lock import in_use
 
 IDENTITY = ("recipe", "mixture", "base")
@@ -67,7 +67,7 @@ class RunRecord:
     def go_back_to(self, step: int) -> None:
         """Drop what was written down after `step` steps."""
         path = self.folder / "metrics.jsonl"
-        kept = [line for line in _whole_lines(path) if json.loads(line)["step"] <= step]
+        kept = [line for line, figures in metrics_lines(self.folder) if figures["step"] <= step]
         with atomic_file(path) as temporary:
             temporary.write_bytes(b"".join(kept))
         if (self.folder / "probes.parquet").is_file():
@@ -88,25 +88,11 @@ class RunRecord:
         self._write_probes(pl.concat([self.probes(), rows]))
 
     def metrics(self) -> pl.DataFrame:
-        """metrics.jsonl as METRICS_SCHEMA: one row per step with source null, and one per step and source.
-
-        Learning rate, gradient norm and seconds belong to the step alone and are null in the rows of sources.
-        """
-        rows = []
-        for line in _whole_lines(self.folder / "metrics.jsonl"):
-            figures = json.loads(line)
-            rows.append({**figures, "source": None})
-            rows += [{"step": figures["step"], "source": name, **part} for name, part in figures["sources"].items()]
-        return pl.DataFrame([{name: row.get(name) for name in METRICS_SCHEMA} for row in rows], schema=METRICS_SCHEMA)
+        """metrics.jsonl as METRICS_SCHEMA (engine.formats.run.written_metrics)."""
+        return written_metrics(self.folder)
 
     def _write_probes(self, rows: pl.DataFrame) -> None:
         write_parquet(self.folder / "probes.parquet", rows)
-
-
-def _whole_lines(path: Path) -> list[bytes]:
-    # A killed run may leave half a line.
-    content = path.read_bytes() if path.is_file() else b""
-    return [line for line in content.splitlines(keepends=True) if line.endswith(b"\n")]
 
 
 def _differences(stored: Any, wanted: Any, path: tuple[str, ...] = ()) -> list[str]:

@@ -6,7 +6,7 @@ from typing import Any
 import duckdb
 import polars as pl
 
-from engine.catalog.history_views import VERSION, readable_versions, version_columns
+from engine.catalog.history_views import VERSION, version_columns
 from engine.catalog.relation import (
     STORED,
     create_table,
@@ -18,7 +18,7 @@ from engine.catalog.relation import (
     typed,
     union,
 )
-from engine.formats.manifest import Manifest, Mixture
+from engine.formats.manifest import Manifest, Mixture, readable_versions
 from engine.formats.receipt import read_receipt
 from engine.formats.state import RecipeState
 from engine.formats.workspace import Workspace

@@ -1,14 +1,14 @@
 """The stored views of what a workspace holds whatever the recipe: mixture versions, training runs, labels."""
 
 import json
-from collections.abc import Collection, Container, Iterator, Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import polars as pl
 
-from engine.base.errors import InputError, problem
+from engine.base.errors import InputError
 from engine.catalog.named import Named
 from engine.catalog.relation import (
     STORED,
@@ -24,17 +24,22 @@ from engine.catalog.relation import (
 from engine.formats.labels import labels_frame, read_labels
 from engine.formats.manifest import (
     DOCUMENTS_SCHEMA,
-    UNAUDITED,
     Derivation,
     Manifest,
     Mixture,
     MixtureSource,
     Phase,
-    mixture_names,
-    read_mixture,
-    version_folders,
+    readable_versions,
 )
-from engine.formats.run import FORGETTING_SCHEMA, METRICS_SCHEMA, PROBES_SCHEMA, Run, open_run, run_names
+from engine.formats.run import (
+    FORGETTING_SCHEMA,
+    METRICS_SCHEMA,
+    PROBES_SCHEMA,
+    Run,
+    open_run,
+    run_names,
+    written_metrics,
+)
 from engine.formats.schedule import SCHEMA as SCHEDULE_SCHEMA
 from engine.formats.state import RecipeState
 from engine.formats.takedowns import read_takedowns, takedowns_frame
@@ -147,30 +152,6 @@ def version_columns(mixture: Mixture, current: Container[str]) -> dict[str, Any]
     return {"mixture": manifest.name, "version": manifest.version, "is_current": mixture.reference in current}
 
 
-def readable_versions(
-    workspace: Workspace, current: Collection[str], is_audit: bool
-) -> tuple[list[Mixture], str | None]:
-    """Return the versions that are as they were written, and what is wrong with the others, None where nothing is.
-
-    One that awaits its audits is there only where it is in `current` (references), as it is for the audits. To
-    them (`is_audit`) it is nothing what is wrong with versions that are not.
-    """
-    found, damage = [], []
-    for name in mixture_names(workspace):
-        for number, folder in version_folders(workspace, name, unaudited=True).items():
-            is_current = f"{name}@v{number}" in current
-            if (folder / UNAUDITED).exists() and not is_current:
-                continue
-            try:
-                mixture = read_mixture(folder)
-                mixture.require_size_of_documents()
-                found.append(mixture)
-            except InputError as error:
-                if is_current or not is_audit:
-                    damage.append(str(error))
-    return found, "\n".join(damage) or None
-
-
 def _create_mixtures(
     connection: duckdb.DuckDBPyConnection, versions: list[tuple[Mixture, dict[str, Any]]], damage: str | None
 ) -> None:
@@ -209,7 +190,7 @@ def _replay_shares(manifest: Manifest) -> dict[str, dict[str, int]]:
 
 
 def _phase(manifest: Manifest, number: int) -> dict[str, Any]:
-    return {"phase": manifest.phases[number].name if number < len(manifest.phases) else None, "phase_number": number}
+    return {"phase": manifest.phases[number].name, "phase_number": number}
 
 
 def _phase_name(manifest: Manifest) -> dict[str, str]:
@@ -252,13 +233,16 @@ def _create_runs(connection: duckdb.DuckDBPyConnection, runs: list[Run]) -> None
         paths = {run.name: run.folder / f"{view}.parquet" for run in runs}
         selects = [_beside({"run": name}, path, schema) for name, path in paths.items() if path.is_file()]
         create_view(connection, view, union(selects, typed(_RUN | schema)))
-    running = pl.DataFrame(
-        [row for run in runs if not _metrics(run).is_file() for row in _running_metrics(run)],
-        schema=_RUN | METRICS_SCHEMA,
-        orient="row",
-    )
-    create_table(connection, "running_metrics", running)
-    selects = [_beside({"run": run.name}, _metrics(run), METRICS_SCHEMA) for run in runs if _metrics(run).is_file()]
+    running = [
+        written_metrics(run.folder).select(pl.lit(run.name).alias("run"), pl.all())
+        for run in runs
+        if not run.metrics_path.is_file()
+    ]
+    running_metrics = pl.concat([pl.DataFrame(schema=_RUN | METRICS_SCHEMA), *running])
+    create_table(connection, "running_metrics", running_metrics)
+    selects = [
+        _beside({"run": run.name}, run.metrics_path, METRICS_SCHEMA) for run in runs if run.metrics_path.is_file()
+    ]
     create_view(connection, "metrics", union([*selects, "SELECT * FROM stored.running_metrics"], {}))
 
 
@@ -284,26 +268,3 @@ def _create_takedowns(connection: duckdb.DuckDBPyConnection, workspace: Workspac
     replaced = 'doc_id::UUID AS doc_id, "of"::UUID AS "of"'
     select = f"SELECT * REPLACE ({replaced}) FROM {STORED}.takedown_rows"
     create_view(connection, "takedowns", failing(select, damage))
-
-
-def _metrics(run: Run) -> Path:
-    return run.folder / "metrics.parquet"
-
-
-def _running_metrics(run: Run) -> Iterator[dict[str, Any]]:
-    path = run.folder / "metrics.jsonl"
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.is_file() else []
-    for number, line in enumerate(lines, start=1):
-        if not line.endswith("\n"):
-            return  # the run is writing this line right now
-        try:
-            step = json.loads(line)
-        except ValueError as error:
-            raise InputError(problem(f"{path}:{number}", "the line is not JSON", fix="start the run again")) from error
-        yield _metrics_row(run.name, step, step["step"], None)
-        for source, figures in step.get("sources", {}).items():
-            yield _metrics_row(run.name, figures, step["step"], source)
-
-
-def _metrics_row(run: str, figures: Mapping[str, Any], step: int, source: str | None) -> dict[str, Any]:
-    return {name: figures.get(name) for name in METRICS_SCHEMA} | {"run": run, "step": step, "source": source}

@@ -13,13 +13,15 @@ from engine.base.errors import InputError
 from engine.explain.decided import rules_behind
 from engine.explain.stages import stages_of
 from engine.explain.tokenised import tokens_of
-from engine.explain.training import TrainingRun, source_label
+from engine.explain.training import TrainingRun
 from engine.formats.annotation import Annotation, part_path
 from engine.formats.documents import SourceDocuments
 from engine.formats.find import Place, find_document, find_documents, plain, plain_row
 from engine.formats.labels import newest, read_labels
-from engine.formats.manifest import Mixture, mixture_names, mixture_versions
+from engine.formats.manifest import Mixture, readable_versions, role_label
+from engine.formats.parquet import read_parquet, read_parquet_where
 from engine.formats.run import open_run, run_names
+from engine.formats.schedule import open_schedule
 from engine.formats.state import RecipeState, require_state
 from engine.formats.workspace import Workspace
 
@@ -43,7 +45,8 @@ def explain(doc_id: str, workspace: Path | str, recipe: str | None = None) -> di
         before a selection), label (the newest one, or null, or a problem), duplicates, hits (contamination), heldout,
         control_tokens and look_alikes (of the token store), stages (what made each annotation), mixtures (with the
         schedule's steps), trained (each run's steps with it, and their losses), taken_down (versions it left), and
-        not_in: current mixtures without it. Steps are counted from 1 (engine.explain.training).
+        not_in: current mixtures without it; damaged: what is wrong with versions of which nothing can be told. Steps
+        are counted from 1 (engine.explain.training).
 
     Raises:
         InputError: No document, or several, have this id; no recipe finished; files are gone.
@@ -83,7 +86,7 @@ class _Gathering:
         """Return the whole answer."""
         shard = self.place.shard
         core = plain_row(shard.ids_path, self.place.row)
-        mixtures, not_in = self.mixtures()
+        mixtures, not_in, damaged = self.mixtures()
         return {
             "doc_id": str(UUID(bytes=self.doc_id)),
             "recipe": self.state.recipe,
@@ -108,6 +111,7 @@ class _Gathering:
             "trained": self.trained(mixtures),
             "taken_down": self.taken_down(),
             "not_in": not_in,
+            "damaged": damaged,
         }
 
     def text(self, limit: int, place: Place) -> dict[str, Any]:
@@ -181,14 +185,14 @@ class _Gathering:
         if not path.is_file():
             return []
         is_one = (pl.col("doc_id") == self.doc_id) | (pl.col("other_id") == self.doc_id)
-        found = pl.scan_parquet(path, glob=False).filter(is_one).select("doc_id", "other_id", "similarity").collect()
+        found = read_parquet_where(path, is_one).select("doc_id", "other_id", "similarity")
         return found.sort(["similarity", "doc_id", "other_id"], descending=[True, False, False]).rows()
 
     def _removed_for(self, annotation: Annotation, column: str, survivor: bytes) -> list[bytes]:
         found = []
         for source in self.sources:
             for shard in source.shards:
-                kept = pl.read_parquet(part_path(annotation.folder, shard), columns=[column], glob=False)
+                kept = read_parquet(part_path(annotation.folder, shard), columns=[column])
                 rows = kept.with_row_index("row").filter(pl.col(column) == survivor)["row"]
                 if rows.len():
                     found += shard.read_core(["doc_id"])["doc_id"].gather(rows).to_list()
@@ -208,9 +212,7 @@ class _Gathering:
         for prefix, folder in self.artifacts.items():
             path = folder / "hits.parquet"
             if path.is_file():
-                rows = (
-                    pl.scan_parquet(path, glob=False).filter(pl.col("doc_id") == self.doc_id).drop("doc_id").collect()
-                )
+                rows = read_parquet_where(path, pl.col("doc_id") == self.doc_id).drop("doc_id")
                 if rows.height:
                     found[prefix] = [plain(row, prefix) for row in rows.to_dicts()]
         return found
@@ -231,22 +233,34 @@ class _Gathering:
             "others": [plain(one, "doc_id") for one in sorted(others["doc_id"])[:MOST_LISTED]],
         }
 
-    def mixtures(self) -> tuple[list[dict[str, Any]], list[str]]:
-        """Return every mixture version that uses the document, and the current ones that do not."""
-        used, not_in = [], []
+    def mixtures(self) -> tuple[list[dict[str, Any]], list[str], list[str]]:
+        """Return every mixture version that uses the document, the current ones that do not, what is damaged."""
+        used, not_in, damaged = [], [], self.damage.splitlines() if self.damage is not None else []
         current = set(self.state.mixtures.values())
         for mixture in self.versions:
-            uses = self._uses(mixture)
+            try:
+                uses = self._uses(mixture)
+            except InputError as error:
+                damaged.append(str(error))
+                continue
             used += [use | {"is_current": mixture.reference in current} for use in uses]
             if not uses and mixture.reference in current:
                 not_in.append(mixture.reference)
-        return used, not_in
+        return used, not_in, damaged
+
+    @property
+    def versions(self) -> list[Mixture]:
+        """All versions of all mixtures of the workspace that are as they were written."""
+        return self._readable[0]
+
+    @property
+    def damage(self) -> str | None:
+        """What is wrong with the others."""
+        return self._readable[1]
 
     @cached_property
-    def versions(self) -> tuple[Mixture, ...]:
-        """All versions of all mixtures of the workspace."""
-        names = mixture_names(self.workspace)
-        return tuple(mixture for name in names for mixture in mixture_versions(self.workspace, name))
+    def _readable(self) -> tuple[list[Mixture], str | None]:
+        return readable_versions(self.workspace)
 
     @cached_property
     def models(self) -> dict[str, str]:
@@ -264,7 +278,7 @@ class _Gathering:
             run = TrainingRun(open_run(self.workspace, name))
             reference, digest = run.mixture
             for use in uses:
-                if use["reference"] == reference and digest in (None, use["digest"]):
+                if (use["reference"], use["digest"]) == (reference, digest):
                     steps = [step for step in use["steps"] if step <= run.made_steps]
                     found.append(_trained(run, use, steps))
         return found
@@ -278,32 +292,30 @@ class _Gathering:
         ]
 
     def _uses(self, mixture: Mixture) -> list[dict[str, Any]]:
-        documents = pl.scan_parquet(mixture.folder / "documents.parquet", glob=False)
-        rows = documents.filter(pl.col("doc_id") == self.doc_id).drop("doc_id", "store_row").collect()
+        rows = mixture.documents_where(pl.col("doc_id") == self.doc_id).drop("doc_id", "store_row")
         uses = []
         for row in rows.to_dicts():
             spans = self._spans(mixture, row["document"]).with_columns(pl.col("step") + 1)
             steps = sorted(set(spans["step"]))
             listed = {"spans": spans.head(MOST_LISTED).to_dicts(), "num_spans": spans.height, "steps": steps}
-            phases = mixture.manifest.phases
-            phase = phases[row["phase"]].name if row["phase"] < len(phases) else None
+            phase = mixture.manifest.phases[row["phase"]].name
             digest = {"digest": mixture.manifest.digest, "documents": mixture.manifest.documents}
             uses.append({"reference": mixture.reference, **digest, **row, "phase_name": phase, **listed})
         return uses
 
     def _spans(self, mixture: Mixture, document: int) -> pl.DataFrame:
-        path = self.workspace.schedule(mixture.manifest.schedule) / "schedule.parquet"
+        folder = self.workspace.schedule(mixture.manifest.schedule)
         columns: Sequence[str] = ("step", "row", "start", "length", "document_start", "repeat", "supervised_tokens")
-        if not path.is_file():
+        if not (folder / "receipt.json").is_file():  # `gc` collects schedules
             return pl.DataFrame(schema=dict.fromkeys(columns, pl.Int64))
-        return pl.scan_parquet(path, glob=False).filter(pl.col("document") == document).select(columns).collect()
+        return open_schedule(folder).spans_where(pl.col("document") == document).select(columns)
 
 
 def _trained(run: TrainingRun, use: dict[str, Any], steps: Sequence[int]) -> dict[str, Any]:
     """Return the steps of a run with a document: step, loss, source_loss; those listed first, all counted."""
-    metrics = run.metrics(steps[:MOST_LISTED])
+    metrics = run.run.metrics(steps[:MOST_LISTED])
     loss = {(row["step"], row["source"]): row["loss"] for row in metrics.to_dicts()}
-    label = source_label(use["source"], use["is_replay"])
+    label = role_label(use["source"], use["is_replay"])
     listed = [
         {"step": step, "loss": loss.get((step, None)), "source_loss": loss.get((step, label))}
         for step in steps[:MOST_LISTED]

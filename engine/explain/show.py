@@ -115,7 +115,7 @@ def _mixtures(result: dict[str, Any]) -> list[str]:
         why = f" ({one_line(left['reason'])})" if left["reason"] else ""
         lines.append(f"{left['reference']}: left by {left['how']} from {left['from']}{why}")
     lines += [f"{reference}: does not use it" for reference in result["not_in"]]
-    return lines
+    return lines + result["damaged"]
 
 
 def _steps(steps: list[int]) -> str:

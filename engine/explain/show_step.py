@@ -6,7 +6,7 @@ from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 from engine.base.terminal import has_colours, one_line, terminal_width, wrapped
-from engine.explain.training import source_label
+from engine.formats.manifest import role_label
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -48,7 +48,7 @@ def _head(result: Mapping[str, Any]) -> list[str]:
 
 
 def _source(one: Mapping[str, Any]) -> str:
-    return source_label(one["source"], one["is_replay"])
+    return role_label(one["source"], one["is_replay"])
 
 
 def _amounts(one: Mapping[str, Any]) -> str:

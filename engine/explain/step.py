@@ -9,8 +9,9 @@ import polars as pl
 
 from engine.base.errors import InputError, RecipeError, closest, problem
 from engine.explain.parts import parts_of
-from engine.explain.training import TrainingRun, source_label
-from engine.formats.manifest import Mixture, mixture_names, open_mixture
+from engine.explain.training import TrainingRun
+from engine.formats.manifest import Mixture, mixture_names, open_mixture, role_label
+from engine.formats.parquet import read_parquet
 from engine.formats.run import open_run, run_names
 from engine.formats.schedule import open_schedule
 from engine.formats.token_store import TokenStore, open_token_store
@@ -83,14 +84,13 @@ def _opened(workspace: Workspace, name: str) -> tuple[TrainingRun | None, Mixtur
 def _spans(workspace: Workspace, mixture: Mixture, step: int) -> pl.DataFrame:
     """Return the spans of a step of the schedule (from 0) with the columns of their documents and their store row."""
     schedule = open_schedule(workspace.schedule(mixture.manifest.schedule))
-    # Sorted by step, so that only the row groups of the step are read.
-    spans = pl.scan_parquet(schedule.folder / "schedule.parquet", glob=False).filter(pl.col("step") == step).collect()
+    spans = schedule.spans_where(pl.col("step") == step)
     if spans.is_empty():
         raise InputError(problem(schedule.folder, f"step {step} has no spans", "at least one"))
-    documents = pl.scan_parquet(mixture.folder / "documents.parquet", glob=False)
     used = spans["document"].unique().sort()
-    chosen = documents.filter(pl.col("document").is_in(used.implode())).select("document", "store_row", *_DOCUMENT)
-    return spans.join(chosen.collect(), on="document", how="left", maintain_order="left")
+    chosen = mixture.documents_where(pl.col("document").is_in(used.implode()))
+    columns = chosen.select("document", "store_row", *_DOCUMENT)
+    return spans.join(columns, on="document", how="left", maintain_order="left")
 
 
 def _totals(spans: pl.DataFrame) -> pl.DataFrame:
@@ -102,10 +102,10 @@ def _totals(spans: pl.DataFrame) -> pl.DataFrame:
 
 def _measured(training: TrainingRun | None, step: int, totals: pl.DataFrame) -> dict[str, Any]:
     """Return what the step holds of each source, and what the run measured of it."""
-    found = {} if training is None else {row["source"]: row for row in training.metrics([step]).to_dicts()}
+    found = {} if training is None else {row["source"]: row for row in training.run.metrics([step]).to_dicts()}
     whole = found.get(None, {})
     sources = [
-        {**row, "loss": found.get(source_label(row["source"], row["is_replay"]), {}).get("loss")}
+        {**row, "loss": found.get(role_label(row["source"], row["is_replay"]), {}).get("loss")}
         for row in totals.to_dicts()
     ]
     return {
@@ -136,18 +136,11 @@ def _rows(workspace: Workspace, mixture: Mixture, spans: pl.DataFrame) -> list[d
 
 
 def gather(store: TokenStore, offset: int, length: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return int64[length] ids of a span and bool[length], which of them are labels.
-
-    The same as the trainer's: nothing in the span comes before its first token, so that token is no label.
-    """
-    is_label = store.supervised(offset, length)
-    is_label[0] = False
-    return store.ids[offset : offset + length].astype(np.int64), is_label
+    """Return int64[length] ids of a span and bool[length], which of them are labels."""
+    return store.ids[offset : offset + length].astype(np.int64), store.labels(offset, length)
 
 
 def _offsets(store: TokenStore, spans: pl.DataFrame) -> list[int]:
     """Return where the document of each span begins in the token store."""
-    documents = pl.scan_parquet(store.folder / "documents.parquet", row_index_name="store_row", glob=False)
-    wanted = spans["store_row"].unique().sort()
-    offsets = documents.select("store_row", "offset").filter(pl.col("store_row").is_in(wanted.implode())).collect()
-    return spans.join(offsets, on="store_row", how="left", maintain_order="left")["offset"].to_list()
+    offsets = read_parquet(store.folder / "documents.parquet", columns=["offset"])["offset"]
+    return offsets.gather(spans["store_row"]).to_list()

@@ -5,6 +5,7 @@ from typing import Any
 
 import polars as pl
 
+from engine.formats.parquet import read_parquet_where
 from engine.formats.token_store import CONTROL_TOKENS_FILE, LOOK_ALIKES_FILE
 
 
@@ -22,8 +23,6 @@ def tokens_of(folder: Path | None, doc_id: bytes) -> dict[str, Any]:
 
 
 def _rows(folder: Path | None, file: str, doc_id: bytes, order: str) -> list[dict[str, Any]]:
-    # A store made before there were such files is made again by the next run.
-    if folder is None or not (folder / file).is_file():
+    if folder is None:
         return []
-    found = pl.scan_parquet(folder / file, glob=False).filter(pl.col("doc_id") == doc_id).collect()
-    return found.sort(order).to_dicts()
+    return read_parquet_where(folder / file, pl.col("doc_id") == doc_id).sort(order).to_dicts()

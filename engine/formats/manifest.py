@@ -4,8 +4,8 @@ mixtures/<name>/v<version>/
     manifest.json       Manifest
     documents.parquet   DOCUMENTS_SCHEMA, in the order of the curriculum; `document` is the position
     ledger.parquet      what the budget took and left, per source (engine.formats.ledger)
-    state.json          where the artifacts lie that it was made from (engine.formats.state); outside all digests
-    receipt.json        with the digest and the size of each of the first three
+    state.json          where the artifacts lie that it was made from (engine.formats.state); no content
+    receipt.json        with the digest and the size of each of the others
     unaudited           empty; there until the audits of a new version hold, and nobody finds the version before
 
 A version never changes; building the same content again returns the old number. `name@v2`, `name@latest` (the highest
@@ -18,7 +18,7 @@ engine.formats.manifest_schema.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -31,7 +31,8 @@ from engine.base.atomic import read_json
 from engine.base.errors import InputError, problem, unknown
 from engine.base.hashing import digest_file
 from engine.base.stage import StrictModel
-from engine.formats.parquet import read_parquet
+from engine.formats.json_model import read_model
+from engine.formats.parquet import read_parquet, read_parquet_where
 from engine.formats.receipt import NAME as RECEIPT
 from engine.formats.receipt import Receipt, read_receipt
 from engine.formats.state import RecipeState
@@ -82,16 +83,16 @@ class MixtureSource(StrictModel):
 
     source: str
     is_replay: bool
-    phase: int = Field(default=0, description="position in `phases`")
-    objective: str = Field(default="text", description="text, answers or last_answer: what is supervised")
+    phase: int = Field(description="position in `phases`")
+    objective: str = Field(description="text, answers or last_answer: what is supervised")
     input_digest: str = Field(description="digest of the source's documents")
     budget_tokens: int = Field(description="supervised tokens planned, repeats included")
     available_documents: int = Field(description="kept by the selection")
     available_tokens: int
     documents: int = Field(description="distinct documents used")
     unique_tokens: int = Field(description="tokens of the distinct documents")
-    first_documents: int = Field(default=0, description="documents that no row before this one uses; they add up")
-    first_tokens: int = Field(default=0, description="tokens of those; over all rows, tokens of distinct documents")
+    first_documents: int = Field(description="documents that no row before this one uses; they add up")
+    first_tokens: int = Field(description="tokens of those; over all rows, tokens of distinct documents")
     tokens: int = Field(description="tokens, repeats included")
     supervised_tokens: int = Field(description="labels, repeats included")
     max_repeats: int = Field(description="the most often any document is used")
@@ -120,7 +121,7 @@ class SearchedBenchmark(StrictModel):
 
     name: str
     digest: str = Field(description="digest of its items (engine.formats.items)")
-    stored: str = Field(default="", description="digest of its items with their names and order: where they lie")
+    stored: str = Field(description="digest of its items with their names and order: where they lie")
     items: int
     matchable_items: int = Field(description="items that a search can find at all")
     searched_documents: int = Field(description="documents of the mixture searched for it, replay included")
@@ -147,7 +148,7 @@ class Manifest(StrictModel):
     version: int
     digest: str = Field(description="digest of the content: what is trained on, and what is promised of it")
     recipe: str = Field(description="name of the data recipe")
-    recipe_digest: str = Field(default="", description="digest of the whole recipe, defaults written out")
+    recipe_digest: str = Field(description="digest of the whole recipe, defaults written out")
     derived_from: Derivation | None = Field(default=None, description="null where a recipe built it")
     tokenizer: str
     token_store: str
@@ -160,7 +161,7 @@ class Manifest(StrictModel):
     split: str | None = None
     seed: int
     curriculum: str = Field(description="order of the documents; of several phases, theirs one after the other")
-    phases: list[Phase] = Field(default_factory=list, description="at least one")
+    phases: list[Phase] = Field(min_length=1)
     replay_share: float | None = Field(description="asked for, as a share of supervised tokens")
     sources: list[MixtureSource]
     held_out: list[HeldOutSet] = Field(default_factory=list)
@@ -179,8 +180,8 @@ class Manifest(StrictModel):
     texts: str = Field(default="", description="digest of the texts and control tokens of the documents, in order")
     n_eff_before: float = Field(description="effective number of sources exp(H) of the kept tokens, rounded to 1e-4")
     n_eff_after: float = Field(description="the same of the mixture's tokens")
-    n_eff_documents_before: float | None = Field(default=None, description="n_eff_before of the kept documents")
-    n_eff_documents_after: float | None = Field(default=None, description="n_eff_after of the distinct documents used")
+    n_eff_documents_before: float = Field(description="n_eff_before of the kept documents")
+    n_eff_documents_after: float = Field(description="n_eff_after of the distinct documents used")
     schedule: str = Field(description="digest of the schedule built with it")
     row_tokens: int
     rows_per_step: int
@@ -216,6 +217,12 @@ class Mixture:
             _refuse(self.folder / "documents.parquet")
         return read_parquet(self.folder / "documents.parquet")
 
+    def documents_where(self, condition: pl.Expr) -> pl.DataFrame:
+        """Return the documents for which a condition holds, in their order; raises as `documents`."""
+        if not self._has_own_documents:
+            _refuse(self.folder / "documents.parquet")
+        return read_parquet_where(self.folder / "documents.parquet", condition)
+
     def require_size_of_documents(self) -> None:
         """Raise InputError where documents.parquet has another size than it was written with; reads none of it."""
         path = self.folder / "documents.parquet"
@@ -233,14 +240,55 @@ class Mixture:
         return not changed_files(self.folder, self.receipt, ["documents.parquet"])
 
     def state(self) -> RecipeState | None:
-        """Return where the artifacts lie that it was made from, None where it was not written down."""
+        """Return where the artifacts lie that it was made from, None where it was not written down.
+
+        Raises InputError where the file is damaged.
+        """
         path = self.folder / "state.json"
-        return RecipeState.model_validate(read_json(path)) if path.is_file() else None
+        fix = f"restore it from a copy; or delete {self.folder} and run the recipe again, which builds a version anew"
+        return read_model(path, RecipeState, fix) if path.is_file() else None
+
+    def require_state(self) -> RecipeState:
+        """Return the same; raises InputError where it was not written down."""
+        state = self.state()
+        if state is None:
+            found, fix = "it does not say where the artifacts lie that it was made from", "run the recipe again"
+            raise InputError(problem(self.folder, found, "state.json beside its manifest", fix))
+        return state
+
+
+def role_label(source: str, is_replay: bool) -> str:
+    """Return the name of a source in its role: replay is told apart from the same source as domain text."""
+    return f"{source} (replay)" if is_replay else source
 
 
 def mixture_versions(workspace: Workspace, name: str) -> list[Mixture]:
     """Return the finished versions of a mixture, oldest first; raises InputError where a manifest was changed."""
     return [read_mixture(folder) for folder in version_folders(workspace, name).values()]
+
+
+def readable_versions(
+    workspace: Workspace, current: Collection[str] = (), is_audit: bool = False
+) -> tuple[list[Mixture], str | None]:
+    """Return the versions that are as they were written, and what is wrong with the others, None where nothing is.
+
+    One that awaits its audits is there only where it is in `current` (references), as it is for the audits. To
+    them (`is_audit`) it is nothing what is wrong with versions that are not.
+    """
+    found, damage = [], []
+    for name in mixture_names(workspace):
+        for number, folder in version_folders(workspace, name, unaudited=True).items():
+            is_current = f"{name}@v{number}" in current
+            if (folder / UNAUDITED).exists() and not is_current:
+                continue
+            try:
+                mixture = read_mixture(folder)
+                mixture.require_size_of_documents()
+                found.append(mixture)
+            except InputError as error:
+                if is_current or not is_audit:
+                    damage.append(str(error))
+    return found, "\n".join(damage) or None
 
 
 def version_folders(workspace: Workspace, name: str, unaudited: bool = False) -> dict[int, Path]:

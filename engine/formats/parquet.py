@@ -47,13 +47,13 @@ def write_parquet_parts(path: Path, parts: Iterable[pl.DataFrame], schema: Mappi
 def read_parquet(path: Path, columns: list[str] | None = None) -> pl.DataFrame:
     """Read one of our files; UUID columns arrive as 16-byte binary. Raises InputError for a damaged or missing file."""
     with _named(path):
-        return pl.read_parquet(path, columns=columns, use_pyarrow=False)
+        return pl.read_parquet(path, columns=columns, use_pyarrow=False, glob=False)
 
 
 def read_parquet_where(path: Path, condition: pl.Expr) -> pl.DataFrame:
     """Read the rows for which a condition holds; row groups whose statistics rule it out are not read."""
     with _named(path):
-        return pl.scan_parquet(path, use_statistics=True).filter(condition).collect()
+        return pl.scan_parquet(path, use_statistics=True, glob=False).filter(condition).collect()
 
 
 @contextmanager

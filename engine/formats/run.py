@@ -11,6 +11,8 @@ runs/<name>/
     receipt.json        done
 """
 
+import json
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ import polars as pl
 
 from engine.base.atomic import read_json
 from engine.base.errors import InputError, problem, unknown
+from engine.formats.parquet import read_parquet, read_parquet_where
 from engine.formats.workspace import Workspace
 
 METRICS_SCHEMA = {
@@ -68,6 +71,55 @@ class Run:
     def is_finished(self) -> bool:
         """Whether the run came to its end."""
         return (self.folder / "receipt.json").is_file()
+
+    @property
+    def metrics_path(self) -> Path:
+        """metrics.parquet, which is there once the run is finished."""
+        return self.folder / "metrics.parquet"
+
+    def made_steps(self) -> int:
+        """Return the last step that is in its metrics, 0 for none."""
+        if self.metrics_path.is_file():
+            return int(read_parquet(self.metrics_path, columns=["step"])["step"].max() or 0)  # type: ignore[arg-type]
+        return max((int(figures["step"]) for _, figures in metrics_lines(self.folder)), default=0)
+
+    def metrics(self, steps: Iterable[int]) -> pl.DataFrame:
+        """Return METRICS_SCHEMA of those of these steps (from 1) that were made; source null: the whole step."""
+        is_wanted = pl.col("step").is_in(sorted(set(steps)))
+        if self.metrics_path.is_file():
+            return read_parquet_where(self.metrics_path, is_wanted).select(list(METRICS_SCHEMA))
+        return written_metrics(self.folder).filter(is_wanted)
+
+
+def metrics_lines(folder: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
+    """Yield the lines of metrics.jsonl of a run, each as written and as read.
+
+    A last line without its end is left out: the run is writing it right now, or was killed when it did. Raises
+    InputError, which names the line, where one is no JSON.
+    """
+    path = folder / "metrics.jsonl"
+    content = path.read_bytes() if path.is_file() else b""
+    for number, line in enumerate(content.splitlines(keepends=True), start=1):
+        if not line.endswith(b"\n"):
+            return
+        try:
+            figures = json.loads(line)
+        except ValueError as error:
+            raise InputError(problem(f"{path}:{number}", "the line is not JSON", fix="start the run again")) from error
+        yield line, figures
+
+
+def written_metrics(folder: Path) -> pl.DataFrame:
+    """Return metrics.jsonl as METRICS_SCHEMA: one row per step with source null, and one per step and source.
+
+    Learning rate, gradient norm and seconds belong to the step alone and are null in the rows of sources.
+    """
+    rows = []
+    for _, figures in metrics_lines(folder):
+        rows.append({**figures, "source": None})
+        parts = figures.get("sources", {})
+        rows += [{**part, "step": figures["step"], "source": name} for name, part in parts.items()]
+    return pl.DataFrame([{name: row.get(name) for name in METRICS_SCHEMA} for row in rows], schema=METRICS_SCHEMA)
 
 
 def run_names(workspace: Workspace) -> list[str]:

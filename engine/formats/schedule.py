@@ -60,10 +60,13 @@ class Schedule:
 
         Parts of the file that hold only earlier steps are not read.
         """
-        path = self.folder / "schedule.parquet"
         if from_step == 0:
-            return read_parquet(path)
-        return read_parquet_where(path, pl.col("step") >= from_step)
+            return read_parquet(self.folder / "schedule.parquet")
+        return self.spans_where(pl.col("step") >= from_step)
+
+    def spans_where(self, condition: pl.Expr) -> pl.DataFrame:
+        """Return the spans for which a condition holds, in order; parts of the file that it rules out are not read."""
+        return read_parquet_where(self.folder / "schedule.parquet", condition)
 
 
 def rank_rows(num_rows: int, world_size: int, rank: int) -> range:

@@ -8,11 +8,12 @@ from datetime import UTC, datetime
 
 from pydantic import Field, field_validator
 
-from engine.base.atomic import read_json, write_json
+from engine.base.atomic import write_json
 from engine.base.errors import InputError, problem, unknown
 from engine.base.stage import StrictModel
 from engine.formats.annotation import Annotation
 from engine.formats.documents import SourceDocuments, read_source
+from engine.formats.json_model import read_model
 from engine.formats.selection import Selection
 from engine.formats.split import Split
 from engine.formats.workspace import Workspace
@@ -109,12 +110,7 @@ def require_state(workspace: Workspace, recipe: str | None = None) -> RecipeStat
 
 
 def _read(workspace: Workspace, recipe: str) -> RecipeState:
-    path = workspace.state(recipe)
-    try:
-        return RecipeState.model_validate(read_json(path))
-    except ValueError as error:  # pydantic's errors are ValueErrors too
-        reason = str(error).splitlines()[0]
-        raise InputError(problem(path, f"cannot be read ({reason})", fix="run the recipe again")) from error
+    return read_model(workspace.state(recipe), RecipeState, "run the recipe again")
 
 
 def _moment(finished: str) -> datetime:

@@ -84,6 +84,15 @@ class TokenStore:
         bits = np.unpackbits(self._bits[first:last], bitorder="little")
         return bits[start - first * 8 :][:length].astype(bool)
 
+    def labels(self, start: int, length: int) -> np.ndarray:
+        """Return bool[length]: which of the tokens of a span that begins at `start` (in the whole store) are labels.
+
+        The first is none: nothing in the span comes before it.
+        """
+        is_label = self.supervised(start, length)
+        is_label[:1] = False
+        return is_label
+
 
 def open_token_store(folder: Path) -> TokenStore:
     """Open a finished token store; raises InputError where a file is missing or has the wrong size."""

@@ -204,7 +204,7 @@ def _store_rows(workspace: Workspace, mixture: Mixture) -> list[str]:
     if inside.height < documents.height or not inside.select(columns).equals(named):
         return [problem(mixture.folder / "documents.parquet", "not the documents of the token store it names")]
     texts = {"texts": texts_digest(documents, opened)}
-    return _differing(mixture.folder / "manifest.json", {"texts": mixture.manifest.texts}, texts)
+    return differing(mixture.folder / "manifest.json", {"texts": mixture.manifest.texts}, texts)
 
 
 def _schedule(workspace: Workspace, mixture: Mixture) -> list[str]:

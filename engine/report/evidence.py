@@ -8,7 +8,7 @@ import polars as pl
 
 from engine.formats.annotation import Annotation, read_columns
 from engine.formats.documents import Shard, SourceDocuments
-from engine.formats.manifest import Mixture, mixture_names, mixture_versions, open_mixture
+from engine.formats.manifest import Mixture, open_mixture, readable_versions
 from engine.formats.receipt import Receipt, read_receipt
 from engine.formats.run import Run, open_run, run_names
 from engine.formats.selection import Selection
@@ -56,8 +56,8 @@ class Evidence:
         return None if folder is None else read_receipt(folder)
 
     def all_mixtures(self) -> list[Mixture]:
-        """Return every mixture version of the workspace: runs may have been made on older ones."""
-        return [version for name in mixture_names(self.workspace) for version in mixture_versions(self.workspace, name)]
+        """Return every undamaged mixture version of the workspace: runs may have been made on older ones."""
+        return readable_versions(self.workspace)[0]
 
 
 def open_evidence(workspace: Path | str, recipe: str | None = None, runs: Sequence[str] | None = None) -> Evidence:

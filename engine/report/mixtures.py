@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from engine.base.hashing import short
-from engine.formats.manifest import Manifest, MixtureSource
+from engine.formats.manifest import Manifest, MixtureSource, role_label
 from engine.formats.schedule import open_schedule
 from engine.report.charts import NUM_SERIES, Bar, Segment, bars, series
 from engine.report.evidence import Evidence
@@ -64,7 +64,7 @@ def mixtures_chart(numbers: list[MixtureNumbers]) -> Markup:
             hint = f"{_placed(mixture.manifest, source)}: {share(source.supervised_tokens, whole)}, {tokens}"
             tone, name = tones.get(source.source, (_OTHERS, "other sources"))
             if source.is_replay:
-                tone, name = f"{tone} replay", f"{name} (replay)"
+                tone, name = f"{tone} replay", role_label(name, is_replay=True)
             legend[tone] = name
             segments.append(Segment(start, length, tone, hint))
             start += length
@@ -160,8 +160,4 @@ def _ordered(manifest: Manifest) -> list[MixtureSource]:
 def _placed(manifest: Manifest, source: MixtureSource) -> str:
     """Return the source with its role, and its phase where there is more than one."""
     phase = f", {manifest.phases[source.phase].name}" if len(manifest.phases) > 1 else ""
-    return f"{_part(source)}{phase}"
-
-
-def _part(source: MixtureSource) -> str:
-    return f"{source.source} (replay)" if source.is_replay else source.source
+    return f"{role_label(source.source, source.is_replay)}{phase}"

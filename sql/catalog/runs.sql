@@ -4,7 +4,7 @@
 -- grain:  one row per run; steps, loss_last and within_budget are null until it is finished
 -- params: none
 SELECT
-    run, is_finished, coalesce(content ->> '$.mixture.reference', content ->> '$.mixture') AS mixture,
+    run, is_finished, content ->> '$.mixture.reference' AS mixture,
     coalesce(content ->> '$.base.name', content ->> '$.base') AS base,
     (content ->> '$.summary.steps')::BIGINT AS steps, (content ->> '$.summary.loss_last')::DOUBLE AS loss_last,
     (content ->> '$.summary.within_budget')::BOOLEAN AS within_budget, content::JSON AS content

@@ -24,7 +24,7 @@ from engine.base.atomic import write_json
 from engine.base.hashing import digest_bytes
 from engine.formats.documents import Shard, SourceDocuments, read_source, write_source
 from engine.formats.ledger import SCHEMA as LEDGER_SCHEMA
-from engine.formats.manifest import DOCUMENTS_SCHEMA, Manifest, MixtureSource
+from engine.formats.manifest import DOCUMENTS_SCHEMA, Manifest, MixtureSource, Phase
 from engine.formats.parquet import write_parquet
 from engine.formats.receipt import Receipt, write_receipt
 from engine.formats.run import FORGETTING_SCHEMA, METRICS_SCHEMA, PROBES_SCHEMA
@@ -217,17 +217,30 @@ def _manifest(documents: pl.DataFrame, version: int) -> Manifest:
         version=version,
         digest=f"{version}f" * 16,
         recipe="small",
+        recipe_digest="e" * 32,
         tokenizer="a" * 32,
         token_store="b" * 32,
         selection="c" * 32,
         seed=1,
         curriculum="shuffled",
+        phases=[
+            Phase(
+                name="all",
+                curriculum="shuffled",
+                budget_tokens=44,
+                documents=documents.height,
+                tokens=int(used["all"].sum()),
+                supervised_tokens=int(used["lab"].sum()),
+            )
+        ],
         replay_share=0.3,
         documents=documents.height,
         tokens=int(used["all"].sum()),
         supervised_tokens=int(used["lab"].sum()),
         n_eff_before=1.9,
         n_eff_after=1.5,
+        n_eff_documents_before=1.8,
+        n_eff_documents_after=1.6,
         schedule=f"{version}" * 32,
         row_tokens=16,
         rows_per_step=1,
@@ -236,6 +249,8 @@ def _manifest(documents: pl.DataFrame, version: int) -> Manifest:
             MixtureSource(
                 source=source,
                 is_replay=source == "web",
+                phase=0,
+                objective="text",
                 input_digest="d" * 32,
                 budget_tokens=22,
                 available_documents=2,
@@ -301,7 +316,7 @@ def _runs(workspace: Workspace) -> None:
     curve = [(0, "general", True, 1.0, 2.25, 0.0, 0.0, 0.0, True), (1, "general", True, 2.0, 4.5, 1.0, 0.9, 1.1, False)]
     write_parquet(done / "forgetting.parquet", pl.DataFrame(curve, schema=FORGETTING_SCHEMA, orient="row"))
     write_receipt(done, Receipt(made_by="train/1", digest="r" * 32, rows=1, seconds=1.0))
-    write_json(running / "run.json", {"name": "going", "mixture": "demo@v2"})
+    write_json(running / "run.json", {"name": "going", "mixture": {"reference": "demo@v2", "digest": "2f" * 16}})
     line = {
         "step": 1,
         "loss": 4.0,

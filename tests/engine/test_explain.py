@@ -222,12 +222,28 @@ def test_control_tokens_and_look_alikes_are_those_of_the_document(small_workspac
     assert "\ntokens\n" not in show_explain(without, 200)
 
 
-def test_store_without_the_files_about_control_tokens_says_nothing(small_workspace: SimpleNamespace) -> None:
+@pytest.mark.parametrize("file", [CONTROL_TOKENS_FILE, LOOK_ALIKES_FILE])
+def test_store_that_lost_a_file_is_an_error_that_names_it(small_workspace: SimpleNamespace, file: str) -> None:
     add_token_store(small_workspace)
-    for file in (CONTROL_TOKENS_FILE, LOOK_ALIKES_FILE):
-        (small_workspace.root / "tokens/9999" / file).unlink()
+    (small_workspace.root / "tokens/9999" / file).unlink()
+    with pytest.raises(InputError, match=rf"{file}: cannot be read .*Fix: "):
+        explain(small_workspace.id["b1"], small_workspace.root)
+
+
+@pytest.mark.parametrize("file", ["schedules/222222222222/schedule.parquet", "mixtures/demo/v2/documents.parquet"])
+@pytest.mark.parametrize("damage", ["truncated", "missing"])
+def test_damaged_version_is_named_and_the_others_are_told(
+    small_workspace: SimpleNamespace, file: str, damage: str
+) -> None:
+    path = small_workspace.root / file
+    content = path.read_bytes()
+    path.unlink()
+    if damage == "truncated":
+        path.write_bytes(content[:-20])
     result = explain(small_workspace.id["b1"], small_workspace.root)
-    assert (result["control_tokens"], result["look_alikes"]) == ([], [])
+    assert [use["reference"] for use in result["mixtures"]] == ["demo@v1"]
+    assert path.name in result["damaged"][0]
+    assert f"  {path.parent}" in show_explain(result, 10_000)
 
 
 def test_document_that_balance_would_have_left_over_says_so(small_workspace: SimpleNamespace) -> None:

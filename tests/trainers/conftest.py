@@ -23,7 +23,7 @@ import yaml
 
 from engine.base.atomic import read_json, write_json
 from engine.base.hashing import digest_bytes, digest_json
-from engine.formats.manifest import DOCUMENTS_SCHEMA, HeldOutSet, Manifest, open_mixture
+from engine.formats.manifest import DOCUMENTS_SCHEMA, HeldOutSet, Manifest, Phase, open_mixture
 from engine.formats.parquet import write_parquet
 from engine.formats.receipt import Receipt, write_receipt
 from engine.formats.schedule import SCHEMA as SCHEDULE_SCHEMA
@@ -356,12 +356,23 @@ def _write_manifest(
         version=1,
         digest=digest_json({"manifest": name, "schedule": schedule.digest}),
         recipe="tiny",
+        recipe_digest="1" * 32,
         tokenizer=tokenizer.meta.digest,
         token_store=schedule.token_store,
         selection="0" * 32,
         split=split,
         seed=1,
         curriculum="shuffled",
+        phases=[
+            Phase(
+                name="all",
+                curriculum="shuffled",
+                budget_tokens=schedule.supervised_tokens,
+                documents=len(documents),
+                tokens=schedule.num_tokens,
+                supervised_tokens=schedule.supervised_tokens,
+            )
+        ],
         replay_share=None,
         sources=[],
         held_out=held_out,
@@ -370,6 +381,8 @@ def _write_manifest(
         supervised_tokens=schedule.supervised_tokens,
         n_eff_before=1.0,
         n_eff_after=1.0,
+        n_eff_documents_before=1.0,
+        n_eff_documents_after=1.0,
         schedule=schedule.digest,
         row_tokens=schedule.row_tokens,
         rows_per_step=schedule.rows_per_step,

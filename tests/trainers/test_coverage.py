@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from engine.base.errors import AuditError, RecipeError
-from engine.formats.manifest import Audit, HeldOutSet, Manifest, Mixture, SearchedBenchmark
+from engine.formats.manifest import Audit, HeldOutSet, Manifest, Mixture, Phase, SearchedBenchmark
 from engine.formats.workspace import Workspace
 from trainers import coverage
 from trainers.coverage import require_coverage
@@ -14,18 +14,28 @@ from trainers.recipe import GateConfig, ProbesConfig
 
 AUDIT = Audit(digest="a" * 32, documents=10, tokens=100)
 ITEMS = "b" * 32
+WHOLE = Phase(name="all", curriculum="shuffled", budget_tokens=1, documents=10, tokens=1, supervised_tokens=1)
 
 
 def searched(**changes: Any) -> SearchedBenchmark:
-    given = {"name": "gsm8k", "digest": ITEMS, "items": 5, "matchable_items": 5, "searched_documents": 10}
+    given = {
+        "name": "gsm8k",
+        "digest": ITEMS,
+        "stored": ITEMS,
+        "items": 5,
+        "matchable_items": 5,
+        "searched_documents": 10,
+    }
     return SearchedBenchmark(**{**given, "planted_recall": 1.0, **changes})
 
 
 def mixture(name: str = "web", benchmarks: tuple[SearchedBenchmark, ...] = (), **changes: Any) -> Mixture:
     manifest = Manifest(
         name=name, version=1, digest=changes.pop("digest", "d" * 32), recipe="data", tokenizer="t", token_store="s",
-        selection="e", seed=1, curriculum="shuffled", replay_share=None, sources=[], documents=10, tokens=1,
-        supervised_tokens=1, n_eff_before=1, n_eff_after=1, schedule="c", row_tokens=1, rows_per_step=1, num_steps=1,
+        selection="e", recipe_digest="r", seed=1, curriculum="shuffled", phases=[WHOLE], replay_share=None,
+        sources=[], documents=10, tokens=1,
+        supervised_tokens=1, n_eff_before=1, n_eff_after=1, n_eff_documents_before=1, n_eff_documents_after=1,
+        schedule="c", row_tokens=1, rows_per_step=1, num_steps=1,
         benchmarks=list(benchmarks), **{"audit": AUDIT, "split": "f" * 32, **changes},
     )  # fmt: skip
     return Mixture(Path(), manifest)

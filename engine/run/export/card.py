@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from engine.base.atomic import write_json
-from engine.formats.manifest import Manifest, Mixture, MixtureSource
+from engine.formats.manifest import Manifest, Mixture, MixtureSource, role_label
 from engine.run.export.held_out import FOLDER as HELD_OUT
 from engine.run.export.options import ExportOptions
 from engine.run.export.order import MESSAGES, TEXT
@@ -92,7 +92,7 @@ def _about(manifest: Manifest, files: Sequence[WrittenFile], options: ExportOpti
         "tokenizer": manifest.tokenizer,
         "template": manifest.template or "none",
         "order": manifest.curriculum,
-        "phases": ", ".join(phase.name for phase in manifest.phases) or "all",
+        "phases": ", ".join(phase.name for phase in manifest.phases),
         "repeats": "a row for every use" if options.repeat else "a row per document and phase; its uses in `repeats`",
         "control tokens": _control_tokens(manifest, options.tags_as_text),
     }
@@ -109,7 +109,7 @@ def _control_tokens(manifest: Manifest, tags_as_text: bool) -> str:
 def _source_table(sources: Sequence[MixtureSource]) -> str:
     head = "| source | phase | objective | documents | tokens | licences (documents) |\n|---|---|---|---|---|---|\n"
     rows = [
-        f"| {row.source}{' (replay)' if row.is_replay else ''} | {row.phase} | {row.objective} | {row.documents:,} "
+        f"| {role_label(row.source, row.is_replay)} | {row.phase} | {row.objective} | {row.documents:,} "
         f"| {row.tokens:,} | {_cell(', '.join(f'{name} {count:,}' for name, count in row.licenses.items()))} |"
         for row in sources
     ]

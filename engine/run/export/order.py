@@ -35,7 +35,7 @@ def rows_in_order(mixture: Mixture, store: TokenStore, kinds: dict[str, str], is
     documents = documents.with_columns(use=pl.int_ranges("repeats") if is_repeated else pl.lit([0]))
     documents = documents.explode("use").sort("phase", "use", "document")
     stored = store.documents()[documents["store_row"]].select("text_digest", "num_bytes")
-    names = pl.Series([phase.name for phase in mixture.manifest.phases] or ["all"])
+    names = pl.Series([phase.name for phase in mixture.manifest.phases])
     size = (pl.col("num_bytes") + _ROW_BYTES).cum_sum().over("kind")
     return (
         documents.select("doc_id", "source", "is_replay", phase=names[documents["phase"]], repeats="repeats")

@@ -15,7 +15,7 @@ from engine.formats import ledger as ledger_format
 from engine.formats.annotation import write_part
 from engine.formats.documents import Shard, SourceDocuments, read_source, write_source
 from engine.formats.manifest import DOCUMENTS_SCHEMA as MIXTURE_DOCUMENTS
-from engine.formats.manifest import HeldOutSet, Manifest, MixtureSource
+from engine.formats.manifest import HeldOutSet, Manifest, MixtureSource, Phase
 from engine.formats.parquet import write_parquet
 from engine.formats.receipt import Receipt, write_receipt
 from engine.formats.run import FORGETTING_SCHEMA, METRICS_SCHEMA, PROBES_SCHEMA
@@ -354,10 +354,15 @@ def _mixture(place: Workspace, name: str, replay: float | None) -> str:
         for s in ("domain", "general")
     ]
     sources = [_part("code", False, 3600 if replay else 4000)] + ([_part("stdlib_docs", True, 400)] if replay else [])
+    whole = Phase(
+        name="all", curriculum="shuffled", budget_tokens=4000, documents=48, tokens=4100, supervised_tokens=4000
+    )
     manifest = Manifest(
-        name=name, version=1, digest=digest_json(["mixture", name]), recipe="demo", tokenizer=digest_json("tokenizer"),
+        name=name, version=1, digest=digest_json(["mixture", name]), recipe="demo",
+        recipe_digest=digest_json("recipe"), tokenizer=digest_json("tokenizer"),
         token_store=digest_json("store"), selection=digest_json("selection"), split=digest_json("split"), seed=1,
-        curriculum="shuffled", replay_share=replay, sources=sources, held_out=held, documents=48, tokens=4100,
+        curriculum="shuffled", phases=[whole], n_eff_documents_before=2.0, n_eff_documents_after=1.5,
+        replay_share=replay, sources=sources, held_out=held, documents=48, tokens=4100,
         supervised_tokens=4000, n_eff_before=3.2, n_eff_after=1.3846 if replay else 1.0, schedule=schedule,
         row_tokens=64, rows_per_step=2, num_steps=40, config={"budget_tokens": 4000},
     )  # fmt: skip
@@ -377,7 +382,8 @@ def _mixture(place: Workspace, name: str, replay: float | None) -> str:
 
 def _part(source: str, is_replay: bool, tokens: int) -> MixtureSource:
     return MixtureSource(
-        source=source, is_replay=is_replay, input_digest=digest_json(source), budget_tokens=tokens,
+        source=source, is_replay=is_replay, phase=0, objective="text", input_digest=digest_json(source),
+        budget_tokens=tokens,
         available_documents=46, available_tokens=1900, documents=24, unique_tokens=1800, first_documents=24,
         first_tokens=1800, tokens=tokens + 50,
         supervised_tokens=tokens, max_repeats=3, licenses={"unknown": 24},

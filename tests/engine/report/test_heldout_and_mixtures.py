@@ -114,6 +114,7 @@ def test_phases_and_objectives_are_shown_where_there_are_some(workspace: Path) -
     table = mixture_phases_table(after)
     assert table is not None
     assert [[*row[:3], *row[-3:]] for row in table.rows] == [
+        ["demo_replay_0@v1", "all", "shuffled", "100.0 %", "4,000", "0.0 %"],
         ["demo_replay_10@v1", "broad", "shuffled", "40.0 %", "1,500", "25.0 %"],
         ["demo_replay_10@v1", "exact", "by_length", "60.0 %", "1,500", "0.0 %"],
     ]
