@@ -80,7 +80,7 @@ def sql(
         from engine.catalog.prompt import answer_stdin
 
         return answer_stdin(workspace, recipe, mixture, limit, shape, out)
-    state = None if mixture is None else _state_of(workspace, mixture)
+    state = None if mixture is None else open_mixture(Workspace.open(workspace), mixture).require_state()
     question = _question(query, split_values(values))
     with open_catalog(workspace, recipe, state, question.named) as connection:
         try:
@@ -226,15 +226,6 @@ def _create_views(
         create_audit_views(connection, place, state, is_audit)
     for view in views:
         connection.execute(f"CREATE VIEW {identifier(view.name)} AS {view.statement}")
-
-
-def _state_of(workspace: Path | str, reference: str) -> RecipeState:
-    mixture = open_mixture(Workspace.open(workspace), reference)
-    state = mixture.state()
-    if state is None:
-        found = "where its artifacts lie was not written down"
-        raise InputError(problem(mixture.reference, found, fix="run the recipe again and name its new version"))
-    return state
 
 
 def _named_query(query: str) -> SqlFile | None:

@@ -15,6 +15,7 @@ from engine.explain.stages import stages_of
 from engine.explain.tokenised import tokens_of
 from engine.explain.training import TrainingRun
 from engine.formats.annotation import Annotation, part_path
+from engine.formats.doc_ids import id_text
 from engine.formats.documents import SourceDocuments
 from engine.formats.find import Place, find_document, find_documents, plain, plain_row
 from engine.formats.labels import newest, read_labels
@@ -88,7 +89,7 @@ class _Gathering:
         core = plain_row(shard.ids_path, self.place.row)
         mixtures, not_in, damaged = self.mixtures()
         return {
-            "doc_id": str(UUID(bytes=self.doc_id)),
+            "doc_id": id_text(self.doc_id),
             "recipe": self.state.recipe,
             "source": shard.source,
             "place": {
@@ -140,7 +141,7 @@ class _Gathering:
 
         Where the labels cannot be read, why, under `problem`: all else can still be told.
         """
-        doc_id = str(UUID(bytes=self.doc_id))
+        doc_id = id_text(self.doc_id)
         try:
             labels = read_labels(self.workspace.labels())
         except InputError as error:
@@ -171,13 +172,11 @@ class _Gathering:
             "similarity": own.get(f"{annotation.prefix}__similarity"),
             "num_pairs": len(pairs),
             "pairs": [
-                {"doc_id": str(UUID(bytes=other)), "source": _source(other, listed), "similarity": similarity}
+                {"doc_id": id_text(other), "source": _source(other, listed), "similarity": similarity}
                 for other, (_, _, similarity) in zip(partners[:MOST_LISTED], pairs, strict=False)
             ],
             "num_removed": len(fellows),
-            "removed": [
-                {"doc_id": str(UUID(bytes=one)), "source": _source(one, listed)} for one in fellows[:MOST_LISTED]
-            ],
+            "removed": [{"doc_id": id_text(one), "source": _source(one, listed)} for one in fellows[:MOST_LISTED]],
         }
 
     def _pairs(self, prefix: str) -> list[tuple[bytes, bytes, float]]:
@@ -199,7 +198,7 @@ class _Gathering:
         return sorted(one for one in found if one not in (survivor, self.doc_id))
 
     def _described(self, doc_id: bytes, places: dict[bytes, Place]) -> dict[str, Any]:
-        described = {"doc_id": str(UUID(bytes=doc_id)), "source": _source(doc_id, places)}
+        described = {"doc_id": id_text(doc_id), "source": _source(doc_id, places)}
         if doc_id not in places:
             return described | {"decision": None, "reason": None, "excerpt": None}
         decided = self.decision_of(places[doc_id]) or {"decision": None, "reason": None}

@@ -44,7 +44,11 @@ def _head(result: Mapping[str, Any]) -> list[str]:
         told += f", learning rate {result['learning_rate']:.3g}" if result["learning_rate"] is not None else ""
     elif result["run"] is not None:
         told += "; the run has no metrics of this step"
-    return [f"{of_run}{steps}, {place}", told]
+    lines = [f"{of_run}{steps}, {place}", told]
+    if result["is_also_a_mixture"]:
+        name = result["run"]
+        lines.append(f"{name} is a run and a mixture: this is the run, {name}@latest the mixture")
+    return lines
 
 
 def _source(one: Mapping[str, Any]) -> str:

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import numpy as np
 import polars as pl
@@ -10,6 +9,7 @@ import polars as pl
 from engine.base.errors import InputError, RecipeError, closest, problem
 from engine.explain.parts import parts_of
 from engine.explain.training import TrainingRun
+from engine.formats.doc_ids import id_text
 from engine.formats.manifest import Mixture, mixture_names, open_mixture, role_label
 from engine.formats.parquet import read_parquet
 from engine.formats.run import open_run, run_names
@@ -31,11 +31,11 @@ def show(run: str, step: int, workspace: Path | str, row: int | None = None) -> 
         row: Only this row of the step, counted from 0.
 
     Returns:
-        run (null for a mixture), mixture, step, schedule_step, num_steps, row (as asked for), row_tokens, tokens,
-        supervised_tokens, sources (tokens and labels of each in this step, and its loss), loss, learning_rate and
-        grad_norm (null where the step was not made yet), and rows: row, tokens, spans (start, length, document,
-        document_start, repeat, doc_id, source, is_replay, phase, supervised_tokens, parts). Parts: text, supervised,
-        special, tokens.
+        run (null for a mixture), is_also_a_mixture (a mixture has the run's name: the run was taken), mixture, step,
+        schedule_step, num_steps, row (as asked for), row_tokens, tokens, supervised_tokens, sources (tokens and labels
+        of each in this step, and its loss), loss, learning_rate and grad_norm (null where the step was not made yet),
+        and rows: row, tokens, spans (start, length, document, document_start, repeat, doc_id, source, is_replay, phase,
+        supervised_tokens, parts). Parts: text, supervised, special, tokens.
 
     Raises:
         RecipeError, InputError: no such run, mixture, step or row; files are gone.
@@ -58,6 +58,7 @@ def show(run: str, step: int, workspace: Path | str, row: int | None = None) -> 
     return {
         "run": training.run.name if training is not None else None,
         "mixture": mixture.reference,
+        "is_also_a_mixture": training is not None and run.partition("@")[0] in mixture_names(place),
         "step": step,
         "schedule_step": step - 1,
         "num_steps": last,
@@ -131,7 +132,7 @@ def _rows(workspace: Workspace, mixture: Mixture, spans: pl.DataFrame) -> list[d
         row = rows.setdefault(span["row"], {"row": span["row"], "tokens": 0, "spans": []})
         row["tokens"] += span["length"]
         kept = {name: value for name, value in span.items() if name not in ("step", "row", "store_row")}
-        row["spans"].append(kept | {"doc_id": str(UUID(bytes=span["doc_id"])), "parts": parts})
+        row["spans"].append(kept | {"doc_id": id_text(span["doc_id"]), "parts": parts})
     return list(rows.values())
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import polars as pl
 
 from engine.formats.parquet import read_parquet_where
-from engine.formats.token_store import CONTROL_TOKENS_FILE, LOOK_ALIKES_FILE
+from engine.formats.token_store import AGAIN, CONTROL_TOKENS_FILE, LOOK_ALIKES_FILE
 
 
 def tokens_of(folder: Path | None, doc_id: bytes) -> dict[str, Any]:
@@ -25,4 +25,4 @@ def tokens_of(folder: Path | None, doc_id: bytes) -> dict[str, Any]:
 def _rows(folder: Path | None, file: str, doc_id: bytes, order: str) -> list[dict[str, Any]]:
     if folder is None:
         return []
-    return read_parquet_where(folder / file, pl.col("doc_id") == doc_id).sort(order).to_dicts()
+    return read_parquet_where(folder / file, pl.col("doc_id") == doc_id, AGAIN).sort(order).to_dicts()

@@ -6,6 +6,7 @@ text). H takes its parts with their lengths, as `engine.base.hashing.digest_part
 
 import json
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 import polars as pl
@@ -17,6 +18,14 @@ _ROWS_AT_ONCE = 1 << 16
 
 Digests = np.ndarray[Any, np.dtype[np.uint8]]
 """uint8[rows, 16]"""
+
+
+def id_text(doc_id: bytes) -> str:
+    """Return an id as users see it everywhere, and as DuckDB writes it: a UUID in lower case, with dashes.
+
+    Inside manifests and receipts ids stand as hex without dashes; whoever takes an id reads both.
+    """
+    return str(UUID(bytes=doc_id))
 
 
 def as_text(column: pa.ChunkedArray) -> pl.Series:

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from engine.base.errors import InputError, problem
+from engine.formats.doc_ids import id_text
 from engine.formats.documents import Shard, SourceDocuments
 
 ID_DIGITS = 32
@@ -62,7 +62,7 @@ def find_document(sources: Sequence[SourceDocuments], doc_id: str) -> Place:
         fix = '`provender sql "SELECT doc_id FROM documents"` lists them'
         raise InputError(problem(doc_id, "no document of the recipe has this id", fix=fix))
     if len(matches) > 1:
-        first = ", ".join(str(UUID(bytes=place.doc_id)) for place in matches[:SHOWN_MATCHES])
+        first = ", ".join(id_text(place.doc_id) for place in matches[:SHOWN_MATCHES])
         among = "among them " if len(matches) > SHOWN_MATCHES else ""
         found = f"{len(matches):,} documents begin like this: {among}{first}"
         raise InputError(problem(doc_id, found, "one document", "give more digits"))
@@ -79,7 +79,7 @@ def find_documents(sources: Sequence[SourceDocuments], doc_ids: Iterable[bytes])
 def plain(value: Any, name: str) -> Any:
     """Return a value of the column `name` as JSON can hold it: ids as UUID text, other bytes as hex, times as text."""
     if isinstance(value, bytes):
-        return str(UUID(bytes=value)) if name.endswith("_id") else value.hex()
+        return id_text(value) if name.endswith("_id") else value.hex()
     if isinstance(value, Mapping):
         return {key: plain(one, key) for key, one in value.items()}
     if isinstance(value, list):

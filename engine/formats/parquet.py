@@ -18,6 +18,7 @@ from engine.base.atomic import atomic_file
 from engine.base.errors import InputError, problem
 
 ROW_GROUP_ROWS = 131_072
+AGAIN = "delete it and run the recipe again"
 
 
 def write_parquet(path: Path, frame: pl.DataFrame | pa.Table, row_group_rows: int = ROW_GROUP_ROWS) -> None:
@@ -44,27 +45,31 @@ def write_parquet_parts(path: Path, parts: Iterable[pl.DataFrame], schema: Mappi
     return rows
 
 
-def read_parquet(path: Path, columns: list[str] | None = None) -> pl.DataFrame:
-    """Read one of our files; UUID columns arrive as 16-byte binary. Raises InputError for a damaged or missing file."""
-    with _named(path):
+def read_parquet(path: Path, columns: list[str] | None = None, fix: str = AGAIN) -> pl.DataFrame:
+    """Read one of our files; UUID columns arrive as 16-byte binary.
+
+    Raises InputError, with this fix, for a damaged or missing file.
+    """
+    with _named(path, fix):
         return pl.read_parquet(path, columns=columns, use_pyarrow=False, glob=False)
 
 
-def read_parquet_where(path: Path, condition: pl.Expr) -> pl.DataFrame:
-    """Read the rows for which a condition holds; row groups whose statistics rule it out are not read."""
-    with _named(path):
+def read_parquet_where(path: Path, condition: pl.Expr, fix: str = AGAIN) -> pl.DataFrame:
+    """Read the rows for which a condition holds; row groups whose statistics rule it out are not read.
+
+    Raises as `read_parquet`.
+    """
+    with _named(path, fix):
         return pl.scan_parquet(path, use_statistics=True, glob=False).filter(condition).collect()
 
 
 @contextmanager
-def _named(path: Path) -> Iterator[None]:
+def _named(path: Path, fix: str) -> Iterator[None]:
     try:
         yield
     except (pl.exceptions.ComputeError, FileNotFoundError) as error:
         reason = str(error).splitlines()[0]
-        raise InputError(
-            problem(path, f"cannot be read ({reason})", fix="delete it and run the recipe again")
-        ) from error
+        raise InputError(problem(path, f"cannot be read ({reason})", fix=fix)) from error
 
 
 def _with_uuids(table: pa.Table) -> pa.Table:

@@ -61,12 +61,12 @@ class Schedule:
         Parts of the file that hold only earlier steps are not read.
         """
         if from_step == 0:
-            return read_parquet(self.folder / "schedule.parquet")
+            return read_parquet(self.folder / "schedule.parquet", fix=AGAIN)
         return self.spans_where(pl.col("step") >= from_step)
 
     def spans_where(self, condition: pl.Expr) -> pl.DataFrame:
         """Return the spans for which a condition holds, in order; parts of the file that it rules out are not read."""
-        return read_parquet_where(self.folder / "schedule.parquet", condition)
+        return read_parquet_where(self.folder / "schedule.parquet", condition, AGAIN)
 
 
 def rank_rows(num_rows: int, world_size: int, rank: int) -> range:

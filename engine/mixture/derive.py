@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 
 from engine.base.errors import AuditError, problem
+from engine.formats.doc_ids import id_text
 from engine.formats.ledger import SCHEMA as LEDGER_SCHEMA
 from engine.formats.manifest import (
     DOCUMENTS_SCHEMA,
@@ -302,7 +303,7 @@ def _in_store(mixture: Mixture, store: pl.DataFrame) -> pl.DataFrame:
     same = pl.all_horizontal(pl.col(name) == pl.col(f"{name}_now") for name in SIZES)
     other = found.filter(~same.fill_null(False))
     if other.height:
-        first = ", ".join(doc_id.hex() for doc_id in other["doc_id"].head(3))
+        first = ", ".join(id_text(doc_id) for doc_id in other["doc_id"].head(3))
         text = f"{other.height:,} of its documents come to other tokens now: {first}"
         fix = "run the recipe again; the documents, or what is cut out of them, changed"
         raise AuditError(problem(mixture.reference, text, "the tokens it was made with", fix))

@@ -3,12 +3,12 @@
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import polars as pl
 
 from engine.base.errors import InputError
 from engine.base.terminal import one_line
+from engine.formats.doc_ids import id_text
 from engine.formats.documents import read_source
 from engine.formats.find import Place, find_documents
 from engine.formats.manifest import Manifest, Mixture, open_mixture
@@ -20,7 +20,7 @@ from engine.mixture.compare import GROUPS, USES, Changes, by_reason, compare
 EXAMPLES = 3
 """Documents shown per reason."""
 EXCERPT_CHARS = 120
-_WHOLE = ("tokenizer", "template", "control_tokens", "render", "split", "selection", "coverage", "models", "num_steps")
+_WHOLE = ("tokenizer", "template", "control_tokens", "render", "split", "coverage", "models", "num_steps")
 
 
 def mixture_diff(old: str, new: str, workspace: Path | str = DEFAULT_WORKSPACE) -> dict[str, Any]:
@@ -137,7 +137,7 @@ def _examples(workspace: Workspace, mixture: Mixture, documents: pl.DataFrame) -
     chosen = documents.sort("reason", "doc_id").group_by("reason", maintain_order=True).head(EXAMPLES)
     places = _places(workspace, mixture, chosen)
     return [
-        {"reason": reason, "doc_id": str(UUID(bytes=doc_id)), "source": source, **_excerpt(places.get(doc_id))}
+        {"reason": reason, "doc_id": id_text(doc_id), "source": source, **_excerpt(places.get(doc_id))}
         for reason, doc_id, source in chosen.select("reason", "doc_id", "source").iter_rows()
     ]
 

@@ -11,6 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from engine.base.errors import InputError, problem
+from engine.formats.doc_ids import id_text
 from engine.formats.markers import CHAT_MARKERS
 from engine.formats.token_store import LOOK_ALIKES_SCHEMA
 from engine.formats.tokenizer import Tokenizer, special_pieces
@@ -56,7 +57,7 @@ class SpecialIds:
         for row, ids in enumerate(encoded):
             if self._is_special[ids].any():
                 piece = self._pieces[int(ids[self._is_special[ids]][0])]
-                doc_id, source = documents["doc_id"][row].hex(), documents["source"][row]
+                doc_id, source = id_text(documents["doc_id"][row]), documents["source"][row]
                 found = f"document {doc_id} of source {source} is encoded to the special token '{piece}'"
                 needed = "a tokenizer that splits special tokens in texts like any other characters, so none is forged"
                 raise InputError(

@@ -22,6 +22,7 @@ from engine.base.atomic import TEMPORARY_PREFIX, atomic_folder, write_json
 from engine.base.errors import InputError, RecipeError, problem
 from engine.base.hashing import digest_bytes, digest_file, digest_json, digest_parts
 from engine.formats.continuation import continuation_encoder
+from engine.formats.doc_ids import id_text
 from engine.formats.messages import MESSAGES, Message, chat_digests
 from engine.formats.parquet import write_parquet
 from engine.formats.receipt import Receipt, write_receipt
@@ -203,7 +204,7 @@ class _Encoder:
         try:
             return self.chats.runs(messages)
         except TemplateError as error:
-            place = f"document {chunk['doc_id'][row].hex()} of source {chunk['source'][row]}"
+            place = f"document {id_text(chunk['doc_id'][row])} of source {chunk['source'][row]}"
             fix = "take another template, or drop such documents with a filter"
             raise InputError(
                 problem(place, str(error), f"a chat for render.template: {self.chats.template.name}", fix)

@@ -61,9 +61,6 @@ def control_token_tables(numbers: ControlTokens) -> list[Table]:
 
 
 def _counted(path: Path, *counts: pl.Expr) -> pl.DataFrame:
-    # A store made before there were such files is made again by the next run.
-    if not path.is_file():
-        return pl.DataFrame(schema={"token": pl.String, "documents": pl.Int64, "occurrences": pl.Int64})
     found = read_parquet(path).group_by("token").agg(*counts)
     return found.sort(["documents", "token"], descending=[True, False])
 

@@ -1,7 +1,6 @@
 """Duplicates: sizes of clusters, the largest ones with their survivor, similarity of the verified pairs, recall."""
 
 from dataclasses import dataclass
-from uuid import UUID
 
 import numpy as np
 import polars as pl
@@ -9,6 +8,7 @@ import pyarrow as pa
 from markupsafe import Markup
 
 from engine.base.errors import InputError
+from engine.formats.doc_ids import id_text
 from engine.formats.documents import Shard
 from engine.formats.parquet import read_parquet
 from engine.report.charts import Bar, Group, Mark, Segment, bars, histogram
@@ -198,7 +198,7 @@ def _described(evidence: Evidence, clusters: pl.DataFrame) -> tuple[Cluster, ...
     described = []
     for survivor, documents, exact, near, similarity in clusters.iter_rows():
         source, excerpt = found.get(survivor, ("", "(not among the documents of this recipe)"))
-        described.append(Cluster(str(UUID(bytes=survivor)), source, documents, exact, near, similarity, excerpt))
+        described.append(Cluster(id_text(survivor), source, documents, exact, near, similarity, excerpt))
     return tuple(described)
 
 

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 from typing import Any
-from uuid import UUID
 
 import polars as pl
 
+from engine.formats.doc_ids import id_text
 from engine.formats.selection import CUT, OVER_BUDGET
 from engine.report.evidence import Evidence
 from engine.report.wording import count
@@ -51,7 +51,7 @@ def _example(row: dict[str, Any]) -> Example:
     excerpt = row["excerpt"] or "(no text)"
     is_beginning = row["decision"] != CUT and row["num_chars"] > len(excerpt)
     return Example(
-        doc_id=str(UUID(bytes=row["doc_id"])),
+        doc_id=id_text(row["doc_id"]),
         source=row["source"],
         num_chars=count(row["num_chars"]),
         excerpt=f"{excerpt} ..." if is_beginning else excerpt,

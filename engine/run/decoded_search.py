@@ -22,6 +22,7 @@ from engine.base.atomic import atomic_folder, read_json
 from engine.base.errors import AuditError, problem
 from engine.base.hashing import digest_file, digest_json
 from engine.formats.annotation import Annotation
+from engine.formats.doc_ids import id_text
 from engine.formats.manifest import Audit
 from engine.formats.messages import WHOLE
 from engine.formats.parquet import read_parquet, write_parquet
@@ -157,7 +158,7 @@ def _require_clean(context: RunContext, state: Annotated, hits: pl.DataFrame) ->
         return
     found = hits.join(left_in(context, state), on=["doc_id", "benchmark"], how="anti")
     if found.height:
-        doc_ids = [doc_id.hex() for doc_id in found["doc_id"].unique(maintain_order=True).head(3)]
+        doc_ids = [id_text(doc_id) for doc_id in found["doc_id"].unique(maintain_order=True).head(3)]
         named = ", ".join(sorted(set(found["benchmark"])))
         text = f"{found['doc_id'].n_unique()} documents still hold items of {named} when decoded: {', '.join(doc_ids)}"
         fix = f"set action: drop in the stage {STAGE}, or leave them out with a filter"

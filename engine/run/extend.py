@@ -19,6 +19,7 @@ from typing import Any
 import polars as pl
 
 from engine.base.errors import AuditError, InputError, problem
+from engine.formats.doc_ids import id_text
 from engine.formats.manifest import Derivation, Mixture, open_mixture
 from engine.formats.selection import KEPT, Selection
 from engine.formats.split import Split
@@ -90,7 +91,7 @@ def mixture_extend(
     """
     place = Workspace.open(workspace)
     mixture = open_mixture(place, reference)
-    state = _state(mixture)
+    state = mixture.require_state()
     _require_nothing_taken_down(place, mixture)
     new = NewFiles.of(inputs, source, reader, text_column, id_column, license)
     whole, added = extended_recipe(recipe_of(mixture, state, recipe), mixture, state, place, new)
@@ -165,14 +166,6 @@ def _difficulty(work: _Extending) -> pl.DataFrame | None:
     return values.select("doc_id", pl.col(column).alias(DIFFICULTY))
 
 
-def _state(mixture: Mixture) -> RecipeState:
-    state = mixture.state()
-    if state is None:
-        found = "it does not say what it was made from"
-        raise InputError(problem(mixture.folder, found, "state.json beside its manifest", "run the recipe again"))
-    return state
-
-
 def _split(place: Workspace, mixture: Mixture, state: RecipeState) -> Split | None:
     split = state.open_split(place)
     if split is None or mixture.manifest.split is None:
@@ -184,7 +177,7 @@ def _require_nothing_taken_down(place: Workspace, mixture: Mixture) -> None:
     gone = {bytes.fromhex(one.doc_id) for takedown in read_takedowns(place) for one in takedown.documents}
     held = [doc_id for doc_id in mixture.documents()["doc_id"].unique().sort() if doc_id in gone]
     if held:
-        found = f"{len(held):,} of its documents were taken down: {', '.join(one.hex() for one in held[:3])}"
+        found = f"{len(held):,} of its documents were taken down: {', '.join(id_text(one) for one in held[:3])}"
         fix = f"extend a version without them, {mixture.manifest.name}@latest, or take them down again"
         raise InputError(problem(mixture.reference, found, "a version that may be trained on", fix))
 
@@ -200,7 +193,7 @@ def _require_none_held_out(mixture: Mixture, state: Annotated, source: str) -> N
     shards = [shard for one in state.sources if one.name == source for shard in one.shards]
     new = pl.concat([shard.read_core(["doc_id"]) for shard in shards])
     linking = new.join(groups.join(drawn, on="group_id", how="semi"), on="doc_id", how="semi")
-    old, links = (", ".join(one.hex() for one in frame["doc_id"].sort()[:3]) for frame in (drawn, linking))
+    old, links = (", ".join(id_text(one) for one in frame["doc_id"].sort()[:3]) for frame in (drawn, linking))
     found = (
         f"{drawn.height:,} of its documents would be held out ({old}): new documents are like them and like held-out "
         f"ones ({links or 'none'})"

@@ -95,6 +95,32 @@ def test_run_shows_its_losses_of_the_step_counted_from_1(workspace: Workspace) -
     assert "docs (replay): " in shown
 
 
+def test_run_that_shares_its_name_with_a_mixture_is_taken_and_says_so(workspace: Workspace) -> None:
+    folder = write_run(workspace)
+    assert not show("tiny", 1, workspace.root)["is_also_a_mixture"]
+    folder.rename(workspace.run("mixed"))
+    shown = show("mixed", 1, workspace.root)
+    assert (shown["run"], shown["is_also_a_mixture"]) == ("mixed", True)
+    assert "mixed is a run and a mixture: this is the run, mixed@latest the mixture" in show_step(shown, 200)
+    assert show("mixed@latest", 1, workspace.root)["run"] is None
+
+
+@pytest.mark.parametrize("damage", ["truncated", "missing"])
+@pytest.mark.parametrize("file", ["schedule", "documents"])
+def test_damaged_schedule_or_documents_are_an_error_that_names_the_file(
+    workspace: Workspace, file: str, damage: str
+) -> None:
+    mixture = open_mixture(workspace, "mixed")
+    folder = mixture.folder if file == "documents" else workspace.schedule(mixture.manifest.schedule)
+    path = folder / f"{file}.parquet"
+    content = path.read_bytes()
+    path.unlink()
+    if damage == "truncated":
+        path.write_bytes(content[:-20])
+    with pytest.raises(InputError, match=rf"{file}\.parquet: .*Fix: "):
+        show("mixed", 1, workspace.root)
+
+
 def test_finished_run_is_read_from_its_parquet_file(workspace: Workspace) -> None:
     folder = write_run(workspace, lines=0)
     rows = [LINE | {"step": 2, "source": None}, {"step": 2, "source": "code", "loss": 2.5}]

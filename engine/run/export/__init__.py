@@ -18,7 +18,7 @@ from typing import Any
 
 import polars as pl
 
-from engine.base.errors import InputError, RecipeError, problem
+from engine.base.errors import RecipeError, problem
 from engine.formats.manifest import Mixture, open_mixture
 from engine.formats.parquet import read_parquet
 from engine.formats.state import RecipeState
@@ -67,7 +67,7 @@ def mixture_export(
     options = ExportOptions(format, tags_as_text, repeat)
     with read_in(place.root), out_folder(target, "export") as (scratch, folder):
         mixture = open_mixture(place, reference)
-        state = _state_of(mixture)
+        state = mixture.require_state()
         rows, files = _write_documents(place, mixture, state, scratch, folder, options)
         if held_out:
             files += write_held_out(state.open_split(place), mixture.reference, folder, options)
@@ -84,14 +84,6 @@ def mixture_export(
         "kinds": dict(sorted(rows["kind"].value_counts().iter_rows())),
         "files": [asdict(file) for file in [*files, *written]],
     }
-
-
-def _state_of(mixture: Mixture) -> RecipeState:
-    state = mixture.state()
-    if state is None:
-        found = "it does not say where its documents lie"
-        raise InputError(problem(mixture.folder, found, "state.json", "run the recipe again, which builds a new one"))
-    return state
 
 
 def _write_documents(

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 import polars as pl
 
 from engine.base.errors import InputError, problem
+from engine.formats.doc_ids import id_text
 from engine.formats.documents import Shard, SourceDocuments
 from engine.formats.manifest import Mixture
 from engine.formats.token_store import TokenStore
@@ -66,7 +67,7 @@ def rows_by_shard(rows: pl.DataFrame, sources: Sequence[SourceDocuments]) -> Ite
         found = of_source.join(pl.concat(ids), on="doc_id", how="left")
         missing = found.filter(pl.col("shard").is_null())
         if missing.height:
-            doc_id = missing["doc_id"][0].hex()
+            doc_id = id_text(missing["doc_id"][0])
             fix = "export the version in the workspace it was built in"
             raise InputError(problem(source.folder, f"document {doc_id} is not among its documents", fix=fix))
         for (number,), part in found.sort("shard", "position").group_by("shard", maintain_order=True):

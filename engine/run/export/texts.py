@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from engine.base.errors import InputError, problem
 from engine.base.hashing import digests_of
+from engine.formats.doc_ids import id_text
 from engine.formats.documents import Shard
 from engine.formats.messages import MESSAGES, chat_digests
 from engine.run.edited import edited_messages, edited_texts
@@ -48,7 +49,7 @@ def _require_same(shard: Shard, wanted: pl.DataFrame, digests: list[bytes]) -> N
             raise InputError(
                 problem(
                     shard.text_path,
-                    f"document {doc_id.hex()} is not the text that was tokenised",
+                    f"document {id_text(doc_id)} is not the text that was tokenised",
                     "the file as it was read in",
                     "put the file back, or run the recipe again and export the version it builds",
                 )

@@ -110,6 +110,7 @@ def test_a_move_says_what_moved() -> None:
     assert reason(("b1", "late", False, 3, 6, 5, "x")) == [
         ("role replay to domain, phase all to late, more uses", 6, 5)
     ]
+    assert reason(("b1", "late", True, 2, 6, 5, "y")) == [("phase all to late, other text", 0, 0)]
 
 
 def test_a_document_whose_text_or_tokens_are_others_is_changed_not_moved() -> None:
