@@ -24,8 +24,14 @@ from engine.formats.schedule import ScheduleMeta
 from engine.formats.selection import BALANCE_SCHEMA, EXAMPLES_SCHEMA
 from engine.formats.selection import SCHEMA as SELECTION_SCHEMA
 from engine.formats.state import AnnotationState, RecipeState, write_state
+from engine.formats.token_store import (
+    CONTROL_TOKENS_FILE,
+    CONTROL_TOKENS_SCHEMA,
+    LOOK_ALIKES_FILE,
+    LOOK_ALIKES_SCHEMA,
+    StoreMeta,
+)
 from engine.formats.token_store import DOCUMENTS_SCHEMA as STORE_DOCUMENTS
-from engine.formats.token_store import StoreMeta
 from engine.formats.workspace import Workspace
 
 SOURCES = {"stdlib_docs": (120, "PSF-2.0"), "medquad": (90, "CC-BY-4.0"), "code": (60, None), "licenses": (30, "MIT")}
@@ -336,6 +342,8 @@ def _store(place: Workspace) -> str:
     )
     total = int(frame["num_tokens"].sum())
     write_parquet(folder / "documents.parquet", frame)
+    write_parquet(folder / CONTROL_TOKENS_FILE, pl.DataFrame(schema=CONTROL_TOKENS_SCHEMA))
+    write_parquet(folder / LOOK_ALIKES_FILE, pl.DataFrame(schema=LOOK_ALIKES_SCHEMA))
     (folder / "ids.bin").write_bytes(bytes(2 * total))
     (folder / "supervised.bin").write_bytes(bytes((total + 7) // 8))
     meta = StoreMeta(

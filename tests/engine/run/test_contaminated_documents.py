@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import polars as pl
 import pytest
@@ -217,12 +218,28 @@ def test_a_run_stops_where_the_tokens_still_hold_an_item(corpus: Path, monkeypat
     message = str(caught.value)
     assert "recipe.yaml: token store: 2 documents still hold items of quiz when decoded" in message
     ids = doc_ids(corpus)
-    assert all(ids[name] in message for name in ("asked", "solved"))
+    assert all(str(UUID(ids[name])) in message for name in ("asked", "solved"))
     assert not (corpus / "ws" / "mixtures").exists()
     # And it stops again: what was found is an artifact.
     monkeypatch.setattr(audit, "_search", None)
     with pytest.raises(AuditError, match="2 documents still hold items of quiz"):
         run_in(corpus, recipe("cut"))
+
+
+def test_another_coverage_sheet_or_other_hits_do_not_verify(corpus: Path) -> None:
+    run_in(corpus, recipe())
+    checked = mixture_verify("all", corpus / "ws")["checked"]
+    assert {"coverage sheet", "search of the decoded tokens", "models"} <= set(checked)
+    (sheet,) = (corpus / "ws").glob("annotations/contamination/*/coverage.parquet")
+    content = sheet.read_bytes()
+    write_parquet(sheet, read_parquet(sheet).with_columns(planted_recall=pl.lit(1.0)))
+    with pytest.raises(AuditError, match="no sheet with the digest"):
+        mixture_verify("all", corpus / "ws")
+    sheet.write_bytes(content)
+    (hits,) = (corpus / "ws").glob("audits/*/hits.parquet")
+    hits.write_bytes(b"broken")
+    with pytest.raises(AuditError, match=r"hits\.parquet: its bytes changed"):
+        mixture_verify("all", corpus / "ws")
 
 
 # Where it can be seen
