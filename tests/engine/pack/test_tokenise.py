@@ -75,7 +75,7 @@ def test_every_document_is_there_with_its_tokens_in_the_order_of_doc_id(tmp_path
     assert store.ids.dtype == np.uint16
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.randoms(use_true_random=False), st.integers(1, 60), st.integers(1, 3), st.sampled_from([1, 40, 1 << 20]))
 def test_no_order_batch_chunk_or_number_of_threads_changes_a_byte(
     tmp_path_factory: pytest.TempPathFactory,
