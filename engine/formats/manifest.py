@@ -66,6 +66,11 @@ class Phase(StrictModel):
     tokens: int = Field(description="tokens, repeats included")
     supervised_tokens: int = Field(description="labels, repeats included")
 
+    @property
+    def is_ordered(self) -> bool:
+        """Whether the order of its documents is more than one of many shuffled ones."""
+        return self.curriculum != "shuffled"
+
 
 class Derivation(StrictModel):
     """The version a version was made from, where it was not built by a recipe alone."""

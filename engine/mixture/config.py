@@ -46,7 +46,7 @@ class ReplayConfig(StrictModel):
 class _Choice(StrictModel):
     """What a mixture and each of its phases may say."""
 
-    sources: Sources | None = Field(default=None, description=f"{_SOURCES}; null: the mixture's, with their weighting")
+    sources: Sources | None = Field(default=None, description=f"{_SOURCES}; null: the mixture's")
     weighting: str | None = Field(default=None, description=_WEIGHTING)
     temperature: Temperature | None = Field(default=None, description="of weighting: temperature; 1 is proportional")
     replay: ReplayConfig | None = Field(
@@ -139,7 +139,7 @@ class Config(_Choice):
         check_phases(self.phases, self.budget_tokens, has_sources=bool(self.sources))
         if self.sources:
             check_weighting(self.sources, self.weighting, self.temperature)
-        elif self.weighting is not None or self.temperature is not None:
+        elif (self.weighting or self.temperature) and all(isinstance(phase.sources, dict) for phase in self.phases):
             found, needed = "no phase takes the sources it is for", "a rule beside the sources it weights"
             raise ValueError(problem("weighting", found, needed))
         if self.curriculum not in CURRICULA:
@@ -171,8 +171,8 @@ class Config(_Choice):
         filled["replay"] = self.replay if phase.replay is None else phase.replay
         if phase.sources is None:
             filled["sources"] = self.sources
-            if phase.weighting is None:
-                filled |= {"weighting": self.weighting, "temperature": phase.temperature or self.temperature}
+        if phase.weighting is None and isinstance(filled.get("sources", phase.sources), list):
+            filled |= {"weighting": self.weighting, "temperature": phase.temperature or self.temperature}
         if phase.curriculum is None:
             filled["curriculum"] = self.curriculum
             for name in ("stages", "initial_competence"):

@@ -33,8 +33,9 @@ import numpy as np
 from engine.base.errors import RecipeError, problem
 from engine.pack.best_fit import Counts, Integers, Shape, Shares, place, rows_of_best_fit_decreasing
 
-LOOKAHEAD_FRACTION, WIDE_LOOKAHEAD_FRACTION = 32, 8
-"""The look-ahead is one 32nd of a source: more packs little better, but puts long documents first."""
+LOOKAHEAD_FRACTION, WIDE_LOOKAHEAD_FRACTION, ORDERED_LOOKAHEAD_FRACTION = 32, 8, 64
+"""The look-ahead is one 32nd of a source: more packs little better, but puts long documents first. Where the order of
+the documents is the curriculum's it is a 64th, in a small source a single piece: order is worth more than full rows."""
 MIN_LOOKAHEAD, MIN_WIDE_LOOKAHEAD, MAX_LOOKAHEAD = 32, 256, 1024
 MOST = 1 << 60
 """Deviations and bounds are less: sums of a few of them still fit into 64 bits."""
@@ -108,19 +109,25 @@ class Packing:
         return LEAST_EFFICIENCY * self.num_rows <= 100 * self.best_fit_rows or self.num_rows <= self.best_fit_rows + 1
 
 
-def pack(pieces: Pieces, row_tokens: int, rows_per_step: int, first_row: int = 0) -> Packing:
+def pack(pieces: Pieces, row_tokens: int, rows_per_step: int, first_row: int = 0, is_ordered: bool = False) -> Packing:
     """Place every piece once; the last step may have fewer rows.
 
     first_row: rows placed before by earlier phases; the end of a step is where all rows so far make whole steps.
+    is_ordered: whether the order of the pieces counts (a curriculum), rather than being one of many shuffled ones.
 
     Raises RecipeError where the labels are too many to be counted exactly (`MOST`).
     """
     _require_countable(pieces)
     shape = Shape(row_tokens, rows_per_step, first_row)
+    narrow = (
+        _lookahead(pieces, ORDERED_LOOKAHEAD_FRACTION, 1)
+        if is_ordered
+        else _lookahead(pieces, LOOKAHEAD_FRACTION, MIN_LOOKAHEAD)
+    )
     tight = []
     never = is_out_of_reach(pieces, shape)
     if not never:
-        narrow, wide = _lookahead(pieces, is_wide=False), _lookahead(pieces, is_wide=True)
+        wide = narrow if is_ordered else _lookahead(pieces, WIDE_LOOKAHEAD_FRACTION, MIN_WIDE_LOOKAHEAD)
         for lookahead in [narrow] if (narrow == wide).all() else [narrow, wide]:
             for packing in _packings(pieces, shape, "source", WAYS, lookahead):
                 if packing.is_kept and packing.is_full:
@@ -128,7 +135,7 @@ def pack(pieces: Pieces, row_tokens: int, rows_per_step: int, first_row: int = 0
                 # A wide look-ahead costs order, so it has to fill the rows.
                 if packing.is_kept and lookahead is narrow:
                     tight.append(packing)
-    loose = _fullest(_packings(pieces, shape, "mixture", WAYS + LAST_WAYS, _lookahead(pieces, is_wide=False)))
+    loose = _fullest(_packings(pieces, shape, "mixture", WAYS + LAST_WAYS, narrow))
     best = min(tight, key=lambda packing: packing.num_rows, default=None)
     if best is not None and (LEAST_EFFICIENCY * best.num_rows <= 100 * loose.num_rows or not loose.is_kept):
         return replace(best, tight_rows=best.num_rows)
@@ -196,8 +203,7 @@ def _require_countable(pieces: Pieces) -> None:
         raise RecipeError(problem("budget_tokens", found, f"{most} or fewer, which can be counted exactly", fix))
 
 
-def _lookahead(pieces: Pieces, is_wide: bool) -> Integers:
-    fraction, least = (WIDE_LOOKAHEAD_FRACTION, MIN_WIDE_LOOKAHEAD) if is_wide else (LOOKAHEAD_FRACTION, MIN_LOOKAHEAD)
+def _lookahead(pieces: Pieces, fraction: int, least: int) -> Integers:
     return np.clip(pieces.once // fraction, least, MAX_LOOKAHEAD)
 
 

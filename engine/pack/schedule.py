@@ -30,7 +30,7 @@ from engine.formats.token_store import TokenStore
 from engine.pack.packing import Packing, Pieces, pack
 from engine.pack.pieces import Places, Stored, Used, cut
 
-VERSION = 2
+VERSION = 3
 MADE_BY = f"schedule/{VERSION}"
 FILES = ("schedule.parquet", "schedule.json")
 
@@ -40,6 +40,9 @@ class ScheduleConfig(StrictModel):
 
     row_tokens: int = Field(ge=8, le=1 << 20, description="tokens of a training row")
     rows_per_step: int = Field(ge=1, le=(1 << 16) - 1, description="training rows of an optimizer step")
+    ordered_phases: list[int] = Field(
+        default_factory=list, description="phases whose documents have an order that counts, with a short look-ahead"
+    )
 
 
 @dataclass(frozen=True)
@@ -130,14 +133,15 @@ def packed_phases(documents: pl.DataFrame, store: TokenStore, config: ScheduleCo
     sizes = documents.group_by("phase").len().sort("phase")
     first_document, first_row = 0, 0
     for phase, size in sizes.iter_rows():
-        packed = _packed(documents[first_document : first_document + size], store, config, first_row)
+        mine = documents[first_document : first_document + size]
+        packed = _packed(mine, store, config, first_row, phase in config.ordered_phases)
         sources, pieces, places, packing = packed
         yield PackedPhase(phase, sources, first_document, first_row, pieces, places, packing)
         first_document, first_row = first_document + size, first_row + packing.num_rows
 
 
 def _packed(
-    documents: pl.DataFrame, store: TokenStore, config: ScheduleConfig, first_row: int
+    documents: pl.DataFrame, store: TokenStore, config: ScheduleConfig, first_row: int, is_ordered: bool
 ) -> tuple[list[tuple[str, bool]], Pieces, Places, Packing]:
     sources, number = _numbered(documents)
     columns = ("num_tokens", "supervised_tokens", "repeats", "store_row")
@@ -147,7 +151,7 @@ def _packed(
         offsets = read_parquet(store.folder / "documents.parquet", columns=["offset"])["offset"].to_numpy()
         stored = Stored(offsets, np.memmap(store.folder / "supervised.bin", dtype=np.uint8, mode="r"))
     pieces, places = cut(used, [source for source, _ in sources], stored, config.row_tokens)
-    return sources, pieces, places, pack(pieces, config.row_tokens, config.rows_per_step, first_row)
+    return sources, pieces, places, pack(pieces, config.row_tokens, config.rows_per_step, first_row, is_ordered)
 
 
 def _numbered(documents: pl.DataFrame) -> tuple[list[tuple[str, bool]], NDArray[np.uint16]]:

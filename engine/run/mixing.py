@@ -21,11 +21,10 @@ from engine.formats.token_store import TokenStore
 from engine.formats.tokenizer import Tokenizer
 from engine.mixture.build import MixturePlan, plan_mixture
 from engine.mixture.write import MixtureInputs, find_version, planned_manifest, write_version
-from engine.pack.schedule import ScheduleConfig
 from engine.run.decoded_search import audit, left_in, searched_field, widest_search
 from engine.run.recipe_state import recipe_state
 from engine.run.rendering import chat_sources, objectives
-from engine.run.scheduling import is_ready, make_ready, schedule_of
+from engine.run.scheduling import is_ready, make_ready, schedule_of, shape_of
 from engine.run.stage_run import Annotated
 from engine.run.steps import FRESH, MADE, STALE, PlanEndsError, RunContext
 from engine.run.tokens import kept_documents
@@ -97,7 +96,7 @@ def _build(
             make_ready(workspace, known)
             mixture = known
         else:
-            shape = ScheduleConfig(row_tokens=plan.config.row_tokens, rows_per_step=plan.config.rows_per_step)
+            shape = shape_of(plan.config.row_tokens, plan.config.rows_per_step, plan.phases)
             schedule = schedule_of(workspace, plan.documents, plan.order_digest, store, shape)
             mixture = write_version(workspace, plan, manifest, schedule.meta, where, awaits_audits=True)
     if known is None:

@@ -4,6 +4,7 @@ A version keeps the token store and the schedule it was written with. Both can b
 a version that is built again gets them back where they can be made.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
@@ -11,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from engine.base.errors import InputError, problem
-from engine.formats.manifest import Mixture
+from engine.formats.manifest import Mixture, Phase
 from engine.formats.receipt import read_receipt
 from engine.formats.schedule import Schedule, open_schedule
 from engine.formats.token_store import TokenStore, open_token_store
@@ -30,6 +31,12 @@ def schedule_of(
     digest = schedule_digest(order, store.meta.digest, shape)
     folder = workspace.schedule(digest)
     return open_schedule(folder) if is_whole(folder) else write_schedule(folder, documents, store, shape, order)
+
+
+def shape_of(row_tokens: int, rows_per_step: int, phases: Sequence[Phase]) -> ScheduleConfig:
+    """Return the shape of a schedule of these phases."""
+    ordered = [number for number, phase in enumerate(phases) if phase.is_ordered]
+    return ScheduleConfig(row_tokens=row_tokens, rows_per_step=rows_per_step, ordered_phases=ordered)
 
 
 def is_whole(folder: Path) -> bool:
@@ -62,5 +69,5 @@ def make_ready(workspace: Workspace, version: Mixture) -> None:
         fix = f"restore the token store; or delete {version.folder} and run the recipe, which makes a new version"
         raise InputError(problem(version.reference, found, fix=fix)) from damage
     documents = version.documents()
-    shape = ScheduleConfig(row_tokens=manifest.row_tokens, rows_per_step=manifest.rows_per_step)
+    shape = shape_of(manifest.row_tokens, manifest.rows_per_step, manifest.phases)
     schedule_of(workspace, documents, order_digest(documents), store, shape)

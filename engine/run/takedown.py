@@ -27,10 +27,9 @@ from engine.formats.workspace import DEFAULT_WORKSPACE, Workspace
 from engine.formats.workspace_lock import in_use
 from engine.mixture.derive import Derived, without
 from engine.mixture.write import find_version, scheduled, write_content
-from engine.pack.schedule import ScheduleConfig
 from engine.run.audits import audit_versions
 from engine.run.relatives import Searched, relatives
-from engine.run.scheduling import make_ready, schedule_of
+from engine.run.scheduling import make_ready, schedule_of, shape_of
 from engine.run.trained_on import trained_on
 
 REMAINS = (
@@ -194,7 +193,7 @@ def write_derived(
     if written is not None:
         make_ready(place, written)
     else:
-        shape = ScheduleConfig(row_tokens=manifest.row_tokens, rows_per_step=manifest.rows_per_step)
+        shape = shape_of(manifest.row_tokens, manifest.rows_per_step, manifest.phases)
         schedule = schedule_of(place, derived.documents, derived.order_digest, store, shape)
         whole = scheduled(manifest, schedule.meta)
         written = write_content(place, whole, derived.documents, derived.ledger, made_from, made_from is not None)

@@ -85,7 +85,7 @@ HALVES = [{"name": "one", "share": 0.5}, {"name": "two", "share": 0.5}]
         ({"sources": ["a"], "phases": [{"name": "p", "curriculum": "staged"}]}, "phase p: .*difficulty is not set"),
         ({"sources": ["a"], "difficulty": "d", "phases": [{"name": "p"}]}, "difficulty: no phase goes by it"),
         ({"sources": ["a"], "curriculum": "stagd", "phases": [SHORT]}, "curriculum: no .*mean 'staged'"),
-        ({"weighting": "proportional", "phases": [SHORT | {"sources": ["a"]}]}, "no phase takes the sources it is for"),
+        ({"weighting": "proportional", "phases": [SHORT | {"sources": {"a": 1}}]}, "no phase takes the sources it is for"),
         ({"sources": {"a": 1}, "phases": [{"name": "p", "weighting": "unimax"}]}, "phase p: weighting: unimax, but"),
         (
             {"sources": ["a"], "phases": [{"name": "p", "weighting": "unimax"}]},
@@ -141,3 +141,11 @@ def test_sources_are_named_once_domain_text_first() -> None:
     assert Config(sources=["d", "b"], replay=replay).source_names() == ["d", "b", "c"]
     assert Config(sources=["d"], replay=replay | {"share": 0}).source_names() == ["d"]
     assert Config(sources={"d": 2}).source_names() == ["d"]
+
+
+def test_a_phase_that_lists_sources_of_its_own_weights_them_as_the_mixture_says() -> None:
+    content = {"sources": ["a", "b"], "weighting": "temperature", "temperature": 2.0}
+    phases = [SHORT | {"sources": ["b", "c"]}, SHORT | {"name": "q", "sources": {"b": 1}}]
+    first, second = Config.model_validate(content | {"phases": phases}).phase_list()
+    assert (first.weighting, first.temperature) == ("temperature", 2.0)
+    assert (second.weighting, second.temperature) == (None, None)
