@@ -13,6 +13,7 @@ import yaml
 import engine.run.export.order
 import engine.run.export.write
 from engine.base.errors import InputError, RecipeError
+from engine.formats.doc_ids import id_text
 from engine.formats.manifest import open_mixture
 from engine.formats.messages import MESSAGES, chat_digests
 from engine.formats.token_store import open_token_store
@@ -145,7 +146,7 @@ def test_a_text_that_changed_in_place_is_named_and_nothing_is_left(corpus: Path,
     before = path.read_bytes()
     place = Workspace(corpus / "ws")
     (shard, *_) = next(s for s in open_mixture(place, "all").state().source_documents(place) if s.name == "lake").shards
-    first = shard.read_core(["doc_id"])["doc_id"][0].hex()
+    first = id_text(shard.read_core(["doc_id"])["doc_id"][0])
     lake = pl.read_parquet(path)
     changed = lake.with_columns(
         body=pl.when(pl.int_range(pl.len()) == 0).then(pl.lit("an other text")).otherwise("body")
