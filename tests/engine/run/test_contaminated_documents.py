@@ -230,7 +230,7 @@ def test_another_coverage_sheet_or_other_hits_do_not_verify(corpus: Path) -> Non
     run_in(corpus, recipe())
     checked = mixture_verify("all", corpus / "ws")["checked"]
     assert {"coverage sheet", "search of the decoded tokens"} <= set(checked)
-    (sheet,) = (corpus / "ws").glob("annotations/contamination/*/coverage.parquet")
+    (sheet,) = (corpus / "ws").rglob("coverage.parquet")
     content = sheet.read_bytes()
     write_parquet(sheet, read_parquet(sheet).with_columns(planted_recall=pl.lit(1.0)))
     with pytest.raises(AuditError, match="no sheet with the digest"):
