@@ -232,7 +232,7 @@ def test_another_coverage_sheet_or_other_hits_do_not_verify(corpus: Path) -> Non
     assert {"coverage sheet", "search of the decoded tokens"} <= set(checked)
     (sheet,) = (corpus / "ws").rglob("coverage.parquet")
     content = sheet.read_bytes()
-    write_parquet(sheet, read_parquet(sheet).with_columns(planted_recall=pl.lit(1.0)))
+    write_parquet(sheet, read_parquet(sheet).with_columns(matchable_items=pl.lit(999)))
     with pytest.raises(AuditError, match="no sheet with the digest"):
         mixture_verify("all", corpus / "ws")
     sheet.write_bytes(content)
