@@ -16,7 +16,7 @@ from engine.formats.items import read_items
 from engine.formats.parquet import read_parquet, write_parquet
 from engine.formats.workspace import Workspace
 from engine.mixture.versions import mixture_verify
-from engine.run import audit
+from engine.run import decoded_search
 from tests.engine.run.searched import (
     EGGS,
     TRAIN,
@@ -221,7 +221,7 @@ def test_a_run_stops_where_the_tokens_still_hold_an_item(corpus: Path, monkeypat
     assert all(str(UUID(ids[name])) in message for name in ("asked", "solved"))
     assert not (corpus / "ws" / "mixtures").exists()
     # And it stops again: what was found is an artifact.
-    monkeypatch.setattr(audit, "_search", None)
+    monkeypatch.setattr(decoded_search, "_search", None)
     with pytest.raises(AuditError, match="2 documents still hold items of quiz"):
         run_in(corpus, recipe("cut"))
 
