@@ -45,6 +45,7 @@ WITH labels AS (
         abs(e.after.labels * e.total - e.after.all_labels * e.source_total) > allowed * e.total AS is_off
     FROM ends AS e
     LEFT JOIN stored.schedule_bounds AS b USING (mixture, version, phase, source, is_replay)
+    WHERE e.after.all_labels > 0
 )
 SELECT
     mixture, version, phase, source, is_replay, min(step) AS step, arg_min(labels, step) AS labels,
