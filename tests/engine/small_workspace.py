@@ -288,7 +288,20 @@ def _schedule(workspace: Workspace, manifest: Manifest) -> None:
     )
     write_json(workspace.schedule(schedule) / "schedule.json", meta.model_dump())
     write_receipt(
-        workspace.schedule(schedule), Receipt(made_by="schedule/1", digest=schedule, rows=frame.height, seconds=0.1)
+        workspace.schedule(schedule),
+        Receipt(
+            made_by="schedule/1",
+            digest=schedule,
+            rows=frame.height,
+            seconds=0.1,
+            details={
+                "sources": [
+                    {"phase": row.phase, "source": row.source, "is_replay": row.is_replay, "bound": 100}
+                    | {"largest_deviation": 100}
+                    for row in manifest.sources
+                ]
+            },
+        ),
     )
 
 
