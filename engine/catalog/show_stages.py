@@ -16,16 +16,24 @@ def show_stages(result: dict[str, Any], width: int | None = None) -> str:
     width = width or terminal_width()
     if "stages" in result:
         return _overview(result, width)
+    if "section" in result:
+        return _section(result, width)
     return _preset(result, width) if "preset" in result else _stage(result, width)
 
 
 def _overview(result: dict[str, Any], width: int) -> str:
     rows = [(one["stage"], one["kind"], _needs(one), _what(one)) for one in result["stages"]]
     presets = [(one["preset"], str(one["rules"]), "; ".join(one["sources"])) for one in result["presets"]]
+    sections = [(one["section"], one["type"], one["what"]) for one in result["sections"]]
     parts = [
         _table(("stage", "kind", "needs", "what it does"), rows, width),
         _table(("preset of filters", "rules", "published in"), presets, width),
-        wrapped("provender stages NAME: options, columns and drop reasons of a stage, or the rules of a preset", width),
+        _table(("section", "holds", "what it is for"), sections, width),
+        wrapped(
+            "provender stages NAME: options, columns and drop reasons of a stage, the rules of a preset, or the keys "
+            "of a section",
+            width,
+        ),
     ]
     return "\n\n".join(parts)
 
@@ -60,6 +68,14 @@ def _preset(result: dict[str, Any], width: int) -> str:
     ])  # fmt: skip
 
 
+def _section(result: dict[str, Any], width: int) -> str:
+    options = ((o["name"], o["type"], _explained(o)) for o in result["options"])
+    parts = [wrapped(f"{result['section']}: {result['what']}", width), wrapped(f"holds {result['type']}", width)]
+    # Lines to copy are not cut.
+    parts = ["\n".join(parts), "\n".join(f"  {line}" for line in result["example"].split("\n"))]
+    return "\n\n".join([*parts, *(["keys:\n" + _entries(options, width)] if result["options"] else [])])
+
+
 def _entries(entries: Iterable[tuple[str, str, str]], width: int) -> str:
     lines = []
     for name, kind, text in entries:
@@ -74,7 +90,7 @@ def _explained(option: dict[str, Any]) -> str:
     parts = [option["description"]]
     if option["required"]:
         parts.append("required")
-    elif option["name"] == "seed":
+    elif option["name"] in ("seed", "train.seed"):
         # What draws, draws with the recipe's seed unless it names its own (engine.recipe).
         parts.append("default: the recipe's seed")
     elif option["default"] is not None:

@@ -58,7 +58,7 @@ def _described(
         "default": None if required else to_jsonable_python(field.get_default(call_default_factory=True)),
         "description": field.description or "",
     }
-    for suffix, model in _models(field.annotation):
+    for suffix, model in models_inside(field.annotation):
         if model not in within:
             for key, inner in model.model_fields.items():
                 yield from _described(key, inner, False, (*within, model), f"{name}{suffix}.")
@@ -126,7 +126,7 @@ def _members(annotation: Any) -> tuple[Any, ...]:
     return typing.get_args(annotation) if typing.get_origin(annotation) in (typing.Union, types.UnionType) else ()
 
 
-def _models(annotation: Any) -> Iterator[tuple[str, type[BaseModel]]]:
+def models_inside(annotation: Any) -> Iterator[tuple[str, type[BaseModel]]]:
     """Yield the models inside a type, each with how its place is written: [] in a list, .* in a mapping."""
     origin, inner = typing.get_origin(annotation), typing.get_args(annotation)
     if isinstance(annotation, type) and origin is None and issubclass(annotation, BaseModel):
@@ -135,7 +135,7 @@ def _models(annotation: Any) -> Iterator[tuple[str, type[BaseModel]]]:
         is_mapping = isinstance(origin, type) and issubclass(origin, Mapping)
         suffix = ".*" if is_mapping else "[]" if origin in (list, tuple, set, frozenset) else ""
         for one in inner[:1] if origin is typing.Annotated else inner:
-            yield from ((suffix + deeper, model) for deeper, model in _models(one))
+            yield from ((suffix + deeper, model) for deeper, model in models_inside(one))
 
 
 def minimal(config: type[BaseModel], also: Iterable[str] = ()) -> dict[str, Any]:

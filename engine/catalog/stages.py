@@ -1,4 +1,4 @@
-"""What a recipe can name: annotate stages, source readers and presets of filters, read from their modules.
+"""What a recipe can name: annotate stages, source readers, presets of filters and sections, read from their modules.
 
 Nothing is listed by hand: summaries are the first lines of docstrings, options and their limits those of the Config
 that checks a recipe, columns and drop reasons those the runner uses. Stages of other packages are found as a recipe
@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from engine.base.errors import RecipeError, unknown
 from engine.base.stage import ANNOTATOR, ANNOTATOR_GROUP, Column, find_stage, stage_adds, stage_names
+from engine.catalog.sections import listed_sections, section, section_names, section_of
 from engine.catalog.stage_options import minimal, options_of
 from engine.select.presets import HEURISTICS, PRESETS
 
@@ -24,24 +25,28 @@ KINDS = {"annotate": ANNOTATOR, "source": READER}
 
 
 def stages(name: str | None = None) -> dict[str, Any]:
-    """Return all stages, source readers and presets; or everything about the stage, reader or preset `name`.
+    """Return all stages, source readers, presets and sections; or everything about the one called `name`.
 
-    Without a name: `stages` (stage, kind, module, what, needs, extra, problem) and `presets` (preset, rules, sources).
+    Without a name: `stages` (stage, kind, module, what, needs, extra, problem), `presets` (preset, rules, sources) and
+    `sections` (section, type, what).
     With one (of an annotate stage, should a reader be called alike): stage, kind, module, what, needs, extra, example,
     options, columns (null where they depend on options that have to be given), columns_depend_on_options, drops.
     With a preset's: preset, example, filters (reason, keep: the condition that keeps, source: where it was published).
+    With a section's, as mixture or render: section, type, what, example, options.
     Raises RecipeError for an unknown name, or a stage of another package that cannot be used.
     """
     modules = {"annotate": stage_names("engine.annotate", ANNOTATOR_GROUP), "source": stage_names("engine.sources")}
     if name is None:
         listed = [_listed(kind, one, found) for kind, found in modules.items() for one in sorted(found)]
-        return {"stages": listed, "presets": _presets()}
+        return {"stages": listed, "presets": _presets(), "sections": listed_sections()}
     kind = next((kind for kind, found in modules.items() if name in found), None)
     if kind is None and name in PRESETS:
         return _preset(name)
+    if kind is None and (key := section_of(name)) is not None:
+        return section(key)
     if kind is None:
-        known = [*modules["annotate"], *modules["source"], *PRESETS]
-        raise RecipeError(unknown(PLACE, "stage, source reader or preset", name, known))
+        known = [*modules["annotate"], *modules["source"], *PRESETS, *section_names()]
+        raise RecipeError(unknown(PLACE, "stage, source reader, preset or section", name, known))
     return _shown(kind, name, find_stage(PLACE, KINDS[kind], name, modules[kind]))
 
 

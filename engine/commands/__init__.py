@@ -245,12 +245,15 @@ COMMANDS = (
     ),
     Command(
         ("stages",),
-        "list annotate stages, source readers and presets of filters; or one with its options, columns or rules",
+        "list stages, source readers, presets and sections of a recipe; or one with its keys, columns or rules",
         "provender stages pii",
         "engine.catalog.stages:stages",
         (
             argument(
-                "name", help="stage, source reader or preset to show (default: list all)", nargs="?", metavar="NAME"
+                "name",
+                help="stage, source reader, preset or section to show (default: list all)",
+                nargs="?",
+                metavar="NAME",
             ),
         ),
         "engine.catalog.show_stages:show_stages",

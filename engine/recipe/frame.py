@@ -46,12 +46,16 @@ class Frame(StrictModel):
     filters: list[FilterItem] = Field(default_factory=list, description="rules; the first that fails is the reason")
     balance: list[BalanceRule] = Field(default_factory=list, description="how much of a group of documents is kept")
     guard: GuardConfig = Field(default_factory=GuardConfig, description="when too much would go")
-    tokenizer: TokenizerConfig | None = Field(default=None, description="needed by mixtures")
+    tokenizer: TokenizerConfig | None = Field(
+        default=None, description="what budgets are counted with; needed by mixtures"
+    )
     control_tokens: ControlTokensConfig | None = Field(
         default=None, description="what columns say, as tokens in front of a document"
     )
     render: RenderConfig = Field(default_factory=RenderConfig, description="how documents become ids")
-    mixtures: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")], MixtureConfig] = Field(default_factory=dict)
+    mixtures: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")], MixtureConfig] = Field(
+        default_factory=dict, description="name -> what a model is trained on, how much of it, in which order"
+    )
 
 
 def lenient(model: type[Part], value: Any) -> Part | None:

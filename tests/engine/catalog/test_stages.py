@@ -84,7 +84,7 @@ def test_every_preset_is_shown_and_its_example_passes(name: str) -> None:
 
 def test_preset_that_is_misspelt_is_guessed() -> None:
     with pytest.raises(
-        RecipeError, match=r"no stage, source reader or preset 'gopher_qualty'.*did you mean 'gopher_quality'"
+        RecipeError, match=r"no stage, source reader, preset or section 'gopher_qualty'.*did you mean 'gopher_quality'"
     ):
         stages("gopher_qualty")
 
@@ -195,7 +195,7 @@ def test_own_options_come_first_and_shared_ones_last() -> None:
 def test_unknown_name_guesses_what_was_meant(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["stages", "near_dupe"]) == 1
     said = capsys.readouterr().err
-    assert said.startswith("provender stages: no stage, source reader or preset 'near_dupe' (have: c4, chat, ")
+    assert said.startswith("provender stages: no stage, source reader, preset or section 'near_dupe' (have: ")
     assert said.endswith("Fix: did you mean 'near_dup'?\n")
 
 
