@@ -1,7 +1,7 @@
 """What a mixture's keys need of each other; every mistake is a ValueError in the house form, for pydantic to place."""
 
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from engine.base.errors import problem, unknown
 from engine.mixture.curriculum import BY_DIFFICULTY, CURRICULA, FINEST_COMPETENCE
@@ -14,6 +14,15 @@ LARGEST_SLIP = exact(0.001)
 """How far shares of phases may be from 1 together: three thirds may be written as 0.3333."""
 
 
+def check_keys(content: Any) -> None:
+    """Raise ValueError where weights stand under a key of their own."""
+    if isinstance(content, dict) and "weights" in content:
+        given = content["weights"]
+        inner = ", ".join(f"{name}: {weight}" for name, weight in given.items()) if isinstance(given, dict) else ""
+        fix = f"write sources: {{{inner or 'NAME: WEIGHT'}}}, in place of weights and of a list of sources"
+        raise ValueError(problem("weights", "unknown key", "sources, a mapping of weights", fix))
+
+
 def check_weighting(
     sources: list[str] | dict[str, int | float] | None,
     weighting: str | None,
@@ -23,9 +32,16 @@ def check_weighting(
 ) -> None:
     """Raise ValueError where weights and rule do not go together; budget: 0 where unimax would need one."""
     if isinstance(sources, dict):
-        if weighting is not None:
-            found = f"{weighting}, but the sources have weights already"
-            raise ValueError(problem(f"{place}weighting", found, "a list of sources, or weights without a rule"))
+        unread = {"weighting": weighting, "temperature": temperature}
+        for key, value in unread.items():
+            if value is not None:
+                found = f"{value}, but the sources have weights already"
+                needed = "a list of sources, which the rule weights, or a mapping of weights without a rule"
+                rule = (
+                    f"weighting: {TEMPERATURE} and temperature: {temperature:g}" if temperature else f"{key}: {value}"
+                )
+                fix = f"write sources: [{', '.join(sources)}] with {rule}, or leave {key} out"
+                raise ValueError(problem(f"{place}{key}", found, needed, fix))
         if not any(sources.values()):
             fix = "give a source a weight above 0"
             raise ValueError(problem(f"{place}sources", "weights that sum to zero", "one above 0", fix))
@@ -50,7 +66,12 @@ def check_order(place: str, phase: "PhaseConfig") -> None:
     if (phase.difficulty is not None) != (name in BY_DIFFICULTY):
         found = f"difficulty is {phase.difficulty or 'not set'}"
         needed = f"a column with {', '.join(BY_DIFFICULTY[:-1])} and {BY_DIFFICULTY[-1]}, and with them alone"
-        raise ValueError(problem(f"{place}curriculum {name}", found, needed))
+        fix = (
+            "write difficulty: difficulty__value, a column of - {stage: difficulty, by: words}"
+            if phase.difficulty is None
+            else f"leave difficulty out, or write curriculum: {BY_DIFFICULTY[0]}"
+        )
+        raise ValueError(problem(f"{place}curriculum {name}", found, needed, fix))
     if (phase.stages is not None) != (name == "staged"):
         found = f"stages is {phase.stages or 'not set'}"
         raise ValueError(problem(f"{place}curriculum {name}", found, "a number with staged, and with it alone"))

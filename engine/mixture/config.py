@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from engine.base.errors import problem, unknown
 from engine.base.stage import StrictModel
-from engine.mixture.check_config import check_order, check_phases, check_weighting
+from engine.mixture.check_config import check_keys, check_order, check_phases, check_weighting
 from engine.mixture.curriculum import BY_DIFFICULTY, CURRICULA, Curriculum
 from engine.mixture.weights import exact, largest_remainder
 
@@ -29,6 +29,12 @@ class ReplayConfig(StrictModel):
     sources: Sources = Field(default_factory=list, description=f"{_SOURCES}; needed where share is above 0")
     weighting: str | None = Field(default=None, description=_WEIGHTING)
     temperature: Temperature | None = Field(default=None, description="of weighting: temperature")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_no_weights_apart(cls, content: Any) -> Any:
+        check_keys(content)
+        return content
 
     @field_validator("sources")
     @classmethod
@@ -82,6 +88,12 @@ class _Choice(StrictModel):
         "four decimals at most, default 0.01",
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _has_no_weights_apart(cls, content: Any) -> Any:
+        check_keys(content)
+        return content
+
     @field_validator("sources", check_fields=False)
     @classmethod
     def _are_distinct(cls, sources: Any) -> Any:
@@ -91,7 +103,7 @@ class _Choice(StrictModel):
 class PhaseConfig(_Choice):
     """A part of the training with weights and an order of its own."""
 
-    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$", description="what the phase is called")
     share: int | float | None = Field(
         default=None, description="of the mixture's budget_tokens; all phases have one, and they sum to 1"
     )

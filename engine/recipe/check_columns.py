@@ -4,13 +4,13 @@ from typing import Any
 
 import polars as pl
 
-from engine.base.errors import problem, unknown
+from engine.base.errors import MOST_LISTED, closest, problem, unknown
 from engine.base.stage import prefixed, stage_adds, stage_names, stage_reads
 from engine.formats.columns import CORE
 from engine.mixture.config import Config as MixtureConfig
 from engine.recipe.check_selection import check_balance, check_control_tokens, check_reasons, check_split_sizes, raised
 from engine.recipe.frame import lenient
-from engine.recipe.stages import Stage, split_token_counts
+from engine.recipe.stages import Stage, needed_of, split_token_counts
 from engine.select.conditions import check_condition
 from engine.select.filters import TAG, Filter, Preset, check_filter, expanded, tag_column
 from engine.select.grouping import URL_HOST
@@ -102,9 +102,14 @@ def _unwritten(place: str, column: str, written: dict[str, Any]) -> str:
     stage = column.partition("__")[0]
     if "__" not in column or stage not in stage_names("engine.annotate"):
         return unknown(place, "column", column, written)
-    return problem(
-        place, f"it reads {column}, which no stage writes", f"the stage {stage}", f"add - {{stage: {stage}}}"
-    )
+    own = {name.removeprefix(f"{stage}__"): name for name in sorted(written) if name.startswith(f"{stage}__")}
+    if own:
+        numbers = [what for what in own if pl.DataFrame(schema={what: written[own[what]]}).schema[what].is_numeric()]
+        guess = own[closest(column.partition("__")[2], own) or [*numbers, *own][0]]
+        found = f"the stage {stage} writes no column '{column}' (has: {', '.join(list(own.values())[:MOST_LISTED])})"
+        return problem(place, found, fix=f"did you mean '{guess}'?").replace("?.", "?")
+    fix = f"add - {needed_of(stage)}"
+    return problem(place, f"it reads {column}, which no stage writes", f"the stage {stage}", fix)
 
 
 def _check_order(place: str, annotators: tuple[Stage, ...], split_reads: set[str]) -> list[str]:

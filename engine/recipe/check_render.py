@@ -1,11 +1,12 @@
 """The section `render:` of a recipe: one template where there are chats, objectives that fit their sources."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from engine.base.errors import problem, unknown
 from engine.pack.control_slots import too_few_slots
 from engine.pack.render import OF_TEXTS, RenderConfig
-from engine.pack.templates import NAMES, TEMPLATES
+from engine.pack.templates import NAMES, TEMPLATES, TOKENIZERS_OWN
 from engine.pack.tokenizer import CONTROL_PIECE, TokenizerConfig
 from engine.recipe.check_names import named_sources
 from engine.recipe.frame import lenient
@@ -29,6 +30,15 @@ def check_render(place: str, content: dict[str, Any], sources: tuple[Stage, ...]
             for where, name in named_sources(content.get("mixtures"), "mixtures")
             if name in chats
         ]
+    found += _one_template(place, named.get("template"))
+    tokenizer = content.get("tokenizer")
+    is_trained = isinstance(tokenizer, dict) and tokenizer.get("train") is not None
+    if named.get("template") == TOKENIZERS_OWN and is_trained:
+        finding, needed = (
+            "a tokenizer trained here has no template of its own",
+            "the template of a model, or one of ours",
+        )
+        found.append(problem(f"{place}: render.template", finding, needed, _write_one()))
     objective = named.get("objective")
     items = content.get("sources")
     names = [str(one.get("name")) for one in items if isinstance(one, dict)] if isinstance(items, list) else []
@@ -45,8 +55,10 @@ def check_render(place: str, content: dict[str, Any], sources: tuple[Stage, ...]
 
 
 def without_templates(content: dict[str, Any]) -> dict[str, Any]:
-    """Return a recipe without templates inside of mixtures, which `check_render` reports."""
-    mixtures = content.get("mixtures")
+    """Return a recipe without several templates and those inside of mixtures, which `check_render` reports."""
+    mixtures, render = content.get("mixtures"), content.get("render")
+    if isinstance(render, dict) and isinstance(render.get("template"), list | dict):
+        content = content | {"render": {key: value for key, value in render.items() if key != "template"}}
     if not isinstance(mixtures, dict):
         return content
     kept = {
@@ -54,6 +66,23 @@ def without_templates(content: dict[str, Any]) -> dict[str, Any]:
         for name, one in mixtures.items()
     }
     return content | {"mixtures": kept}
+
+
+def _one_template(place: str, given: Any) -> list[str]:
+    """Return the mistake of templates per source, or of several in a list."""
+    if not isinstance(given, list | dict):
+        return []
+    named = [name for name in (given.values() if isinstance(given, dict) else given) if name in NAMES]
+    what = f"{len(given)} template{'s' * (len(given) != 1)}: {', '.join(map(str, given))}"
+    found = "a template per source" if isinstance(given, dict) else what
+    needed = "one template per mixture, the same for all chats of a recipe, for a document is rendered once"
+    return [problem(f"{place}: render.template", found, needed, _write_one(named))]
+
+
+def _write_one(named: Sequence[str] = ()) -> str:
+    ours = [*named, *(name for name in NAMES if name != TOKENIZERS_OWN and name not in named)]
+    others = [name for name in ours[1:] if name != TOKENIZERS_OWN]
+    return f"write render: {{template: {ours[0]}}}; there are also {', '.join(others[:-1])} and {others[-1]}"
 
 
 def _templates_of_mixtures(place: str, mixtures: Any) -> list[str]:

@@ -9,7 +9,16 @@ from pydantic import ValidationError
 
 from engine.base.errors import RecipeError, problem
 from engine.base.recipe_errors import mistakes
-from engine.base.stage import ANNOTATOR_GROUP, PartConfig, StageConfig, find_stage, prefixed, stage_names, stage_reads
+from engine.base.stage import (
+    ANNOTATOR,
+    ANNOTATOR_GROUP,
+    PartConfig,
+    StageConfig,
+    find_stage,
+    prefixed,
+    stage_names,
+    stage_reads,
+)
 from engine.formats.columns import CORE
 from engine.select.split import Config as SplitConfig
 
@@ -45,6 +54,16 @@ def read_stages(
             except ValidationError as error:
                 found += mistakes(where, error, module.Config)
     return tuple(stages)
+
+
+def needed_of(name: str) -> str:
+    """Return `{stage: NAME, ...}` with what the stage requires, ready for `annotate:`; the example of its docstring."""
+    module = find_stage("annotate", ANNOTATOR, name, stage_names("engine.annotate", ANNOTATOR_GROUP))
+    required = [key for key, field in module.Config.model_fields.items() if field.is_required()]
+    written = (line.strip().removeprefix("- ") for line in (module.__doc__ or "").splitlines())
+    whole = (line for line in written if line.startswith(f"{{stage: {name}") and line.endswith("}"))
+    plain = "".join(f", {key}: {key.upper()}" for key in required)
+    return next(whole, f"{{stage: {name}{plain}}}") if required else f"{{stage: {name}}}"
 
 
 def stage_drops(stage: Stage) -> dict[str, str]:

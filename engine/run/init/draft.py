@@ -41,7 +41,7 @@ tokenizer:                     # or {{path: FOLDER}} of a tokenizer you have
 {render}
 mixtures:
   {recipe}_all:
-    sources: [{names}]         # in proportion to what there is; or weights: {{{first}: 3, ...}}
+    sources: [{names}]         # in proportion to what there is; or by weights: {{{first}: 3, ...}}
     budget_tokens: null        # null: everything once
     row_tokens: {row_tokens}
     rows_per_step: {rows_per_step}

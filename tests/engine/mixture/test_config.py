@@ -38,6 +38,13 @@ COMPETENCE = {"sources": ["a"], "curriculum": "competence", "difficulty": "d"}
         ({"sources": ["a"], "temperature": 2}, "which nothing reads.*Fix: write weighting: temperature"),
         ({"sources": ["a"], "weighting": "temperature", "temperature": 0}, "greater than or equal to 0.01"),
         ({"sources": {"a": 1}, "weighting": "proportional"}, "the sources have weights already"),
+        (
+            {"sources": {"a": 1, "b": 2}, "temperature": 0.5},
+            r"temperature: 0.5, but the sources have weights already.*Fix: write sources: \[a, b\] with weighting: "
+            "temperature and temperature: 0.5, or leave temperature out",
+        ),
+        ({"weights": {"a": 3}}, "weights: unknown key.*Fix: write sources: {a: 3}, in place of weights"),
+        ({"sources": ["a"], "weights": [3]}, "Fix: write sources: {NAME: WEIGHT}"),
         ({"sources": ["a"], "replay": {"share": 0.1}}, "no source is named"),
         ({"sources": ["a"], "replay": {"share": 0.1, "sources": {"b": 0}}}, "weights that sum to zero"),
         ({"sources": ["a"], "replay": {"share": 0.1, "sources": {"b": 1}, "weighting": "unimax"}}, "weights already"),
