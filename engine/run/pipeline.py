@@ -99,7 +99,7 @@ def _run(context: RunContext, chosen: list[str], border: bool) -> dict[str, Any]
         if chosen:
             tokenizer = tokenizer_of(context, state, selection)
             store = token_store_of(context, state, selection, tokenizer)
-            built = build_mixtures(context, state, selection, tokenizer, store, chosen)
+            built = _mixtures(context, state, selection, tokenizer, store, chosen)
     except PlanEndsError as end:
         return _plan(context, chosen, str(end), _what_if(context, state, selection, border or str(end) == GUARD))
     if context.dry_run:
@@ -108,6 +108,33 @@ def _run(context: RunContext, chosen: list[str], border: bool) -> dict[str, Any]
     audits = audit_versions(context.workspace, ended, built)
     write_state(context.workspace, ended)
     return _result(context, selection, tokenizer, built) | {"audits": audits}
+
+
+def _mixtures(
+    context: RunContext,
+    state: Annotated,
+    selection: Selection,
+    tokenizer: Tokenizer,
+    store: TokenStore,
+    chosen: Sequence[str],
+) -> list[Mixture]:
+    """Return the mixtures; of a plan each is looked at, for none follows another, and then the plan ends."""
+    if not context.dry_run:
+        return build_mixtures(context, state, selection, tokenizer, store, chosen)
+    built: list[Mixture] = []
+    stale = None
+    for name in chosen:
+        try:
+            built += build_mixtures(context, state, selection, tokenizer, store, [name])
+        except PlanEndsError as end:
+            if str(end) != f"mixture {name}":
+                raise
+            stale = stale or end
+    # What stands before the mixtures was noted with each of them.
+    context.steps[:] = {step.name: step for step in context.steps}.values()
+    if stale is not None:
+        raise stale
+    return built
 
 
 def tokenizer_train(

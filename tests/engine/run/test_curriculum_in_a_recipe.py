@@ -45,7 +45,10 @@ def test_phases_follow_one_another_with_their_own_weights_and_orders(tmp_path: P
 @pytest.mark.parametrize(
     ("column", "finding"),
     [
-        ("difficulty__values", "mixtures.all.difficulty: it reads difficulty__values, which no stage writes"),
+        (
+            "difficulty__values",
+            "the stage difficulty writes no column 'difficulty__values' (has: difficulty__bin, difficulty__value)",
+        ),
         ("difficulty__bin", "the column difficulty__bin is String. Needed: a column of numbers"),
     ],
 )
@@ -59,7 +62,7 @@ def test_a_column_that_cannot_be_gone_by_is_an_error_of_the_recipe(tmp_path: Pat
 def test_a_column_a_phase_goes_by_is_looked_for_too(tmp_path: Path) -> None:
     write_lines(tmp_path / "web.jsonl", [{"uid": "d", "text": "x"}])
     phase = {"name": "last", "curriculum": "easy_to_hard", "difficulty": "difficulty__values"}
-    with pytest.raises(RecipeError, match=r"mixtures\.all\.phases\.last\.difficulty: it reads difficulty__values"):
+    with pytest.raises(RecipeError, match=r"phases\.last\.difficulty: .*did you mean 'difficulty__value'"):
         run_in(tmp_path, ordered(phases=[phase]))
 
 
@@ -85,3 +88,15 @@ def test_a_mixture_that_cannot_be_is_told_before_anything_runs(
         run_in(tmp_path, ordered(**mixture))
     assert message in str(caught.value)
     assert not (tmp_path / "ws" / "annotations").exists()
+
+
+def test_plan_tells_of_each_mixture_whether_it_is_stale(tmp_path: Path) -> None:
+    write_lines(tmp_path / "web.jsonl", [{"uid": str(n), "text": prose(n, 20 + n % 7)} for n in range(70)])
+    content = ordered()
+    content["mixtures"] = {name: dict(content["mixtures"]["all"]) for name in ("one", "two")}
+    run_in(tmp_path, content)
+    content["mixtures"]["one"]["seed"] = 5
+    planned = run_in(tmp_path, content, dry_run=True)["steps"]
+    states = {step["name"]: step["state"] for step in planned}
+    assert (states["mixture one"], states["mixture two"]) == ("stale", "fresh")
+    assert len(states) == len(planned)
