@@ -1,7 +1,7 @@
 """What is wrong with a query, in our words: unknown names, what was probably meant, the place in the text."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import duckdb
@@ -9,6 +9,8 @@ import duckdb
 from engine.base.errors import closest, problem, unknown
 from engine.catalog.fence import PLACE, place_of
 from engine.catalog.recipe_views import STAGE_VIEW
+
+_MOST_VIEWS = 4
 
 
 def explained(error: duckdb.Error, columns: Mapping[str, Sequence[str]], query: str, tree: Any, start: int = 0) -> str:
@@ -27,7 +29,7 @@ def explained(error: duckdb.Error, columns: Mapping[str, Sequence[str]], query: 
     column = re.search(r'Referenced column "([^"]+)"|does not have a column named "([^"]+)"', message)
     if column is not None:
         name = column[1] or column[2]
-        return _unknown_column(_place(query, tree, start, name), name, columns)
+        return _unknown_column(_place(query, tree, start, name), name, columns, _views_read(tree))
     function = re.search(r"Function with name \"?(\w+)\"? does not exist! (?:Did you mean \"([^\"]+)\")?", message)
     if function is not None:
         fix = f"did you mean '{function[2]}'?" if function[2] else None
@@ -43,15 +45,31 @@ def first_lines(error: duckdb.Error) -> str:
     return " ".join(message.split())
 
 
-def _unknown_column(place: str, name: str, columns: Mapping[str, Sequence[str]]) -> str:
+def _unknown_column(place: str, name: str, columns: Mapping[str, Sequence[str]], read: Collection[str]) -> str:
+    """Return the message for a column that the views a query reads do not have; `read`: their names."""
     known = {column for names in columns.values() for column in names}
-    guess = name if name in known else closest(name, known)
+    # What is like it in a view that is read was meant, rather than the same name in another.
+    here = closest(name, sorted({column for view in read for column in columns.get(view, ())}))
+    guess = here or (name if name in known else closest(name, known))
     if guess is None:
         return problem(place, f"no column '{name}' in any view", fix="`provender sql --list` shows them all")
-    places = " or ".join(view for view, names in columns.items() if guess in names)
+    holders = [view for view, names in columns.items() if guess in names]
+    places = " or ".join([view for view in holders if view in read] or _some(holders))
     if guess == name:
         return problem(place, f"no column '{name}' in the views it reads", fix=f"read it from {places}")
     return problem(place, f"no column '{name}'", fix=f"use '{guess}' of {places}")
+
+
+def _some(views: list[str]) -> list[str]:
+    return views if len(views) <= _MOST_VIEWS else [*views[:_MOST_VIEWS], f"{len(views) - _MOST_VIEWS} others"]
+
+
+def _views_read(node: Any) -> set[str]:
+    """Return the names of the tables that a syntax tree reads from."""
+    if isinstance(node, dict):
+        own = {str(node["table_name"]).lower()} if node.get("type") == "BASE_TABLE" else set[str]()
+        return own.union(*map(_views_read, node.values()))
+    return set[str]().union(*map(_views_read, node)) if isinstance(node, list) else set()
 
 
 def _place(query: str, tree: Any, start: int, name: str) -> str:

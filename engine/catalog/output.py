@@ -49,9 +49,19 @@ def chosen_format(given: str | None, out: Path | str | None, as_json: bool) -> t
     if shape is None:
         needed = f"a name that ends with {', '.join(_ENDINGS)}"
         raise RecipeError(problem("--out", f"'{path.name}' says no format", needed, "or add --format"))
+    own = _ENDINGS.get(path.suffix.lower(), shape)
+    if own != shape:
+        fix = f"leave --format out, or name {path.with_suffix(_ending(shape)).name}"
+        raise RecipeError(problem(f"--format {shape}", f"the name '{path.name}' says {own}", "one format", fix))
     if path.is_dir():
         raise InputError(problem(path, "is a folder", "a file", "name a file in it"))
+    if not path.parent.is_dir():
+        raise InputError(problem(path, f"there is no folder {path.parent}", "a folder that exists", "make it first"))
     return shape, path
+
+
+def _ending(shape: str) -> str:
+    return next(ending for ending, one in _ENDINGS.items() if one == shape)
 
 
 def write_stdout(connection: duckdb.DuckDBPyConnection, asked: str, query: str, shape: str) -> dict[str, Any]:

@@ -92,7 +92,10 @@ HALVES = [{"name": "one", "share": 0.5}, {"name": "two", "share": 0.5}]
         ({"sources": ["a"], "phases": [{"name": "p", "curriculum": "staged"}]}, "phase p: .*difficulty is not set"),
         ({"sources": ["a"], "difficulty": "d", "phases": [{"name": "p"}]}, "difficulty: no phase goes by it"),
         ({"sources": ["a"], "curriculum": "stagd", "phases": [SHORT]}, "curriculum: no .*mean 'staged'"),
-        ({"weighting": "proportional", "phases": [SHORT | {"sources": {"a": 1}}]}, "no phase takes the sources it is for"),
+        (
+            {"weighting": "proportional", "phases": [SHORT | {"sources": {"a": 1}}]},
+            "no phase takes the sources it is for",
+        ),
         ({"sources": {"a": 1}, "phases": [{"name": "p", "weighting": "unimax"}]}, "phase p: weighting: unimax, but"),
         (
             {"sources": ["a"], "phases": [{"name": "p", "weighting": "unimax"}]},
