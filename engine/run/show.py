@@ -7,15 +7,20 @@ from typing import Any
 from engine.base.terminal import one_line, table, terminal_width, wrapped
 from engine.formats.manifest import role_label
 from engine.mixture.show import repeated_share, show_control_tokens
-from engine.run.steps import TOKEN_STORE
+from engine.run.steps import FRESH, TOKEN_STORE, counted_rows
 
 _SHOWN_MARKERS = 20  # Gemma has thousands of unused ones
 
 
 def show_run(result: dict[str, Any]) -> str:
     """Return the steps, measured recall, the ledger per source and the mixtures; for a dry run only the plan."""
-    steps = [(step["name"], step["state"], _step_note(step)) for step in result["steps"]]
-    parts = [table(("step", "state", ""), steps)]
+    shown = result["steps"]
+    if not result["dry_run"]:
+        # What changed comes first; what did not is one line.
+        shown = [step for step in shown if step["state"] != FRESH]
+    steps = [(step["name"], step["state"], _step_note(step)) for step in shown]
+    parts = [table(("step", "state", ""), steps)] if steps else []
+    parts += _fresh(result["steps"]) if not result["dry_run"] else []
     if result["dry_run"]:
         return "\n".join([*parts, *_what_if(result), _plan_note(result)])
     parts += [_shares(wave) for wave in result["annotating"]]
@@ -34,6 +39,14 @@ def show_run(result: dict[str, Any]) -> str:
     parts += [wrapped(line, terminal_width()) for line in _wide_shares(result["steps"])]
     parts += [f"audits: {len(result['audits'])} hold"] if result.get("audits") else []
     return "\n".join(parts)
+
+
+def _fresh(steps: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return a line that names the steps whose results were there already."""
+    names = [step["name"] for step in steps if step["state"] == FRESH]
+    if len(names) == len(steps):
+        return [f"nothing changed: {len(names)} step{'s are' if len(names) > 1 else ' is'} fresh"] if names else []
+    return [wrapped(f"fresh: {', '.join(names)}", terminal_width())] if names else []
 
 
 def _tokens_in_front(steps: Iterable[Mapping[str, Any]]) -> list[str]:
@@ -159,7 +172,8 @@ def _look_alikes(steps: Iterable[Mapping[str, Any]]) -> list[str]:
         return []
     most = sorted(found.items(), key=lambda item: (-item[1], item[0]))[:3]
     named = ", ".join(f"{token} {count:,}" for token, count in most)
-    where = f"{sum(found.values()):,} times in {details['look_alike_documents']:,} documents"
+    times, documents = sum(found.values()), details["look_alike_documents"]
+    where = f"{times:,} time{'s' * (times != 1)} in {documents:,} document{'s' * (documents != 1)}"
     return [f"text that looks like a control or chat token: {where}, kept as plain text ({named}; view look_alikes)"]
 
 
@@ -176,7 +190,7 @@ def _plan_note(result: dict[str, Any]) -> str:
 
 def _step_note(step: dict[str, Any]) -> str:
     if step["state"] == "made":
-        return f"{step['rows']:,} rows, {step['seconds']:.1f} s"
+        return f"{counted_rows(step['name'], step['rows'])}, {step['seconds']:.1f} s"
     return step["why"]
 
 

@@ -76,7 +76,7 @@ class RunContext:
             Step(name=name, state=state, why=why, rows=rows, seconds=seconds if state == MADE else 0.0, details=details)
         )
         if state == MADE:
-            count = f"{rows:,} rows, " if rows is not None else ""
+            count = f"{counted_rows(name, rows)}, " if rows is not None else ""
             say(f"{name}: {count}{seconds:,.1f} s")
 
     def ensure(self, name: str, folder: Path, digest: str, work: Callable[[], None], whole: bool = True) -> Receipt:
@@ -98,6 +98,11 @@ class RunContext:
             raise ValueError(f"{name}: the step left no receipt for {digest} in {folder}")
         self.note(name, MADE, receipt=receipt)
         return receipt
+
+
+def counted_rows(name: str, rows: int) -> str:
+    """Return how much a step made: a mixture's schedule has a row per span, a piece of a document in a training row."""
+    return f"{rows:,} {'span' if name.startswith('mixture ') else 'row'}{'s' * (rows != 1)}"
 
 
 class Stopwatch:

@@ -88,3 +88,13 @@ def test_repeated_tokens_of_a_mixture_are_said() -> None:
     mixture |= {"n_eff_before": 1.0, "n_eff_after": 1.0}
     assert "m@v1: 3 documents, 1,000 tokens, 2 steps, N_eff 1.00 -> 1.00" in finished([], [mixture])
     assert "1,000 tokens (37.5% of them repeated), 2 steps" in finished([], [mixture | {"unique_tokens": 625}])
+
+
+def test_what_changed_comes_before_what_is_fresh() -> None:
+    made = {"name": "mixture all", "state": "made", "why": "", "rows": 1, "seconds": 1.0, "details": {}}
+    fresh = {"name": "near_dup", "state": "fresh", "why": "", "rows": 10, "seconds": 0.0, "details": {}}
+    rest = {"dry_run": False, "annotating": [], "ledger": [], "n_eff": {}, "mixtures": []}
+    both = show_run({"steps": [fresh, made], **rest}).splitlines()
+    assert both[1].split() == ["mixture", "all", "made", "1", "span,", "1.0", "s"]
+    assert both[2] == "fresh: near_dup"
+    assert show_run({"steps": [fresh], **rest}).startswith("nothing changed: 1 step is fresh\n")
