@@ -1,5 +1,6 @@
 """Mixtures: what each version holds, the replay asked for and reached, repeats, effective number of sources."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from markupsafe import Markup
@@ -58,7 +59,7 @@ def mixtures_chart(numbers: list[MixtureNumbers]) -> Markup:
     for mixture in numbers:
         whole, start = mixture.manifest.supervised_tokens, 0.0
         segments = []
-        for source in _ordered(mixture.manifest):
+        for source in _as_in_all(mixture.manifest, tones):
             length = 100 * source.supervised_tokens / whole if whole else 0.0
             tokens = counted(source.supervised_tokens, "supervised token")
             hint = f"{_placed(mixture.manifest, source)}: {share(source.supervised_tokens, whole)}, {tokens}"
@@ -90,7 +91,8 @@ def mixtures_table(numbers: list[MixtureNumbers]) -> Table:
             mixture.reference, short(m.digest), count(m.documents), count(m.tokens), count(m.supervised_tokens),
             "everything once" if budget is None else count(budget), asked, reached,
             count(max((s.max_repeats for s in m.sources), default=0)),
-            f"{decimal(m.n_eff_before)} to {decimal(m.n_eff_after)}", m.curriculum,
+            f"{decimal(m.n_eff_before)} to {decimal(m.n_eff_after)}",
+            m.curriculum if len(m.phases) < 2 else counted(len(m.phases), "phase"),
             f"{m.num_steps:,} x {m.rows_per_step:,} x {m.row_tokens:,}",
             MISSING if mixture.placed_tokens is None else share(mixture.placed_tokens, mixture.slots),
         ])  # fmt: skip
@@ -155,6 +157,14 @@ def _by_replay(entry: tuple[str, str]) -> tuple[bool, str]:
 
 def _ordered(manifest: Manifest) -> list[MixtureSource]:
     return sorted(manifest.sources, key=lambda source: source.is_replay)
+
+
+def _as_in_all(manifest: Manifest, tones: Mapping[str, tuple[str, str]]) -> list[MixtureSource]:
+    """Return the sources as they stand in the bar of every mixture: by size over all of them, each by its phases."""
+    places = {name: number for number, name in enumerate(tones)}
+    return sorted(
+        manifest.sources, key=lambda one: (one.is_replay, places.get(one.source, len(places)), one.source, one.phase)
+    )
 
 
 def _placed(manifest: Manifest, source: MixtureSource) -> str:
