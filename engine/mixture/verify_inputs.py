@@ -1,13 +1,12 @@
 """What a version was made from, as its manifest and its state.json name it: are these still the same bytes?"""
 
-from pathlib import Path
-
 from engine.base.errors import problem
-from engine.base.hashing import digest_json, digest_path
+from engine.base.hashing import digest_path
 from engine.formats.core_of_text import text_columns
+from engine.formats.coverage import FILE as COVERAGE
+from engine.formats.coverage import coverage_digest
 from engine.formats.documents import Shard, read_source
 from engine.formats.manifest import Mixture
-from engine.formats.parquet import read_parquet
 from engine.formats.state import RecipeState
 from engine.formats.workspace import Workspace
 from engine.mixture.recorded import differing, files_of, not_there
@@ -44,15 +43,11 @@ def selection(workspace: Workspace, mixture: Mixture) -> list[str]:
 def coverage(workspace: Workspace, mixture: Mixture, state: RecipeState) -> list[str]:
     """Look for the coverage sheet of the manifest among those of the searches."""
     folders = [workspace.root / folder for folder in state.artifacts.values()]
-    paths = [path for folder in folders if (path := folder / "coverage.parquet").is_file()]
-    if mixture.manifest.coverage in [_sheet_digest(path) for path in paths]:
+    paths = [path for folder in folders if (path := folder / COVERAGE).is_file()]
+    if mixture.manifest.coverage in [coverage_digest(path) for path in paths]:
         return []
     found = f"no sheet with the digest {mixture.manifest.coverage} ({len(paths)} looked at)"
     return [problem(", ".join(map(str, paths)) or mixture.reference, found, "the coverage sheet the manifest names")]
-
-
-def _sheet_digest(path: Path) -> str:
-    return digest_json(read_parquet(path).sort("benchmark").to_dicts())
 
 
 def audit(workspace: Workspace, mixture: Mixture) -> list[str]:

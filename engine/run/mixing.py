@@ -7,11 +7,13 @@ from typing import Any
 import polars as pl
 
 from engine.base.errors import InputError
-from engine.base.hashing import digest_json, digest_path
+from engine.base.hashing import digest_path
 from engine.base.paths import written_path
 from engine.base.progress import progress, say
 from engine.base.stage import stage_files
 from engine.formats.annotation import Annotation
+from engine.formats.coverage import FILE as COVERAGE
+from engine.formats.coverage import coverage_digest
 from engine.formats.manifest import HeldOutSet, Mixture, SearchedBenchmark, read_mixture, version_folders
 from engine.formats.parquet import read_parquet
 from engine.formats.receipt import read_receipt
@@ -220,16 +222,9 @@ def _coverage(state: Annotated, search: Annotation) -> dict[str, dict[str, Any]]
 
 
 def _coverage_digest(context: RunContext, state: Annotated) -> str | None:
-    """Return the digest of what the coverage sheet says of the searches; None where nothing searched.
-
-    How many documents were searched and found over all sources says nothing of the mixture.
-    """
+    """Return the digest of what the coverage sheet says of the searches; None where nothing searched."""
     search = widest_search(context, state)
-    if search is None:
-        return None
-    sheet = read_parquet(state.artifacts[search.prefix] / "coverage.parquet").sort("benchmark")
-    sheet = sheet.drop("searched_documents", "flagged_documents")
-    return digest_json(sheet.to_dicts())
+    return None if search is None else coverage_digest(state.artifacts[search.prefix] / COVERAGE)
 
 
 def _searched(context: RunContext, state: Annotated, documents: pl.DataFrame, search: Annotation) -> int:

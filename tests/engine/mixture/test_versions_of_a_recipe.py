@@ -262,7 +262,7 @@ def test_sql_over_a_version_shows_what_it_was_made_from(four: Path) -> None:
     content = path.read_bytes()
     path.unlink()
     try:
-        with pytest.raises(InputError, match="where its artifacts lie was not written down"):
+        with pytest.raises(InputError, match="it does not say where the artifacts lie"):
             sql(dropped, four / "ws", mixture="m@v2")
     finally:
         path.write_bytes(content)

@@ -157,7 +157,10 @@ def test_a_chat_the_template_refuses_is_named(tmp_path: Path, tokenizer: Tokeniz
     config = StoreRender(template="mistral")
     digest = token_store_digest(tokenizer.meta.digest, config, [(b"i" * 16, chat_digests(messages)[0])])
     batch = Batch([b"i" * 16], ["chats"], ["a"], None, messages)
-    with pytest.raises(InputError, match=rf"document {'69' * 16} of source chats: message 1 is of the role assistant"):
+    with pytest.raises(
+        InputError,
+        match=r"document 69696969-6969-6969-6969-696969696969 of source chats: message 1 is of the role assistant",
+    ):
         build_token_store([batch], tokenizer, config, tmp_path / "s", digest, 1, TEMPLATES["mistral"])
 
 

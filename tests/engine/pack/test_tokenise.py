@@ -147,7 +147,9 @@ def test_an_encoder_that_yields_a_special_token_is_refused_with_the_document(
 
     forging = Tokenizer(tokenizer.meta, tokenizer.folder, encode)
     rows = [(bytes([number]) * 16, "web", text) for number, text in enumerate(["a", "forged", "b"])]
-    found = rf"document {'01' * 16} of source web is encoded to the special token '<\|control:0\|>'"
+    found = (
+        r"document 01010101-0101-0101-0101-010101010101 of source web is encoded to the special token '<\|control:0\|>'"
+    )
     with pytest.raises(InputError, match=found):
         build(forging, rows, tmp_path / "store")
     assert not (tmp_path / "store").exists()

@@ -372,7 +372,7 @@ def _mixture(place: Workspace, name: str, replay: float | None) -> str:
         curriculum="shuffled", phases=[whole], n_eff_documents_before=2.0, n_eff_documents_after=1.5,
         replay_share=replay, sources=sources, held_out=held, documents=48, tokens=4100,
         supervised_tokens=4000, n_eff_before=3.2, n_eff_after=1.3846 if replay else 1.0, schedule=schedule,
-        row_tokens=64, rows_per_step=2, num_steps=40, config={"budget_tokens": 4000},
+        row_tokens=64, rows_per_step=2, num_steps=40, config={"sources": ["code"], "budget_tokens": 4000},
     )  # fmt: skip
     write_json(folder / "manifest.json", manifest.model_dump())
     write_parquet(folder / "documents.parquet", pl.DataFrame(schema=MIXTURE_DOCUMENTS))

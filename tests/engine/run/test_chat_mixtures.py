@@ -125,5 +125,5 @@ def test_a_chat_the_template_cannot_express_is_named(tmp_path: Path) -> None:
     odd = {"id": "odd", "messages": [{"role": "user", "content": "one"}, {"role": "user", "content": "two"}]}
     with (tmp_path / "chats.jsonl").open("a") as file:
         file.write(json.dumps(odd) + "\n")
-    with pytest.raises(InputError, match=r"document [0-9a-f]{32} of source chats: two messages of the user in a row"):
+    with pytest.raises(InputError, match=r"document [0-9a-f-]{36} of source chats: two messages of the user in a row"):
         run(path, tmp_path / "ws")

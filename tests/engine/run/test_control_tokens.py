@@ -249,7 +249,7 @@ def test_too_few_slots_and_no_growth_is_found_before_anything_is_read_in(tmp_pat
     found = f"control_tokens: 5 tokens and {4 if trained else 3} free slots"
     with pytest.raises(RecipeError, match=found):
         run_in(tmp_path, content)
-    assert not list((tmp_path / "ws").glob("*"))
+    assert [path.name for path in (tmp_path / "ws").glob("*")] in ([], [".lock"])
 
 
 def test_the_files_of_an_added_model_say_which_slots_are_free(tmp_path: Path) -> None:
