@@ -13,7 +13,12 @@ def show_export(result: dict[str, Any]) -> str:
     ]
     rows = f"{result['rows']:,} rows of {result['documents']:,} documents"
     lines = [f"{result['reference']} ({result['digest'][:12]}): {rows} to {result['out']}"]
-    load = f'datasets.load_dataset("{result["out"]}"); for axolotl, TRL and LLaMA-Factory see README.md there'
+    kinds = list(result["kinds"])
+    # Without a name datasets takes the first of several, and says nothing of the others.
+    calls = [f'datasets.load_dataset("{result["out"]}", "{kind}")' for kind in kinds]
+    if len(kinds) == 1:
+        calls = [f'datasets.load_dataset("{result["out"]}")']
+    load = f"{' and '.join(calls)}; for axolotl, TRL and LLaMA-Factory see README.md there"
     width = terminal_width()
     return "\n".join(
         [wrapped(lines[0], width), table(("file", "rows", "bytes"), files), wrapped(f"load it: {load}", width)]

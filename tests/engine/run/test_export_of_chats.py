@@ -9,6 +9,7 @@ import pytest
 
 from engine.base.errors import InputError
 from engine.run.export import mixture_export
+from engine.run.export.show import show_export
 from engine.run.pipeline import run
 from tests.engine.run.chat_corpus import MAIL, NUM_CHATS, chats, recipe, write
 
@@ -38,6 +39,8 @@ def test_datasets_reads_texts_and_chats_with_their_edits(talk: Path, tmp_path: P
     out, cache = tmp_path / "out", str(tmp_path / "cache")
     result = mixture_export("all", out, talk / "ws", format=form)
     assert result["kinds"] == {"messages": NUM_CHATS, "text": 20}
+    # Without a name datasets takes the first of two kinds.
+    assert all(f'"{kind}")' in show_export(result) for kind in ("messages", "text"))
     texts = datasets.load_dataset(str(out), "text", split="train", cache_dir=cache)
     messages = datasets.load_dataset(str(out), "messages", split="train", cache_dir=cache)
     plain = [json.loads(line)["text"] for line in (talk / "plain.jsonl").read_text().splitlines()]
