@@ -342,3 +342,18 @@ def test_more_pieces_than_can_be_numbered_are_refused_with_their_source() -> Non
     stored = Stored(np.zeros(0, np.int64), np.zeros(0, np.uint8))
     with pytest.raises(RecipeError, match=f"{1 + 8 * (1 << 28)} pieces of documents in a phase.*source code"):
         cut_pieces(used, ["text", "code"], stored, 8)
+
+
+@given(st.integers(0, 2**32), st.integers(2, 400))
+@settings(max_examples=25)
+def test_pieces_whose_order_counts_move_within_a_64th_of_their_source(seed: int, size: int) -> None:
+    rng = np.random.default_rng(seed)
+    pieces = pieces_of([np.sort(rng.integers(2, 40, size)).tolist(), rng.integers(2, 40, 2 * size).tolist()])
+    packing = pack(pieces, 64, 4, is_ordered=True)
+    for begin, end in pairwise(pieces.first.tolist()):
+        mine = packing.piece[(packing.piece >= begin) & (packing.piece < end)] - begin
+        # A piece comes early by the look-ahead at most; one that waits opens a row in the end.
+        assert (mine - np.arange(mine.size) < max(1, mine.size // 64)).all()
+    if size < 128:
+        first = packing.piece[packing.piece < size]
+        assert (np.diff(first) > 0).all(), "a small source keeps its order whole"
