@@ -129,11 +129,9 @@ def measured(folder: Path, count: int, name: str, query: str) -> dict[str, float
 def make_workspace(folder: Path, count: int) -> None:
     """Write a workspace of `count` documents as a finished recipe leaves it."""
     import numpy as np
-    import pyarrow as pa
 
     from engine.base.atomic import write_json
     from engine.formats.documents import Shard, SourceDocuments, write_source
-    from engine.formats.parquet import write_parquet
     from engine.formats.state import AnnotationState, RecipeState, write_state
     from engine.formats.workspace import Workspace
 
@@ -166,20 +164,7 @@ def make_workspace(folder: Path, count: int) -> None:
         )
         write_source(SourceDocuments(name, "d" * 32, place, shards, {}))
         sums[SOURCES.index(name)] = sum(size for _, size, _ in own), sum(b for _, _, b in own)
-    outcomes = [
-        {
-            "step": "selection",
-            "source": name,
-            "outcome": outcome,
-            "reason": reason,
-            "documents": int(n),
-            "bytes": int(b),
-        }
-        for name, (n, b) in zip(SOURCES, sums, strict=True)
-        for outcome, reason in (("in", None), ("kept", None))
-    ]
-    ledger = pa.Table.from_pylist([one | {"tokens": one["bytes"] // 4} for one in outcomes])
-    write_parquet(folder / "selections/6666/ledger.parquet", ledger)
+    _write_ledger(folder, sums)
     _make_mixture(folder, jobs)
     stages = {"quality": ["quality__score"], "language": ["language__top", "language__score", "language__share"]}
     annotations = [
@@ -196,6 +181,28 @@ def make_workspace(folder: Path, count: int) -> None:
     )
     write_state(Workspace(folder), state)
     write_json(folder / "selections/6666/selection.json", {})
+
+
+def _write_ledger(folder: Path, sums: Any) -> None:
+    """Write the ledger of a selection that keeps everything; sums: int64[sources, 2], documents and bytes."""
+    import pyarrow as pa
+
+    from engine.formats.parquet import write_parquet
+
+    outcomes = [
+        {
+            "step": "selection",
+            "source": name,
+            "outcome": outcome,
+            "reason": reason,
+            "documents": int(n),
+            "bytes": int(b),
+        }
+        for name, (n, b) in zip(SOURCES, sums, strict=True)
+        for outcome, reason in (("in", None), ("kept", None))
+    ]
+    ledger = pa.Table.from_pylist([one | {"tokens": one["bytes"] // 4} for one in outcomes])
+    write_parquet(folder / "selections/6666/ledger.parquet", ledger)
 
 
 def _make_shard(job: tuple[Path, int, str, int]) -> int:

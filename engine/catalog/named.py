@@ -45,7 +45,7 @@ EVERYTHING = Named()
 
 def named_in(tree: Any) -> Named:
     """Return what a query names; `tree` is what json_serialize_sql made of it."""
-    nodes = list(_nodes(tree))
+    nodes = list(syntax_nodes(tree))
     of_order = _stars_of_order_by_all(nodes)
     types = {node["type"] for node in nodes if isinstance(node.get("type"), str) and id(node) not in of_order}
     if "SHOW_REF" in types or any(_reads_the_catalog(node) for node in nodes):
@@ -104,11 +104,12 @@ def _using(node: dict[str, Any]) -> list[str]:
     return found if isinstance(found, list) else []
 
 
-def _nodes(tree: Any) -> Iterator[dict[str, Any]]:
+def syntax_nodes(tree: Any) -> Iterator[dict[str, Any]]:
+    """Yield every node of a syntax tree (json_serialize_sql), a node before what is inside it."""
     if isinstance(tree, dict):
         yield tree
         for value in tree.values():
-            yield from _nodes(value)
+            yield from syntax_nodes(value)
     elif isinstance(tree, list):
         for value in tree:
-            yield from _nodes(value)
+            yield from syntax_nodes(value)

@@ -13,6 +13,7 @@ import duckdb
 
 from engine.base.errors import RecipeError, problem, unknown
 from engine.base.sql_files import SqlFile
+from engine.catalog.named import syntax_nodes
 from engine.catalog.relation import identifier
 
 TYPES = {"text": "VARCHAR", "integer": "BIGINT", "number": "DOUBLE", "id": "UUID"}
@@ -83,15 +84,8 @@ def bind(connection: duckdb.DuckDBPyConnection, values: Mapping[str, tuple[Any, 
         connection.execute(f"SET VARIABLE {identifier(name)} = ?::{dtype}", [value])
 
 
-def _parameters(node: Any) -> Iterator[dict[str, Any]]:
-    if isinstance(node, dict):
-        if node.get("class") == "PARAMETER":
-            yield node
-        for value in node.values():
-            yield from _parameters(value)
-    elif isinstance(node, list):
-        for value in node:
-            yield from _parameters(value)
+def _parameters(tree: Any) -> Iterator[dict[str, Any]]:
+    return (node for node in syntax_nodes(tree) if node.get("class") == "PARAMETER")
 
 
 def _converted(place: str, text: str | None, kind: str) -> Any:
