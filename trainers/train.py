@@ -28,6 +28,7 @@ from engine.formats.receipt import NAME as RECEIPT
 from engine.formats.receipt import Receipt, write_receipt
 from engine.formats.schedule import open_schedule
 from engine.formats.split import Split
+from engine.formats.takedowns import require_none_taken_down
 from engine.formats.token_store import open_token_store
 from engine.formats.tokenizer import Tokenizer, decode, load_tokenizer
 from engine.formats.workspace import DEFAULT_WORKSPACE, Workspace
@@ -67,13 +68,15 @@ def train(recipe: Path | str, workspace: Path | str = DEFAULT_WORKSPACE, name: s
     """Train as the recipe says, or go on where a killed run of it stopped; return the run's summary.
 
     `name` replaces the run's name. A finished run answers at once. Raises RecipeError (recipe, or a name that belongs
-    to another run), InputError (a file), AuditError (an uncovered probe, documents that see each other, a loss that is
-    no number). Exceeding the forgetting budget is no error: `within_budget` says it.
+    to another run), InputError (a file, a mixture with documents that were taken down), AuditError (an uncovered probe,
+    documents that see each other, a loss that is no number). Exceeding the forgetting budget is no error:
+    `within_budget` says it.
     """
     job = _resolve(Path(recipe), Workspace.open(workspace), name)
     record = job.record
     record.require_same(_identity(job))
     if not (record.folder / RECEIPT).is_file():
+        require_none_taken_down(job.workspace, job.mixture)
         waived = require_coverage(job.recipe.probes, job.recipe.gate, job.mixture, job.base.runs, job.workspace)
         for text in waived:
             say(f"{job.recipe.name}: waived: {text}")

@@ -62,6 +62,13 @@ def atomic_folder(path: Path, scratch: Path | None = None) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def remove_folder(path: Path) -> None:
+    """Remove a folder: whole or, for every reader, not there at all, also where this process is killed meanwhile."""
+    aside = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=path.parent))
+    path.replace(aside / path.name)
+    shutil.rmtree(aside)
+
+
 @contextmanager
 def scratch_folder(parent: Path, prefix: str) -> Iterator[Path]:
     """Yield an empty folder in `parent`, removed in the end; removes those that killed processes left there before.

@@ -5,6 +5,7 @@ text). H takes its parts with their lengths, as `engine.base.hashing.digest_part
 """
 
 import json
+from itertools import pairwise
 from typing import Any
 from uuid import UUID
 
@@ -26,6 +27,13 @@ def id_text(doc_id: bytes) -> str:
     Inside manifests and receipts ids stand as hex without dashes; whoever takes an id reads both.
     """
     return str(UUID(bytes=doc_id))
+
+
+def id_texts(doc_ids: pl.Expr) -> pl.Expr:
+    """Return the same of a column of ids."""
+    digits = doc_ids.bin.encode("hex")
+    parts = [digits.str.slice(start, end - start) for start, end in pairwise((0, 8, 12, 16, 20, 32))]
+    return pl.concat_str(parts, separator="-")
 
 
 def as_text(column: pa.ChunkedArray) -> pl.Series:

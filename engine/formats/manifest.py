@@ -343,7 +343,9 @@ def version_folder(workspace: Workspace, reference: str, unaudited: bool = False
     else:
         matches = [n for n, digest in digests.items() if len(version) >= 6 and digest.startswith(version.lower())]
     if len(matches) != 1:
-        have = ", ".join(f"v{number} ({digest[:12]})" for number, digest in digests.items()) or "none"
+        if not digests:
+            raise InputError(problem(name, "it has no finished version", fix="run the recipe that builds it"))
+        have = ", ".join(f"v{number} ({digest[:12]})" for number, digest in digests.items())
         found = "several versions match" if matches else "there is no such version"
         raise InputError(problem(reference, found, f"one of {have}", f"{name}@v1, {name}@latest or {name}@<digest>"))
     return folders[matches[0]]

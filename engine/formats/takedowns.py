@@ -18,6 +18,8 @@ from pydantic import Field
 from engine.base.atomic import atomic_file
 from engine.base.errors import InputError, problem
 from engine.base.stage import StrictModel
+from engine.formats.doc_ids import id_text
+from engine.formats.manifest import Mixture
 from engine.formats.workspace import Workspace
 
 FILE = "takedowns.jsonl"
@@ -89,6 +91,20 @@ def read_takedowns(workspace: Workspace) -> list[Takedown]:
             fix = "restore the file: without it documents that were taken down would come back"
             raise InputError(problem(f"{path}:{number}", f"no takedown ({reason})", fix=fix)) from error
     return found
+
+
+def require_none_taken_down(workspace: Workspace, mixture: Mixture) -> None:
+    """Raise InputError where a version holds documents that were taken down, from whichever mixture."""
+    gone = sorted({bytes.fromhex(one.doc_id) for takedown in read_takedowns(workspace) for one in takedown.documents})
+    if not gone:
+        return
+    is_gone = pl.col("doc_id").is_in(pl.Series(gone, dtype=pl.Binary).implode())
+    held = mixture.documents_where(is_gone)["doc_id"].unique().sort()
+    if held.len():
+        name, first = mixture.manifest.name, ", ".join(id_text(doc_id) for doc_id in held[:3])
+        found = f"{held.len():,} of its documents were taken down: {first}"
+        fix = f"take {name}@latest; where that is this one: provender mixture takedown {id_text(held[0])}"
+        raise InputError(problem(mixture.reference, found, "a version without them", fix))
 
 
 def takedowns_frame(takedowns: Iterable[Takedown]) -> pl.DataFrame:

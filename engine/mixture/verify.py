@@ -57,16 +57,14 @@ def verify(workspace: Workspace, mixture: Mixture) -> tuple[list[str], list[str]
         audit.run("benchmarks", _benchmarks, workspace, mixture)
     if mixture.manifest.audit is not None:
         audit.run("search of the decoded tokens", decoded, workspace, mixture)
-    _made_from(audit, workspace, mixture)
+    if "version" in audit.checked:
+        _made_from(audit, workspace, mixture)
     return audit.checked, audit.found
 
 
 def _made_from(audit: "_Audit", workspace: Workspace, mixture: Mixture) -> None:
-    """Look into what state.json names, where there is one; a damaged one is found with the version's files."""
-    try:
-        state = mixture.state()
-    except InputError:
-        return
+    """Look into what state.json names, where there is one."""
+    state = mixture.state()
     if state is None:
         return
     audit.run("documents of the sources", documents_of_sources, workspace, mixture, state)

@@ -19,7 +19,7 @@ def documents_of_sources(workspace: Workspace, mixture: Mixture, state: RecipeSt
     for source, digest in said.items():
         folder = workspace.root / state.sources[source]
         receipt, changed = files_of(folder, "digests")
-        changed += differing(folder, {"digest": digest}, {"digest": receipt.details["documents_digest"]})
+        changed += differing(folder, {"digest": digest}, {"digest": receipt.details.get("documents_digest")})
         if not changed:
             outside = [shard for shard in read_source(folder).shards if shard.text_path.parent != folder]
             changed = [text for shard in outside for text in _texts(shard)]

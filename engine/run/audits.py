@@ -18,6 +18,7 @@ from typing import Any
 import duckdb
 import polars as pl
 
+from engine.base.atomic import remove_folder
 from engine.base.errors import AuditError, problem
 from engine.base.progress import progress
 from engine.base.sql_files import SqlFile, read_sql, sql_names
@@ -57,8 +58,11 @@ def audit_versions(workspace: Workspace, state: RecipeState, built: Sequence[Mix
         for mixture in built:
             (mixture.folder / UNAUDITED).unlink(missing_ok=True)
         return names
-    removed = _remove([mixture for mixture in built if mixture.is_unaudited])
-    told = f"\nremoved again, as it does not hold: {', '.join(removed)}" if removed else ""
+    unaudited = [mixture for mixture in built if mixture.is_unaudited]
+    for mixture in unaudited:
+        remove_folder(mixture.folder)
+    removed = ", ".join(mixture.reference for mixture in unaudited)
+    told = f"\nremoved again, as it does not hold: {removed}" if removed else ""
     raise AuditError("\n".join(failed) + told)
 
 
@@ -93,12 +97,3 @@ def _command(path: Path) -> str:
 
 def _row(row: dict[str, Any]) -> str:
     return ", ".join(f"{name} {value}" for name, value in row.items() if value is not None)
-
-
-def _remove(versions: Sequence[Mixture]) -> list[str]:
-    """Remove versions, and return their references."""
-    for mixture in versions:
-        # Without its receipt a version is not there for anybody, even if the rest cannot be removed.
-        (mixture.folder / "receipt.json").unlink()
-        shutil.rmtree(mixture.folder)
-    return [mixture.reference for mixture in versions]

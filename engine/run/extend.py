@@ -3,7 +3,7 @@
 1. the recipe that made it, with the new files as one more source               (engine.run.extended_recipe)
 2. the documents of the version are pinned: they win over whatever is like them  (engine.run.extension)
 3. the new ones pass the annotators, searches and filters of the recipe          (annotating, selecting)
-4. those that are kept come in once each, in the last phase, in its order        (engine.mixture.derive)
+4. those that are kept come in once each, in the last phase, in its order        (engine.mixture.extended)
 
 Old documents that are not in the version stay out, and keep no new one out: they come last where documents compete.
 What was held out stays so; a new document that belongs to a held-out group is held out, and one that would draw a
@@ -18,19 +18,20 @@ from typing import Any
 
 import polars as pl
 
-from engine.base.errors import AuditError, InputError, problem
+from engine.base.errors import AuditError, problem
 from engine.formats.doc_ids import id_text
 from engine.formats.manifest import Derivation, Mixture, open_mixture
 from engine.formats.selection import KEPT, Selection
 from engine.formats.split import Split
 from engine.formats.state import RecipeState
-from engine.formats.takedowns import read_takedowns
+from engine.formats.takedowns import require_none_taken_down
 from engine.formats.token_store import open_token_store
 from engine.formats.tokenizer import load_tokenizer
 from engine.formats.workspace import DEFAULT_WORKSPACE, Workspace
 from engine.formats.workspace_lock import in_use
 from engine.mixture.curriculum import DIFFICULTY
-from engine.mixture.derive import Derived, NewSource, extended, last_phase
+from engine.mixture.derive import Derived
+from engine.mixture.extended import NewSource, extended, last_phase
 from engine.run.annotating import annotate
 from engine.run.decoded_search import audit
 from engine.run.extended_recipe import NewFiles, extended_recipe, recipe_of, require_same_files, take_in_all
@@ -92,7 +93,7 @@ def mixture_extend(
     place = Workspace.open(workspace)
     mixture = open_mixture(place, reference)
     state = mixture.require_state()
-    _require_nothing_taken_down(place, mixture)
+    require_none_taken_down(place, mixture)
     new = NewFiles.of(inputs, source, reader, text_column, id_column, license)
     whole, added = extended_recipe(recipe_of(mixture, state, recipe), mixture, state, place, new)
     context = RunContext(whole, place, number_of_jobs(jobs), memory_ceiling(memory))
@@ -171,15 +172,6 @@ def _split(place: Workspace, mixture: Mixture, state: RecipeState) -> Split | No
     if split is None or mixture.manifest.split is None:
         return None
     return replace(split, digest=mixture.manifest.split)
-
-
-def _require_nothing_taken_down(place: Workspace, mixture: Mixture) -> None:
-    gone = {bytes.fromhex(one.doc_id) for takedown in read_takedowns(place) for one in takedown.documents}
-    held = [doc_id for doc_id in mixture.documents()["doc_id"].unique().sort() if doc_id in gone]
-    if held:
-        found = f"{len(held):,} of its documents were taken down: {', '.join(id_text(one) for one in held[:3])}"
-        fix = f"extend a version without them, {mixture.manifest.name}@latest, or take them down again"
-        raise InputError(problem(mixture.reference, found, "a version that may be trained on", fix))
 
 
 def _require_none_held_out(mixture: Mixture, state: Annotated, source: str) -> None:

@@ -110,9 +110,9 @@ def _build(
 def _why(known: Mixture | None) -> str:
     if known is None:
         return "no version with these documents in this order"
-    return (
-        f"{known.reference} was never audited" if known.is_unaudited else f"the schedule of {known.reference} is gone"
-    )
+    if known.is_unaudited:
+        return f"{known.reference} was never audited"
+    return f"the schedule or the token store of {known.reference} is not whole"
 
 
 def _say_whose(context: RunContext, mixture: Mixture) -> None:

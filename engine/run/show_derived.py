@@ -15,9 +15,11 @@ def show_takedown(result: dict[str, Any]) -> str:
     lines = [f"{len(result['documents']):,} documents {would}:", *_first(map(_document, result["documents"]))]
     lines += [f"  {doc_id}: in no mixture" for doc_id in result["not_in"]]
     lines += [_mixture(one, result["dry_run"]) for one in result["mixtures"]]
-    lines += [f"{reference} still holds some: it was not named in --mixture" for reference in result["left_in"]]
+    left = "still holds some, as it was not named in --mixture: nothing is trained on it any more"
+    lines += [f"{reference} {left}" for reference in result["left_in"]]
     lines += [_run(one) for one in result["runs"]] or ["no training run saw them"]
     lines += [f"run {one['run']} started from {', '.join(one['from'])}" for one in result["descendants"]]
+    lines += [f"run {name} trained on a version that is gone: not known what it saw" for name in result["unknown_runs"]]
     end = ["plan only, nothing was written"] if result["dry_run"] else _remains(result["remains"])
     return "\n".join([*lines, *end])
 

@@ -2,14 +2,14 @@
 
 1. who leaves: the documents named, equal texts, and what a verified pair joins to them   (engine.run.relatives)
 2. they are remembered, so that later runs of any recipe drop them                        (engine.formats.takedowns)
-3. the newest version of every mixture that holds one gets a successor without them       (engine.mixture.derive)
+3. the newest version of every mixture that holds one gets a successor without them       (engine.mixture.without)
 4. the training runs that saw them are listed, with those that started from them          (engine.run.trained_on)
 
 A second call with the same documents goes on where a killed one stopped, and otherwise changes nothing. A mixture that
 would be left without documents gets no new version; the result says so.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -19,13 +19,14 @@ import polars as pl
 
 from engine.base.errors import RecipeError, problem, unknown
 from engine.formats.find import find_document, find_documents
-from engine.formats.manifest import Mixture, mixture_names, mixture_versions
+from engine.formats.manifest import Manifest, Mixture, mixture_names, mixture_versions
 from engine.formats.state import RecipeState, read_state, recipe_names, write_state
-from engine.formats.takedowns import ASKED, Takedown, TakenDown, append_takedowns, now, read_takedowns
+from engine.formats.takedowns import ASKED, TAKEDOWN, Takedown, TakenDown, append_takedowns, now, read_takedowns
 from engine.formats.token_store import TokenStore, open_token_store
 from engine.formats.workspace import DEFAULT_WORKSPACE, Workspace
 from engine.formats.workspace_lock import in_use
-from engine.mixture.derive import Derived, without
+from engine.mixture.derive import Derived
+from engine.mixture.without import without
 from engine.mixture.write import find_version, scheduled, write_content
 from engine.run.audits import audit_versions
 from engine.run.relatives import Searched, relatives
@@ -33,7 +34,8 @@ from engine.run.scheduling import make_ready, schedule_of, shape_of
 from engine.run.trained_on import trained_on
 
 REMAINS = (
-    "older versions, their token stores and their schedules hold the documents until they are deleted",
+    "older versions, their token stores and their schedules hold the documents until they are deleted, though nothing "
+    "is trained on them, exported or extended any more",
     "the source's own files are yours: a document stays in them, and is dropped at every later run",
     "models that were trained on them keep what they learned, and so do tokenizers and classifiers",
     "held-out sets hold a document that was held out until the recipe draws others",
@@ -66,8 +68,8 @@ def mixture_takedown(
     Returns:
         documents (doc_id, source, why, of, similarity), mixtures (reference before, new reference or null, documents
         and supervised tokens that leave), not_in (ids that no newest version holds), left_in (newest versions that
-        keep some, as they were not named), runs, descendants (engine.run.trained_on), remains (what a takedown cannot
-        do), dry_run. With list_taken_down: takedowns.
+        keep some, as they were not named), runs, descendants, unknown_runs (engine.run.trained_on), remains (what a
+        takedown cannot do), dry_run. With list_taken_down: takedowns.
 
     Raises:
         RecipeError: no ids; no such mixture.
@@ -88,6 +90,8 @@ def mixture_takedown(
         _remember(place, leaving, digests, reason, by, threshold)
     with nullcontext() if dry_run else in_use(place.root):
         made = [_new_version(place, version, leaving, reason, dry_run) for version in chosen]
+        if not dry_run:
+            _follow(place)
     held = pl.concat([leaving.select("doc_id").clear(), *(_held(version, leaving) for version in holding)])
     asked = leaving.filter(pl.col("why") == ASKED)
     return {
@@ -163,7 +167,7 @@ def _taken_down(row: dict[str, Any], digests: dict[bytes, bytes | None]) -> Take
 def _new_version(
     place: Workspace, version: Mixture, leaving: pl.DataFrame, reason: str | None, dry_run: bool
 ) -> dict[str, Any]:
-    """Write the version without them, and make it the current one of its recipe; say what changed."""
+    """Write the version without them, and say what changed."""
     store = open_token_store(place.tokens(version.manifest.token_store))
     removed = leaving["doc_id"].to_list()
     derived = without(version, store.documents(), removed, _licenses(place, version, removed), reason)
@@ -171,7 +175,6 @@ def _new_version(
     written = None
     if derived is not None and not dry_run:
         written = write_derived(place, version, derived, store)
-        _make_current(place, version, written)
     return {
         "name": version.manifest.name,
         "before": version.reference,
@@ -179,7 +182,7 @@ def _new_version(
         "is_empty": derived is None,
         "documents": version.manifest.documents - (after.documents if after is not None else 0),
         "supervised_tokens": version.manifest.supervised_tokens - (after.supervised_tokens if after is not None else 0),
-        "sources_gone": sorted(_sources(version) - (_sources_of(after) if after is not None else set())),
+        "sources_gone": sorted(_sources(version.manifest) - (_sources(after) if after is not None else set())),
     }
 
 
@@ -211,20 +214,30 @@ def _licenses(place: Workspace, version: Mixture, removed: Sequence[bytes]) -> d
     return {one: name for one, name in stated.items() if name is not None}
 
 
-def _make_current(place: Workspace, before: Mixture, after: Mixture) -> None:
-    """Let the recipe whose current version that was name the new one, so that views and pages show it."""
+def _follow(place: Workspace) -> None:
+    """Let each recipe whose current version something was taken out of name the one without it, for views and pages.
+
+    Also where a takedown before this one was killed when it had written that version.
+    """
+    after = {}
+    for version in (version for name in mixture_names(place) for version in mixture_versions(place, name)):
+        derived = version.manifest.derived_from
+        if derived is not None and derived.how == TAKEDOWN:
+            after[derived.reference] = version.reference
     for name in recipe_names(place):
         state = read_state(place, name)
-        if state is not None and state.mixtures.get(before.manifest.name) == before.reference:
-            current = state.mixtures | {before.manifest.name: after.reference}
+        if state is not None and after.keys() & set(state.mixtures.values()):
+            current = {mixture: _last(after, reference) for mixture, reference in state.mixtures.items()}
             write_state(place, state.model_copy(update={"mixtures": current}))
 
 
-def _sources(version: Mixture) -> set[str]:
-    return _sources_of(version.manifest)
+def _last(after: Mapping[str, str], reference: str) -> str:
+    while reference in after:
+        reference = after[reference]
+    return reference
 
 
-def _sources_of(manifest: Any) -> set[str]:
+def _sources(manifest: Manifest) -> set[str]:
     return {row.source for row in manifest.sources}
 
 

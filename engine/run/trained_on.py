@@ -3,9 +3,7 @@
 A run replays the schedule of its mixture from the first step; only steps that its metrics tell of were made.
 """
 
-import json
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -16,16 +14,17 @@ from engine.formats.schedule import open_schedule
 from engine.formats.workspace import Workspace
 
 
-def trained_on(workspace: Workspace, doc_ids: pl.Series) -> dict[str, list[dict[str, Any]]]:
+def trained_on(workspace: Workspace, doc_ids: pl.Series) -> dict[str, list[Any]]:
     """Return the runs that made a step with one of these documents, and the runs that started from such runs.
 
     Returns:
         runs: run, mixture (reference), is_finished, steps (as metrics.jsonl counts them, from 1; ascending), documents,
         supervised_tokens (labels of theirs, repeats included). descendants: run, from (runs behind it that saw one, or
-        that are gone and whose mixture held one).
+        that are gone and whose mixture held one). unknown_runs: names of those whose mixture version is gone.
     """
     wanted = doc_ids.implode()
-    holding = {version.manifest.digest: version for version in _versions(workspace) if _holds(version, wanted)}
+    versions = {version.manifest.digest: version for version in _versions(workspace)}
+    holding = {digest: version for digest, version in versions.items() if _holds(version, wanted)}
     runs = [open_run(workspace, name) for name in run_names(workspace)]
     seen = [found for run in runs if (found := _seen(workspace, run, holding, wanted)) is not None]
     saw, there = {one["run"] for one in seen}, {run.name for run in runs}
@@ -38,7 +37,8 @@ def trained_on(workspace: Workspace, doc_ids: pl.Series) -> dict[str, list[dict[
         ]
         if behind:
             descendants.append({"run": run.name, "from": behind})
-    return {"runs": seen, "descendants": descendants}
+    unknown = [run.name for run in runs if _digest(run.content.get("mixture")) not in {"", *versions}]
+    return {"runs": seen, "descendants": descendants, "unknown_runs": unknown}
 
 
 def _versions(workspace: Workspace) -> Iterable[Mixture]:
@@ -57,8 +57,7 @@ def _seen(workspace: Workspace, run: Run, holding: dict[str, Mixture], wanted: p
     used = version.documents().filter(pl.col("doc_id").is_in(wanted))
     schedule = run.content["mixture"].get("schedule", version.manifest.schedule)
     spans = open_schedule(workspace.schedule(schedule)).spans().with_columns(pl.col("step").cast(pl.Int64) + 1)
-    is_made = pl.col("step").is_in(pl.Series(sorted(_steps_made(run.folder)), dtype=pl.Int64).implode())
-    spans = spans.filter(is_made, pl.col("document").is_in(used["document"].implode()))
+    spans = spans.filter(pl.col("step") <= run.made_steps(), pl.col("document").is_in(used["document"].implode()))
     if spans.is_empty():
         return None
     return {
@@ -73,14 +72,3 @@ def _seen(workspace: Workspace, run: Run, holding: dict[str, Mixture], wanted: p
 
 def _digest(mixture: Any) -> str:
     return mixture["digest"] if isinstance(mixture, dict) else ""
-
-
-def _steps_made(folder: Path) -> set[int]:
-    """Return the steps that a run made, from 1."""
-    lines, table = folder / "metrics.jsonl", folder / "metrics.parquet"
-    if table.is_file():
-        return set(pl.read_parquet(table, columns=["step"])["step"].to_list())
-    if not lines.is_file():
-        return set()
-    # What has no line break at its end was being written when the run was killed.
-    return {json.loads(line)["step"] for line in lines.read_text(encoding="utf-8").split("\n")[:-1] if line}

@@ -248,6 +248,15 @@ def test_what_is_missing_is_told_before_anything_is_made(
     assert not workspace.run("tiny").exists()
 
 
+def test_nothing_is_trained_on_documents_that_were_taken_down(workspace: Workspace, recipe: Recipe) -> None:
+    doc_id = open_mixture(workspace, "mixed").documents()["doc_id"][0].hex()
+    gone = {"doc_id": doc_id, "source": "x", "why": "asked", "of": doc_id, "similarity": 1.0}
+    (workspace.root / "takedowns.jsonl").write_text(json.dumps({"when": "2026-01-01", "documents": [gone]}) + "\n")
+    with pytest.raises(InputError, match="mixed@v1: 1 of its documents were taken down"):
+        train(recipe(max_steps=2), workspace.root)
+    assert not workspace.run("tiny").exists()
+
+
 def test_model_that_fails_the_proof_leaves_no_run(
     workspace: Workspace, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -22,6 +22,7 @@ from engine.base.errors import RecipeError, problem
 from engine.formats.manifest import Mixture, open_mixture
 from engine.formats.parquet import read_parquet
 from engine.formats.state import RecipeState
+from engine.formats.takedowns import require_none_taken_down
 from engine.formats.token_store import CONTROL_TOKENS_FILE, TokenStore, open_token_store
 from engine.formats.workspace import DEFAULT_WORKSPACE, Workspace
 from engine.formats.workspace_lock import read_in
@@ -56,8 +57,8 @@ def mixture_export(
         repeat: Write a document as often as it is used; else once in each phase, its uses in the column `repeats`.
         held_out: Write the held-out sets besides, each to a file of its own.
 
-    Raises InputError where a document is not what was tokenised or an artifact is gone, RecipeError for an `out` that
-    is not empty, ResourceError while `provender gc` is at work in the workspace.
+    Raises InputError where a document is not what was tokenised or was taken down, or an artifact is gone, RecipeError
+    for an `out` that is not empty, ResourceError while `provender gc` is at work in the workspace.
     """
     if format not in FORMATS:
         raise RecipeError(problem("--format", f"'{format}'", " or ".join(FORMATS)))
@@ -67,6 +68,7 @@ def mixture_export(
     options = ExportOptions(format, tags_as_text, repeat)
     with read_in(place.root), out_folder(target, "export") as (scratch, folder):
         mixture = open_mixture(place, reference)
+        require_none_taken_down(place, mixture)
         state = mixture.require_state()
         rows, files = _write_documents(place, mixture, state, scratch, folder, options)
         if held_out:

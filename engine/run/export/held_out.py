@@ -6,6 +6,7 @@ import polars as pl
 import pyarrow as pa
 
 from engine.base.errors import InputError, problem
+from engine.formats.doc_ids import id_texts
 from engine.formats.split import Split
 from engine.run.export.options import ExportOptions
 from engine.run.export.write import WrittenFile, described, write_tables
@@ -19,7 +20,7 @@ def write_held_out(split: Split | None, reference: str, folder: Path, options: E
     if split is None:
         raise InputError(problem(reference, "its recipe has no split", "held-out sets", "leave --held-out out"))
     (folder / FOLDER).mkdir()
-    documents = split.heldout().with_columns(pl.col("doc_id").bin.encode("hex")).select(SCHEMA.names)
+    documents = split.heldout().with_columns(doc_id=id_texts(pl.col("doc_id"))).select(SCHEMA.names)
     written = []
     for (name,), part in documents.group_by("set", maintain_order=True):
         path = folder / FOLDER / f"{name}.{options.format}"

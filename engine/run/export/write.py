@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from engine.base.hashing import digest_file
 from engine.base.progress import progress
+from engine.formats.doc_ids import id_texts
 from engine.formats.documents import Shard, SourceDocuments
 from engine.run.export.order import BUCKET_BYTES, MESSAGES, STATED, TEXT, rows_by_shard
 from engine.run.export.texts import exported_texts
@@ -69,7 +70,7 @@ def gather(
             schema = _with_position(kind, stated)
             content = exported_texts(shard, wanted, edits_of(shard))
             core = shard.read_core(stated)[wanted["row"]] if stated else pl.DataFrame()
-            about = wanted.with_columns(core, doc_id=pl.col("doc_id").bin.encode("hex")).select(
+            about = wanted.with_columns(core, doc_id=id_texts(pl.col("doc_id"))).select(
                 "bucket", "position", *schema_of(kind, stated).names[1:]
             )
             table = about.to_arrow().append_column(kind, content)

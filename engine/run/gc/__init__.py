@@ -3,7 +3,7 @@
 What stays: all mixture versions with everything they were made from, what every recipe's last finished run ended with,
 what training runs name, labels, take-downs, models added or trained by a verb of their own, and whatever is not known.
 What goes: results of earlier thresholds, sources and stages, and what killed runs left more than a day ago; results of
-a run that has not finished yet go too, and are made again.
+a run that has not finished yet go too, versions that were never audited among them, and are made again.
 
 An artifact is renamed before its files go, so a half-removed one is never taken for whole.
 """
@@ -38,8 +38,8 @@ def gc(
     place = Workspace.open(workspace)
     with nullcontext() if dry_run else alone(place.root):
         doomed = doomed_versions(place, list(versions))
-        going = [Garbage("mixtures", mixture.folder, size_of(mixture.folder)) for mixture in doomed]
-        found, unknown = garbage(place, needed(place, [one.path for one in going]))
+        going = [Garbage("mixtures", folder, size_of(folder)) for folder in doomed]
+        found, unknown = garbage(place, needed(place, doomed))
         going += found
         if not dry_run:
             with progress("gc", len(going), "artifacts") as bar:

@@ -54,8 +54,8 @@ def needed(workspace: Workspace, doomed: Iterable[Path] = ()) -> Needed:
     return Needed(frozenset(names), frozenset(_shards(workspace, names)))
 
 
-def version_folders(workspace: Workspace) -> list[Path]:
-    """Return the folders of all mixture versions."""
+def all_version_folders(workspace: Workspace) -> list[Path]:
+    """Return the folders of all mixture versions, also of those that await their audits or lost their receipt."""
     return sorted(path for path in workspace.root.glob("mixtures/*/v*") if path.is_dir() and path.name[1:].isdigit())
 
 
@@ -66,7 +66,7 @@ def is_users_model(folder: Path) -> bool:
 
 
 def _roots(workspace: Workspace, doomed: set[Path]) -> Iterator[Path]:
-    for folder in version_folders(workspace):
+    for folder in all_version_folders(workspace):
         if folder not in doomed:
             yield from folder.glob("*.json")
     for pattern in ("recipes/*.json", "runs/*/*.json", f"models/*/{META}"):
@@ -86,7 +86,7 @@ def _of_needed(workspace: Workspace, names: set[str]) -> Iterator[Path]:
 
 
 def _mentioned(paths: Iterable[Path]) -> set[str]:
-    return {name for path in paths for name in _DIGEST.findall(json.dumps(_whole(path), ensure_ascii=False))}
+    return {name for path in paths for name in _DIGEST.findall(json.dumps(json_of(path), ensure_ascii=False))}
 
 
 def receipt_of(folder: Path) -> Receipt | None:
@@ -97,7 +97,7 @@ def receipt_of(folder: Path) -> Receipt | None:
         raise _damaged(folder / RECEIPT, str(error).splitlines()[0]) from error
 
 
-def _whole(path: Path) -> Any:
+def json_of(path: Path) -> Any:
     """Return the JSON of a file; raises InputError where it does not hold any."""
     try:
         content = read_json(path)
@@ -116,14 +116,14 @@ def _damaged(path: Path, reason: str) -> InputError:
 def _shards(workspace: Workspace, names: set[str]) -> Iterator[tuple[str, str]]:
     for path in workspace.root.glob("documents/*/*/source.json"):
         if path.parent.name in names:
-            _whole(path)
+            json_of(path)
             source = read_source(path.parent)
             yield from ((source.name, shard.key) for shard in source.shards)
 
 
 def pointed(path: Path) -> str:
     """Return the folder name of the tokenizer that a pointer leads to; raises InputError where it is damaged."""
-    content = _whole(path)
+    content = json_of(path)
     digest = content.get("tokenizer") if isinstance(content, dict) else None
     if not isinstance(digest, str):
         raise _damaged(path, "no `tokenizer`")

@@ -1,6 +1,7 @@
 """Files and folders are whole or not there, also when the disk is full or the process dies."""
 
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.base.atomic import atomic_file, atomic_folder, read_json, scratch_folder, write_json
+from engine.base.atomic import atomic_file, atomic_folder, read_json, remove_folder, scratch_folder, write_json
 
 
 def test_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
@@ -26,6 +27,24 @@ def test_folder_replaces_the_old_one_whole(tmp_path: Path) -> None:
             (temporary / f"{content}.txt").write_text(content)
     assert [p.name for p in (tmp_path / "d").iterdir()] == ["two.txt"]
     assert [p.name for p in tmp_path.iterdir()] == ["d"]
+
+
+def test_folder_that_is_removed_is_gone_even_where_its_files_cannot_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "f").write_text("x")
+    remove_folder(tmp_path / "one")
+    assert [path.name for path in tmp_path.iterdir()] == ["other"]
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(shutil, "rmtree", killed)
+    with pytest.raises(KeyboardInterrupt):
+        remove_folder(tmp_path / "other")
+    assert [path.name.startswith(".tmp-") for path in tmp_path.iterdir()] == [True]
 
 
 def test_full_disk_leaves_no_file(tmp_path: Path) -> None:

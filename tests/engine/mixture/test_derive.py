@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from engine.base.errors import AuditError
 from engine.formats.manifest import Mixture
 from engine.mixture.curriculum import order
-from engine.mixture.derive import NewSource, extended, last_phase, without
+from engine.mixture.extended import NewSource, extended, last_phase
 from engine.mixture.verify import verify
+from engine.mixture.without import without
 from engine.mixture.write import scheduled, write_content
 from engine.pack.schedule import ScheduleConfig, schedule_digest, write_schedule
 

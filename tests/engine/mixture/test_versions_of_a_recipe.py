@@ -268,6 +268,18 @@ def test_sql_over_a_version_shows_what_it_was_made_from(four: Path) -> None:
         path.write_bytes(content)
 
 
+def test_a_state_that_was_edited_is_found_and_what_it_names_is_not_looked_into(four: Path) -> None:
+    path = open_mixture(Workspace(four / "ws"), "m@v4").folder / "state.json"
+    content = path.read_bytes()
+    state = json.loads(content)
+    path.write_text(json.dumps(state | {"sources": {}}))
+    try:
+        with pytest.raises(AuditError, match=r"1 found:\n.*state.json: its bytes changed"):
+            mixture_verify("m@v4", four / "ws")
+    finally:
+        path.write_bytes(content)
+
+
 @pytest.mark.parametrize("pattern", ["web/*.parquet", "ledger.parquet", "*.ids.parquet", "source.json", "state.json"])
 @pytest.mark.parametrize("damage", ["overwritten", "truncated"])
 def test_what_a_version_was_made_from_is_verified_to_the_byte(four: Path, pattern: str, damage: str) -> None:

@@ -15,8 +15,9 @@ from engine.formats.manifest import Mixture, mixture_versions, open_mixture
 from engine.formats.parquet import read_parquet
 from engine.formats.schedule import open_schedule
 from engine.formats.workspace import Workspace
-from engine.mixture import derive
+from engine.mixture import extended, without
 from engine.mixture.curriculum import DIFFICULTY, order
+from engine.mixture.derive import Derived, counted
 from engine.mixture.versions import mixture_verify
 from engine.run.extend import mixture_extend
 from engine.run.pipeline import run
@@ -74,7 +75,7 @@ def require_in_stages(folder: Path, mixture: Mixture) -> None:
     values = pl.DataFrame([(UUID(doc_id).bytes, value) for doc_id, value in rows], ["doc_id", DIFFICULTY], orient="row")
     last = mixture.documents().filter(pl.col("phase") == pl.col("phase").max()).join(values, on="doc_id", how="left")
     mixed = last.sort("doc_id")
-    keys = derive.last_phase(mixture.manifest).curriculum_of()
+    keys = extended.last_phase(mixture.manifest).curriculum_of()
     assert (keys.name, keys.stages) == ("staged", 2)
     positions = order(mixed, keys, mixture.manifest.seed, "last phase")
     assert mixed["doc_id"].gather(positions).to_list() == last["doc_id"].to_list()
@@ -134,14 +135,13 @@ def test_a_run_after_a_takedown_holds_and_makes_a_version_of_its_own(folder: Pat
 
 @pytest.mark.parametrize("how", ["takedown", "extend"])
 def test_a_version_that_does_not_hold_is_removed_again(folder: Path, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    counted = derive._counted
-
-    def miscounted(*arguments: object) -> derive.Derived:
+    def miscounted(*arguments: object) -> Derived:
         derived = counted(*arguments)  # type: ignore[arg-type]
         more = {"supervised_tokens": derived.manifest.supervised_tokens + 1}
-        return derive.Derived(derived.manifest.model_copy(update=more), derived.documents, derived.ledger)
+        return Derived(derived.manifest.model_copy(update=more), derived.documents, derived.ledger)
 
-    monkeypatch.setattr(derive, "_counted", miscounted)
+    for module in (extended, without):
+        monkeypatch.setattr(module, "counted", miscounted)
     leaving = min(used_in(version(folder, 1), 1)).hex()
     with pytest.raises(AuditError, match=r"audit sums_agree: 1 row.*\n.*\nremoved again, as it does not hold: all@v2"):
         extend(folder) if how == "extend" else mixture_takedown([leaving], workspace=folder / "ws")

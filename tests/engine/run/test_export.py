@@ -72,7 +72,7 @@ def test_columns_say_where_a_document_comes_from(corpus: Path, tmp_path: Path) -
     frame = exported(corpus, tmp_path / "out")
     mixture = open_mixture(Workspace(corpus / "ws"), "all").documents()
     assert frame.columns == ["text", "doc_id", "source", "is_replay", "phase", "repeats", "license", "url"]
-    assert frame["doc_id"].to_list() == [doc_id.hex() for doc_id in mixture["doc_id"]]
+    assert frame["doc_id"].to_list() == [id_text(doc_id) for doc_id in mixture["doc_id"]]
     assert frame.filter(pl.col("license").is_not_null()).select("license", "url", "source").rows() == [
         ("CC0-1.0", "https://example.org/5", "web")
     ]

@@ -240,6 +240,14 @@ def test_a_named_version_goes_with_what_only_it_needs(corpus: Path) -> None:
     mixture_verify(second.reference, corpus / "ws")
 
 
+@pytest.mark.parametrize("edited", ["often/v1", "all/v1"])
+def test_an_edited_version_is_in_nobodys_way_and_can_go(corpus: Path, edited: str) -> None:
+    path = corpus / "ws" / "mixtures" / edited / "manifest.json"
+    path.write_text(path.read_text() + " ")
+    assert gc(corpus / "ws", versions=["all@v1"])["removed"][0] == "mixtures/all/v1"
+    assert [one.reference for one in versions(corpus)] == ["all@v2"]
+
+
 def test_versions_that_something_refers_to_stay(corpus: Path) -> None:
     first, second = versions(corpus)
     with pytest.raises(InputError, match="latest"):

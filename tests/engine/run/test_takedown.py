@@ -18,6 +18,8 @@ from engine.formats.schedule import open_schedule
 from engine.formats.state import read_state
 from engine.formats.workspace import Workspace
 from engine.mixture.versions import mixture_verify
+from engine.run import audits, takedown
+from engine.run.export import mixture_export
 from engine.run.pipeline import run
 from engine.run.show_derived import show_takedown
 from engine.run.takedown import mixture_takedown
@@ -160,11 +162,13 @@ def test_runs_that_saw_them_are_listed_with_the_steps_they_made(folder: Path) ->
         "stopped": (min(row["step"] for row in seen), []),
         "child": (0, [{"run": "whole", "mixture": named}]),
         "orphan": (0, [{"run": "deleted", "mixture": named}]),
+        "unknown": (last, []),
     }
     for name, (steps, behind) in runs.items():
         folder_of_run = folder / "ws" / "runs" / name
         folder_of_run.mkdir(parents=True)
-        content = {"run": name, "mixture": named, "lineage": {"runs": behind}}
+        mixture = named if name != "unknown" else {"reference": "all@v0", "digest": "f" * 32}
+        content = {"run": name, "mixture": mixture, "lineage": {"runs": behind}}
         (folder_of_run / "run.json").write_text(json.dumps(content))
         lines = "".join(json.dumps({"step": step + 1}) + "\n" for step in range(steps))
         (folder_of_run / "metrics.jsonl").write_text(lines + '{"step": 9')
@@ -180,7 +184,9 @@ def test_runs_that_saw_them_are_listed_with_the_steps_they_made(folder: Path) ->
         }
     ]
     assert result["descendants"] == [{"run": "child", "from": ["whole"]}, {"run": "orphan", "from": ["deleted"]}]
+    assert result["unknown_runs"] == ["unknown"]
     assert "run child started from whole" in show_takedown(result)
+    assert "run unknown trained on a version that is gone: not known what it saw" in show_takedown(result)
     # explain and show count steps as it does.
     (trained,) = [one for one in explain(known["w9"], folder / "ws")["trained"] if one["run"] == "whole"]
     assert [one["step"] for one in trained["steps"]] == result["runs"][0]["steps"]
@@ -197,11 +203,38 @@ def test_a_dry_run_writes_nothing_and_a_second_call_adds_nothing(folder: Path) -
     for _ in range(2):
         result = mixture_takedown([known["w3"]], by="A. Author", workspace=folder / "ws")
     assert result["mixtures"] == []
+    assert read_state(Workspace(folder / "ws"), "small").mixtures["all"] == "all@v2"  # type: ignore[union-attr]
     listed = mixture_takedown(list_taken_down=True, workspace=folder / "ws")["takedowns"]
     assert [[row["doc_id"] for row in one["documents"]] for one in listed] == [
         sorted(UUID(known[uid]).hex for uid in ("w3", "near"))
     ]
     assert "asked by A. Author" in show_takedown({"takedowns": listed})
+
+
+def test_a_takedown_that_was_killed_goes_on_where_it_stopped(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = ids(folder / "ws")
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    for place, name in ((audits, "_judge"), (takedown, "write_state")):
+        with monkeypatch.context() as patched:
+            patched.setattr(place, name, killed)
+            with pytest.raises(KeyboardInterrupt):
+                mixture_takedown([known["w3"]], workspace=folder / "ws")
+    mixture_takedown([known["w3"]], workspace=folder / "ws")
+    state = read_state(Workspace(folder / "ws"), "small")
+    assert state is not None
+    assert state.mixtures["all"] == "all@v2"
+    assert uids_in(folder, "all@latest").isdisjoint({"w3", "near"})
+
+
+def test_a_version_with_documents_that_were_taken_down_is_exported_no_more(folder: Path) -> None:
+    mixture_takedown([ids(folder / "ws")["w3"]], workspace=folder / "ws")
+    with pytest.raises(InputError, match=r"all@v1: 1 of its documents were taken down.*take all@latest"):
+        mixture_export("all@v1", folder / "out", folder / "ws")
+    assert not (folder / "out").exists()
+    assert mixture_export("all", folder / "out", folder / "ws")["reference"] == "all@v2"
 
 
 def test_a_mixture_that_is_not_named_keeps_its_version_and_is_told(folder: Path) -> None:

@@ -14,6 +14,7 @@ from engine.formats.manifest import Mixture, mixture_versions, open_mixture
 from engine.formats.workspace import Workspace
 from engine.mixture.versions import mixture_list, mixture_verify
 from engine.run import audits
+from engine.run.gc import gc
 from engine.run.pipeline import run
 from tests.engine.run.searched import prose, write_lines
 
@@ -100,7 +101,10 @@ def test_a_schedule_that_is_not_whole_is_made_anew_for_its_version(folder: Path,
 
 def test_a_token_store_that_cannot_be_made_anew_is_told_with_what_helps(folder: Path) -> None:
     other = {"m": MIXTURE, "other": {"sources": ["b"], **SHAPE}}
+    assert built(folder, other) == ["m@v1", "other@v1"]
     shutil.rmtree(Workspace(folder / "ws").tokens(version(folder).manifest.token_store))
+    plan = {step["name"]: step["why"] for step in run(write(folder, other), folder / "ws", dry_run=True)["steps"]}
+    assert plan["mixture m"] == "the schedule or the token store of m@v1 is not whole"
     with pytest.raises(InputError, match=r"m@v1: it has the content .* its token store is not whole .*or delete"):
         built(folder, other)
     shutil.rmtree(version(folder).folder)
@@ -147,6 +151,21 @@ def test_a_version_whose_run_was_killed_is_found_by_nobody_until_its_audits_hold
     assert built(folder, second) == ["m@v2"]
     assert version(folder, "m").reference == "m@v2"
     assert not (folder / "ws/mixtures/m/v2/unaudited").exists()
+
+
+def test_what_a_killed_run_left_goes_with_gc(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gc(folder / "ws")
+    before = {path for path in folder.glob("ws/*/*") if path.is_dir()}
+    with judged_by(monkeypatch, end), pytest.raises(KeyboardInterrupt):
+        built(folder, {"n": MIXTURE | {"seed": 2}})
+    with pytest.raises(InputError, match=r"n: it has no finished version.*run the recipe"):
+        version(folder, "n")
+    left = {path.relative_to(folder / "ws").as_posix() for path in folder.glob("ws/schedules/*") if path not in before}
+    assert len(left) == 1
+    removed = gc(folder / "ws")["removed"]
+    assert set(removed) == {"mixtures/n/v1", *left}
+    assert version(folder).reference == "m@v1"
+    assert built(folder, {"n": MIXTURE | {"seed": 2}}) == ["n@v1"]
 
 
 def test_a_damaged_version_before_is_told_and_stops_no_run(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
