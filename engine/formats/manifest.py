@@ -91,7 +91,9 @@ class MixtureSource(StrictModel):
     phase: int = Field(description="position in `phases`")
     objective: str = Field(description="text, answers or last_answer: what is supervised")
     input_digest: str = Field(description="digest of the source's documents")
-    budget_tokens: int = Field(description="supervised tokens planned, repeats included")
+    budget_tokens: int = Field(
+        description="supervised tokens planned, repeats included; what one source of replay leaves of it another gives"
+    )
     available_documents: int = Field(description="kept by the selection")
     available_tokens: int
     documents: int = Field(description="distinct documents used")

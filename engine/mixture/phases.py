@@ -121,8 +121,8 @@ def _replay(terms: _Terms, phase: PhaseConfig, rest: Mapping[str, Stock], total:
     wanted = _weights(terms, phase.replay.sources, phase.replay, rest, total)
     budgets = weights.budgets(terms.place, total, wanted, room, terms.part, terms.lower)
     tokens = {source: stock.tokens for source, stock in rest.items()}
-    found_uses = replay_uses(tokens, budgets, room, {source: stock.used for source, stock in rest.items()})
-    return {source: (found_uses[source], budgets[source]) for source in sorted(budgets)}
+    uses = replay_uses(tokens, budgets, room, {source: stock.used for source, stock in rest.items()})
+    return {source: (uses[source], budget) for source, budget in sorted(budgets.items())}
 
 
 def _check_there(terms: _Terms, named: Mapping[str, Stock]) -> None:

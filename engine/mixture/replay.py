@@ -15,21 +15,19 @@ def replay_tokens(domain_tokens: int, share: Fraction) -> int:
 
 
 def replay_uses(
-    tokens: Mapping[str, Integers], budgets: dict[str, int], room: Mapping[str, int], used: Mapping[str, Integers]
+    tokens: Mapping[str, Integers], budgets: Mapping[str, int], room: Mapping[str, int], used: Mapping[str, Integers]
 ) -> dict[str, NDArray[np.uint16]]:
-    """Return how often each document of each replay source is used; `budgets` is brought up to date.
+    """Return how often each document of each replay source is used.
 
     What a source leaves of its budget, less than one document, passes to the next in the order of their names, so that
-    all replay together stays within one document of its share. `tokens`, `used`: as for `engine.mixture.weights.uses`;
-    `room`: source -> the most supervised tokens it can give.
+    all replay together stays within one document of its share, and each source within one of its budget. `tokens`,
+    `used`: as for `engine.mixture.weights.uses`; `room`: source -> the most supervised tokens it can give, at least its
+    budget.
     """
     found = {}
     left = 0
-    names = sorted(budgets)
-    for name in names:
-        budgets[name] += left
-        found[name] = uses(tokens[name], min(budgets[name], room[name]), used[name])
-        left = budgets[name] - spent(tokens[name], found[name])
-        if name != names[-1]:
-            budgets[name] -= left
+    for name in sorted(budgets):
+        given = budgets[name] + left
+        found[name] = uses(tokens[name], min(given, room[name]), used[name])
+        left = given - spent(tokens[name], found[name])
     return found

@@ -47,8 +47,9 @@ def mixture_show(reference: str, workspace: Path | str = DEFAULT_WORKSPACE) -> d
     """Return the manifest of one version, and what follows from it.
 
     That is, per source its shares asked and reached (of the supervised tokens of its phase), what it is short of its
-    budget and its repeated tokens; replay's share of supervised and of row tokens; packing; running_shares: how far
-    each source is from its plan at worst, as the schedule says; control slots; recipes it is current for.
+    budget (below 0: replay that another source left) and its repeated tokens; replay's share of supervised and of row
+    tokens; packing; running_shares: how far each source is from its plan at worst, as the schedule says; control
+    slots; recipes it is current for.
     `reference`: name, name@latest, name@v<number> or name@<digest>.
     """
     place = Workspace.open(workspace)

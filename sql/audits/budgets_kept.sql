@@ -20,7 +20,7 @@ WITH placed AS (
     SELECT
         s.mixture, s.version, s.phase_number AS phase, s.source, s.is_replay, s.budget_tokens,
         coalesce(p.supervised_tokens, 0) AS supervised_tokens,
-        -- What one replay source leaves passes to the next, so that the longest of any of them counts.
+        -- What one replay source leaves, less than a document, passes to the next, so that the longest of any counts.
         CASE WHEN s.is_replay
             THEN max(l.longest_document) FILTER (WHERE s.is_replay) OVER (PARTITION BY s.mixture, s.version, s.phase_number)
             ELSE l.longest_document
@@ -45,9 +45,9 @@ WITH placed AS (
     SELECT
         p.*,
         CASE
-            WHEN p.supervised_tokens > p.budget_tokens THEN 'more than its budget'
-            -- The last source of replay gets what the others leave, and may have no room for all of that.
-            WHEN m.derived_from IS NULL AND p.budget_tokens - p.supervised_tokens >= p.longest_document * (1 + p.is_replay::INT) THEN 'a whole document less than its budget'
+            WHEN p.supervised_tokens > p.budget_tokens + CASE WHEN p.is_replay THEN p.longest_document - 1 ELSE 0 END
+                THEN 'more than its budget'
+            WHEN m.derived_from IS NULL AND p.budget_tokens - p.supervised_tokens >= p.longest_document THEN 'a whole document less than its budget'
         END AS problem
     FROM planned AS p
     JOIN stored.mixtures AS m USING (mixture, version)

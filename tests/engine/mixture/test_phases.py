@@ -147,6 +147,10 @@ def test_a_plan_is_that_of_its_definition_in_any_order_of_the_candidates(
         rows_of = [row for row in planned.sources if row.phase == number]
         domain = sum(row.budget_tokens for row in rows_of if not row.is_replay)
         assert domain == split(whole, {"domain": 1 - share, "replay": share})["domain"]
+        for is_replay, weights in ((False, phase["sources"]), (True, phase["replay"]["sources"] if share else {})):
+            budgets = {row.source: row.budget_tokens for row in rows_of if row.is_replay is is_replay}
+            asked = {name: Fraction(weight) for name, weight in weights.items() if weight}
+            assert budgets == (split(sum(budgets.values()), asked) if asked else {})
         assert planned.phases[number].supervised_tokens == sum(row.supervised_tokens for row in rows_of)
         assert all(row.documents > 0 for row in rows_of)
 

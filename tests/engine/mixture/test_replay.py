@@ -38,17 +38,14 @@ def test_what_one_source_leaves_passes_to_the_next(
     tokens = {name: np.array(values) for name, values in lengths.items()}
     total = int(sum(sum(values) for values in lengths.values()) * max_repeats * part)
     budgets = largest_remainder(total, {name: Fraction(sum(values)) for name, values in lengths.items()})
-    planned = dict(budgets)
     room = {name: int(array.sum()) * max_repeats for name, array in tokens.items()}
     unused = {name: np.zeros_like(array) for name, array in tokens.items()}
     found = replay_uses(tokens, budgets, room, unused)
     used = {name: int(np.dot(found[name], tokens[name])) for name in tokens}
-    assert sum(budgets.values()) == total
-    assert all(used[name] <= budgets[name] for name in used)
     assert all(found[name].max() <= max_repeats for name in used)
     longest = max(max(values) for values in lengths.values())
-    assert total - sum(used.values()) < longest
-    assert all(abs(budgets[name] - planned[name]) < longest for name in used)
+    assert 0 <= total - sum(used.values()) < longest
+    assert all(abs(budgets[name] - used[name]) < longest for name in used)
 
 
 def test_a_single_source_is_used_as_ever() -> None:
