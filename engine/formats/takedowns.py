@@ -7,7 +7,6 @@ gone from its source. Dates, names and reasons stand outside all digests. There 
 versions made for it name what left too, so that an audit stops a run that lets a document of theirs in again.
 """
 
-import fcntl
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,8 +20,10 @@ from engine.base.stage import StrictModel
 from engine.formats.doc_ids import id_text
 from engine.formats.manifest import Mixture
 from engine.formats.workspace import Workspace
+from engine.formats.workspace_lock import only_writer
 
 FILE = "takedowns.jsonl"
+LOCK = ".takedowns.lock"
 TAKEDOWN = "takedown"
 """Reason of the documents that are dropped for it."""
 ASKED, EXACT, NEAR = "asked", "exact_duplicate", "near_duplicate"
@@ -121,8 +122,7 @@ def takedowns_frame(takedowns: Iterable[Takedown]) -> pl.DataFrame:
 def append_takedowns(workspace: Workspace, takedowns: Iterable[Takedown]) -> None:
     """Add takedowns to those of a workspace; all of them are on the disk when it returns, or none."""
     path = takedowns_path(workspace)
-    with (workspace.root / ".takedowns.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with only_writer(workspace.root, LOCK):
         before = path.read_bytes() if path.is_file() else b""
         lines = "".join(f"{one.model_dump_json()}\n" for one in takedowns)
         with atomic_file(path) as temporary:

@@ -44,10 +44,10 @@ def alone(root: Path) -> Iterator[None]:
 
 
 @contextmanager
-def only_writer(folder: Path) -> Iterator[None]:
-    """Wait until no other process holds the lock of a folder, FOLDER/.lock; the folder is there afterwards."""
+def only_writer(folder: Path, name: str = LOCK) -> Iterator[None]:
+    """Wait until no other process holds the lock of this name in a folder, which is there afterwards."""
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / LOCK).open("a") as lock:
+    with (folder / name).open("a") as lock:
         _lock(lock, fcntl.LOCK_EX, folder)
         yield
 

@@ -204,8 +204,11 @@ def _decisions(state: Annotated, selection: Selection, source: str) -> dict[str,
 
 
 def _told(written: Mixture) -> dict[str, Any]:
+    manifest = written.manifest
+    assert manifest.derived_from is not None
     totals = ("digest", "documents", "tokens", "supervised_tokens", "num_steps")
-    return {"reference": written.reference} | {name: getattr(written.manifest, name) for name in totals}
+    told = {"reference": written.reference, "added": manifest.derived_from.added}
+    return told | {name: getattr(manifest, name) for name in totals}
 
 
 def _result(mixture: Mixture, source: str, decisions: dict[str, int], dry_run: bool) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from stat import S_ISDIR
 
 from engine.base.atomic import TEMPORARY_PREFIX
+from engine.formats import takedowns
 from engine.formats.workspace import Workspace
 from engine.formats.workspace_lock import LOCK
 from engine.run.audits import failed_folder
@@ -29,7 +30,7 @@ DEPTHS = {
     "audits": 1,
 }
 """Kind -> how deep its artifacts lie: by digest, or by name and digest."""
-KEPT = {"mixtures", "recipes", "runs", "labels", "takedowns.jsonl", "report.html", LOCK}
+KEPT = {"mixtures", "recipes", "runs", "labels", "report.html", LOCK, takedowns.FILE, takedowns.LOCK}
 """What else belongs to a workspace; never looked into but for temporary files."""
 GONE = f"{TEMPORARY_PREFIX}gone-"
 """What a removed artifact is called until its files are gone."""

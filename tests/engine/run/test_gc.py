@@ -19,6 +19,7 @@ from engine.catalog import sql
 from engine.explain import explain
 from engine.formats.manifest import Derivation, Mixture, mixture_versions, read_mixture
 from engine.formats.receipt import read_receipt, write_receipt
+from engine.formats.takedowns import Takedown, TakenDown, append_takedowns, now, read_takedowns
 from engine.formats.workspace import Workspace
 from engine.formats.workspace_lock import alone, in_use, only_writer
 from engine.mixture.versions import mixture_verify
@@ -174,6 +175,13 @@ def test_a_state_or_pointer_of_other_content_is_named_too(corpus: Path) -> None:
         with pytest.raises(InputError, match=f"{path.name}: cannot be read"):
             gc(place)
         path.write_text(whole)
+
+
+def test_what_was_taken_down_is_known_and_stays(corpus: Path) -> None:
+    gone = TakenDown(doc_id="ab" * 16, source="web", why="asked", of="ab" * 16, similarity=1.0)
+    append_takedowns(Workspace(corpus / "ws"), [Takedown(when=now(), documents=[gone])])
+    assert gc(corpus / "ws")["unknown"] == []
+    assert read_takedowns(Workspace(corpus / "ws"))[0].documents == [gone]
 
 
 def test_kept_rows_of_audits_that_failed_are_known_and_stay(corpus: Path) -> None:
