@@ -347,7 +347,7 @@ def version_folder(workspace: Workspace, reference: str, unaudited: bool = False
     if len(matches) != 1:
         if not digests:
             raise InputError(problem(name, "it has no finished version", fix="run the recipe that builds it"))
-        have = ", ".join(f"v{number} ({digest[:12]})" for number, digest in digests.items())
+        have = ", ".join(f"v{number} ({digest[:12] or 'damaged'})" for number, digest in digests.items())
         found = "several versions match" if matches else "there is no such version"
         raise InputError(problem(reference, found, f"one of {have}", f"{name}@v1, {name}@latest or {name}@<digest>"))
     return folders[matches[0]]
@@ -388,5 +388,9 @@ def _refuse(path: Path) -> NoReturn:
 
 
 def _digest(folder: Path) -> str:
-    receipt = read_receipt(folder)
+    """Return the digest of a version; of one whose receipt is damaged none, so that its number still leads to it."""
+    try:
+        receipt = read_receipt(folder)
+    except InputError:
+        return ""
     return receipt.digest if receipt is not None else ""

@@ -9,8 +9,9 @@ from typing import Any
 from pydantic import Field
 
 import engine
-from engine.base.atomic import read_json, write_json
+from engine.base.atomic import write_json
 from engine.base.stage import StrictModel
+from engine.formats.json_model import read_model
 
 NAME = "receipt.json"
 
@@ -36,6 +37,10 @@ def write_receipt(folder: Path, receipt: Receipt) -> None:
 
 
 def read_receipt(folder: Path) -> Receipt | None:
-    """Return the receipt of a finished folder, or None where the work was never finished."""
+    """Return the receipt of a finished folder, or None where the work was never finished.
+
+    Raises InputError where the file is damaged.
+    """
     path = folder / NAME
-    return Receipt.model_validate(read_json(path)) if path.is_file() else None
+    fix = "restore it from a copy; or delete it, and what it belongs to counts as not finished"
+    return read_model(path, Receipt, fix) if path.is_file() else None

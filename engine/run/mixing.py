@@ -121,7 +121,7 @@ def _say_whose(context: RunContext, mixture: Mixture) -> None:
     before = version_folders(context.workspace, name).get(mixture.manifest.version - 1)
     try:
         recipe = read_mixture(before).manifest.recipe if before is not None else context.recipe.name
-    except (InputError, ValueError, OSError) as error:  # no JSON and no such model are ValueErrors
+    except InputError as error:
         say(f"{name}@v{mixture.manifest.version - 1}, the version before, is damaged: {str(error).splitlines()[0]}")
         return
     if recipe != context.recipe.name:

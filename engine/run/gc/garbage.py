@@ -12,10 +12,11 @@ from stat import S_ISDIR
 
 from engine.base.atomic import TEMPORARY_PREFIX
 from engine.formats import takedowns
+from engine.formats.receipt import read_receipt
 from engine.formats.workspace import Workspace
 from engine.formats.workspace_lock import LOCK
 from engine.run.audits import failed_folder
-from engine.run.gc.needed import FOLDER_NAME, Needed, is_users_model, pointed, receipt_of
+from engine.run.gc.needed import FOLDER_NAME, Needed, is_users_model, pointed
 
 DEPTHS = {
     "documents": 2,
@@ -100,14 +101,14 @@ def _is_pointer_needed(path: Path, needed: Needed) -> bool:
 def _parts(folder: Path, needed: Needed) -> Iterator[Garbage]:
     """Yield what of a needed annotation nobody needs: results and pairs of other inputs, parts of shards gone."""
     corpus = [path for path in folder.glob("_corpus/*") if FOLDER_NAME.fullmatch(path.name)]
-    kept = [receipt for path in corpus if needed.holds(path) and (receipt := receipt_of(path)) is not None]
+    kept = [receipt for path in corpus if needed.holds(path) and (receipt := read_receipt(path)) is not None]
     inputs = [receipt.inputs for receipt in kept]
     for path in corpus:
         if not needed.holds(path):
             yield _measured("annotations", path)
     for path in folder.glob("_pairs/*"):
         # Pairs are named by nobody; those of the same inputs are where another threshold starts from.
-        receipt = receipt_of(path)
+        receipt = read_receipt(path)
         if FOLDER_NAME.fullmatch(path.name) and (receipt is None or receipt.inputs not in inputs):
             yield _measured("annotations", path)
     for path in folder.glob("*/*.parquet"):

@@ -17,7 +17,7 @@ from engine.base.errors import InputError, problem
 from engine.formats.base_model import META
 from engine.formats.documents import read_source
 from engine.formats.receipt import NAME as RECEIPT
-from engine.formats.receipt import Receipt, read_receipt
+from engine.formats.receipt import read_receipt
 from engine.formats.state import RecipeState
 from engine.formats.workspace import Workspace
 
@@ -61,7 +61,7 @@ def all_version_folders(workspace: Workspace) -> list[Path]:
 
 def is_users_model(folder: Path) -> bool:
     """Whether a model was added or trained by a verb of its own: a base model, or not made by a stage of a recipe."""
-    receipt = receipt_of(folder)
+    receipt = read_receipt(folder)
     return (folder / META).is_file() or receipt is None or "stage" not in receipt.config
 
 
@@ -87,14 +87,6 @@ def _of_needed(workspace: Workspace, names: set[str]) -> Iterator[Path]:
 
 def _mentioned(paths: Iterable[Path]) -> set[str]:
     return {name for path in paths for name in _DIGEST.findall(json.dumps(json_of(path), ensure_ascii=False))}
-
-
-def receipt_of(folder: Path) -> Receipt | None:
-    """Return the receipt of a folder, None where it has none; raises InputError for a damaged one."""
-    try:
-        return read_receipt(folder)
-    except ValueError as error:
-        raise _damaged(folder / RECEIPT, str(error).splitlines()[0]) from error
 
 
 def json_of(path: Path) -> Any:

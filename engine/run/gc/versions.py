@@ -10,10 +10,11 @@ from typing import Any
 
 from engine.base.errors import InputError, problem
 from engine.formats.manifest import UNAUDITED, version_folder, version_folders
+from engine.formats.receipt import read_receipt
 from engine.formats.run import open_run, run_names
 from engine.formats.state import read_state, recipe_names
 from engine.formats.workspace import Workspace
-from engine.run.gc.needed import all_version_folders, json_of, receipt_of
+from engine.run.gc.needed import all_version_folders, json_of
 
 
 def doomed_versions(workspace: Workspace, references: Sequence[str]) -> list[Path]:
@@ -37,7 +38,7 @@ def doomed_versions(workspace: Workspace, references: Sequence[str]) -> list[Pat
 
 def _stays(workspace: Workspace, folder: Path, doomed: Sequence[Path]) -> tuple[str, str, str] | None:
     """Return (found, needed, fix) where a version cannot go."""
-    receipt = receipt_of(folder)
+    receipt = read_receipt(folder)
     assert receipt is not None, "a version that is found has a receipt"
     if folder == list(version_folders(workspace, folder.parent.name).values())[-1]:
         # Its number would be given to another content.

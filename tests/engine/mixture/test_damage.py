@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -63,6 +64,21 @@ def test_a_list_has_the_other_versions_and_says_what_is_wrong_with_one(two: Buil
     (damage,) = listed["damaged"]
     assert f"v1/{file}: it was changed since the version was written" in damage
     assert "v1" in show_mixture_list(listed)
+
+
+@pytest.mark.parametrize("damage", ["{", '{"made_by": 3}'])
+def test_a_damaged_receipt_is_named_and_other_versions_are_not_disturbed(two: Built, damage: str) -> None:
+    (open_mixture(two.workspace, "m@v1").folder / "receipt.json").write_text(damage)
+    found = r"v1/receipt\.json: cannot be read .*Fix: restore it from a copy; or delete it"
+    assert open_mixture(two.workspace, "m").reference == "m@v2"
+    listed = mixture_list(two.workspace.root)
+    assert [row["reference"] for row in listed["mixtures"]] == ["m@v2"]
+    assert re.search(found, listed["damaged"][0])
+    for opened in (lambda: open_mixture(two.workspace, "m@v1"), lambda: two.build(CONFIG | {"seed": 3})):
+        with pytest.raises(InputError, match=found):
+            opened()
+    with pytest.raises(AuditError, match=r"receipt\.json: cannot be read"):
+        mixture_verify("m@v1", two.workspace.root)
 
 
 def test_other_versions_and_other_views_are_not_disturbed_by_one_that_was_edited(two: Built) -> None:
