@@ -34,6 +34,7 @@ from engine.mixture.derive import Derived
 from engine.mixture.extended import NewSource, extended, last_phase
 from engine.run.annotating import annotate
 from engine.run.decoded_search import audit
+from engine.run.derived_versions import write_derived
 from engine.run.extended_recipe import NewFiles, extended_recipe, recipe_of, require_same_files, take_in_all
 from engine.run.extension import Extension
 from engine.run.memory import memory_ceiling
@@ -43,7 +44,6 @@ from engine.run.rendering import objectives
 from engine.run.selecting import select
 from engine.run.stage_run import Annotated
 from engine.run.steps import RunContext
-from engine.run.takedown import write_derived
 from engine.run.tokens import token_store_of
 from engine.run.workers import number_of_jobs
 

@@ -9,28 +9,25 @@ A second call with the same documents goes on where a killed one stopped, and ot
 would be left without documents gets no new version; the result says so.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import polars as pl
 
-from engine.base.errors import RecipeError, problem, unknown
+from engine.base.errors import InputError, RecipeError, problem, unknown
+from engine.formats.doc_ids import id_text
 from engine.formats.find import find_document, find_documents
 from engine.formats.manifest import Manifest, Mixture, mixture_names, mixture_versions
-from engine.formats.state import RecipeState, read_state, recipe_names, write_state
-from engine.formats.takedowns import ASKED, TAKEDOWN, Takedown, TakenDown, append_takedowns, now, read_takedowns
-from engine.formats.token_store import TokenStore, open_token_store
+from engine.formats.state import RecipeState, read_state, recipe_names
+from engine.formats.takedowns import ASKED, Takedown, TakenDown, append_takedowns, now, read_takedowns
+from engine.formats.token_store import open_token_store
 from engine.formats.workspace import DEFAULT_WORKSPACE, Workspace
 from engine.formats.workspace_lock import in_use
-from engine.mixture.derive import Derived
 from engine.mixture.without import without
-from engine.mixture.write import find_version, scheduled, write_content
-from engine.run.audits import audit_versions
+from engine.run.derived_versions import follow, write_derived
 from engine.run.relatives import Searched, relatives
-from engine.run.scheduling import make_ready, schedule_of, shape_of
 from engine.run.trained_on import trained_on
 
 REMAINS = (
@@ -41,6 +38,7 @@ REMAINS = (
     "held-out sets hold a document that was held out until the recipe draws others",
 )
 """What no takedown can do."""
+ONLY_EQUAL = "no recipe here has a stage near_dup, so only equal texts are known to be like a document"
 
 
 def mixture_takedown(
@@ -73,7 +71,7 @@ def mixture_takedown(
 
     Raises:
         RecipeError: no ids; no such mixture.
-        InputError: an id is no id, or not known, or not unique; pairs were not verified down to the threshold.
+        InputError: an id is no id, or not known, or not unique; no pairs were verified down to the threshold.
         AuditError: a new version does not hold (engine.run.audits); it is removed again.
     """
     place = Workspace.open(workspace)
@@ -82,7 +80,11 @@ def mixture_takedown(
     if not doc_ids:
         raise RecipeError(problem("DOC_ID", "none is given", "the ids to take down", "name them, or write --list"))
     newest = _newest(place, mixture)
-    leaving, digests = _leaving(place, newest, doc_ids, threshold)
+    searches = [Searched.of_state(place, state) for state in _states(place, newest)]
+    has_pairs = any(searched.of_stage("near_dup") for searched in searches)
+    if threshold is not None and not has_pairs:
+        raise InputError(problem(f"--threshold {threshold}", ONLY_EQUAL, fix="add near_dup to the recipe and run it"))
+    leaving, digests = _leaving(searches, doc_ids, threshold)
     holding = [version for version in newest if _held(version, leaving).height]
     chosen = [version for version in holding if mixture is None or version.manifest.name in mixture]
     runs = trained_on(place, leaving["doc_id"])
@@ -91,18 +93,18 @@ def mixture_takedown(
     with nullcontext() if dry_run else in_use(place.root):
         made = [_new_version(place, version, leaving, reason, dry_run) for version in chosen]
         if not dry_run:
-            _follow(place)
+            follow(place)
     held = pl.concat([leaving.select("doc_id").clear(), *(_held(version, leaving) for version in holding)])
     asked = leaving.filter(pl.col("why") == ASKED)
     return {
         "dry_run": dry_run,
         "documents": [_shown(row) for row in leaving.iter_rows(named=True)],
-        "not_in": [_text(one) for one in asked.join(held, on="doc_id", how="anti")["doc_id"]],
+        "not_in": [id_text(one) for one in asked.join(held, on="doc_id", how="anti")["doc_id"]],
         "mixtures": made,
         "left_in": [version.reference for version in holding if version not in chosen],
         **runs,
         "reason": reason,
-        "remains": list(REMAINS),
+        "remains": [*REMAINS, *([] if has_pairs else [ONLY_EQUAL])],
     }
 
 
@@ -116,10 +118,9 @@ def _newest(place: Workspace, named: Sequence[str] | None) -> list[Mixture]:
 
 
 def _leaving(
-    place: Workspace, newest: Sequence[Mixture], doc_ids: Sequence[str], threshold: float | None
+    searches: Sequence[Searched], doc_ids: Sequence[str], threshold: float | None
 ) -> tuple[pl.DataFrame, dict[bytes, bytes | None]]:
     """Return who leaves (engine.run.relatives.SCHEMA), and the digest of the text of each document that was named."""
-    searches = [Searched.of_state(place, state) for state in _states(place, newest)]
     sources = {source.folder: source for searched in searches for source in searched.sources}
     asked = [find_document(list(sources.values()), doc_id).doc_id for doc_id in doc_ids]
     places = find_documents(list(sources.values()), asked)
@@ -186,25 +187,6 @@ def _new_version(
     }
 
 
-def write_derived(
-    place: Workspace, version: Mixture, derived: Derived, store: TokenStore, state: RecipeState | None = None
-) -> Mixture:
-    """Schedule a derived version in the shape of the one it was made from, write it, and let the audits judge it."""
-    manifest = derived.signed(store)
-    made_from = state or version.state()
-    written = find_version(place, manifest)
-    if written is not None:
-        make_ready(place, written)
-    else:
-        shape = shape_of(manifest.row_tokens, manifest.rows_per_step, manifest.phases)
-        schedule = schedule_of(place, derived.documents, derived.order_digest, store, shape)
-        whole = scheduled(manifest, schedule.meta)
-        written = write_content(place, whole, derived.documents, derived.ledger, made_from, made_from is not None)
-    if made_from is not None:
-        audit_versions(place, made_from, [written])
-    return written
-
-
 def _licenses(place: Workspace, version: Mixture, removed: Sequence[bytes]) -> dict[bytes, str]:
     state = version.state()
     if state is None:
@@ -214,36 +196,9 @@ def _licenses(place: Workspace, version: Mixture, removed: Sequence[bytes]) -> d
     return {one: name for one, name in stated.items() if name is not None}
 
 
-def _follow(place: Workspace) -> None:
-    """Let each recipe whose current version something was taken out of name the one without it, for views and pages.
-
-    Also where a takedown before this one was killed when it had written that version.
-    """
-    after = {}
-    for version in (version for name in mixture_names(place) for version in mixture_versions(place, name)):
-        derived = version.manifest.derived_from
-        if derived is not None and derived.how == TAKEDOWN:
-            after[derived.reference] = version.reference
-    for name in recipe_names(place):
-        state = read_state(place, name)
-        if state is not None and after.keys() & set(state.mixtures.values()):
-            current = {mixture: _last(after, reference) for mixture, reference in state.mixtures.items()}
-            write_state(place, state.model_copy(update={"mixtures": current}))
-
-
-def _last(after: Mapping[str, str], reference: str) -> str:
-    while reference in after:
-        reference = after[reference]
-    return reference
-
-
 def _sources(manifest: Manifest) -> set[str]:
     return {row.source for row in manifest.sources}
 
 
 def _shown(row: dict[str, Any]) -> dict[str, Any]:
-    return row | {"doc_id": _text(row["doc_id"]), "of": _text(row["of"])}
-
-
-def _text(doc_id: bytes) -> str:
-    return str(UUID(bytes=doc_id))
+    return row | {"doc_id": id_text(row["doc_id"]), "of": id_text(row["of"])}

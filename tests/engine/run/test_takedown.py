@@ -18,7 +18,7 @@ from engine.formats.schedule import open_schedule
 from engine.formats.state import read_state
 from engine.formats.workspace import Workspace
 from engine.mixture.versions import mixture_verify
-from engine.run import audits, takedown
+from engine.run import audits, derived_versions
 from engine.run.export import mixture_export
 from engine.run.pipeline import run
 from engine.run.show_derived import show_takedown
@@ -217,7 +217,7 @@ def test_a_takedown_that_was_killed_goes_on_where_it_stopped(folder: Path, monke
     def killed(*_: object) -> None:
         raise KeyboardInterrupt
 
-    for place, name in ((audits, "_judge"), (takedown, "write_state")):
+    for place, name in ((audits, "_judge"), (derived_versions, "write_state")):
         with monkeypatch.context() as patched:
             patched.setattr(place, name, killed)
             with pytest.raises(KeyboardInterrupt):
@@ -242,6 +242,23 @@ def test_a_mixture_that_is_not_named_keeps_its_version_and_is_told(folder: Path)
     result = mixture_takedown([shared], mixture=["books_only"], workspace=folder / "ws")
     assert [one["reference"] for one in result["mixtures"]] == ["books_only@v2"]
     assert result["left_in"] == ["all@v1"]
+
+
+def test_where_nobody_looked_for_near_duplicates_it_says_so(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "plain").mkdir()
+    without = {"split": None, "filters": [], "tokenizer": None, "mixtures": {}}
+    run(recipe_in(tmp_path / "plain", annotate=[], **without), tmp_path / "ws")
+    known = ids(tmp_path / "ws")
+    assert known["w3"] == ids(folder / "ws")["w3"]
+    result = mixture_takedown([known["w3"]], dry_run=True, workspace=tmp_path / "ws")
+    assert [row["doc_id"] for row in result["documents"]] == [known["w3"]]
+    assert "only equal texts" in result["remains"][-1]
+    assert "only equal texts" not in " ".join(
+        mixture_takedown([known["w3"]], dry_run=True, workspace=folder / "ws")["remains"]
+    )
+    with pytest.raises(InputError, match=r"--threshold 0\.7: no recipe here has a stage near_dup"):
+        mixture_takedown([known["w3"]], threshold=0.7, workspace=tmp_path / "ws")
+    assert not (tmp_path / "ws" / "takedowns.jsonl").exists()
 
 
 def test_what_cannot_be_taken_down_is_refused(folder: Path) -> None:
