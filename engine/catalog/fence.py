@@ -10,7 +10,7 @@ Three layers, because each alone has a hole in DuckDB 2.0:
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import duckdb
 
 from engine.base.errors import InputError, problem
 from engine.catalog.relation import pattern
+from engine.catalog.syntax import table_functions
 
 PLACE = "query"
 READING_FUNCTIONS = frozenset(
@@ -93,7 +94,6 @@ def require_reading_only(connection: duckdb.DuckDBPyConnection, query: str, befo
     found = connection.execute("SELECT json_serialize_sql(?)", [query]).fetchone()
     try:
         tree = json.loads(found[0]) if found is not None else {}
-        functions = list(_table_functions(tree))
     except RecursionError as error:
         raise InputError(problem(PLACE, "nested too deeply to be checked", fix="write it with fewer levels")) from error
     if tree.get("error", True):
@@ -105,7 +105,7 @@ def require_reading_only(connection: duckdb.DuckDBPyConnection, query: str, befo
         raise InputError(problem(PLACE, wrong, needed))
     if len(tree["statements"]) != 1:
         raise InputError(problem(PLACE, f"{len(tree['statements'])} statements", "a single SELECT"))
-    for name in functions:
+    for name in table_functions(tree):
         if name not in READING_FUNCTIONS:
             needed = "a function that only reads, such as read_parquet, unnest or range"
             raise InputError(problem(PLACE, f"no table function '{name}' here", needed))
@@ -116,17 +116,6 @@ def place_of(query: str, offset: int) -> str:
     """Return where in the text a byte stands, as people count: line 2, column 7."""
     before = query.encode()[:offset].decode(errors="ignore")
     return f"line {before.count(chr(10)) + 1}, column {len(before) - before.rfind(chr(10))}"
-
-
-def _table_functions(node: Any) -> Iterator[str]:
-    if isinstance(node, dict):
-        if node.get("type") == "TABLE_FUNCTION":
-            yield str(node["function"].get("function_name", "")).lower()
-        for value in node.values():
-            yield from _table_functions(value)
-    elif isinstance(node, list):
-        for value in node:
-            yield from _table_functions(value)
 
 
 def _both_forms(paths: Iterable[Path]) -> list[str]:

@@ -9,6 +9,7 @@ import duckdb
 from engine.base.errors import closest, problem, unknown
 from engine.catalog.fence import PLACE, place_of
 from engine.catalog.recipe_views import STAGE_VIEW
+from engine.catalog.syntax import NO_PLACE, syntax_nodes, tables_read
 
 _MOST_VIEWS = 4
 
@@ -29,7 +30,7 @@ def explained(error: duckdb.Error, columns: Mapping[str, Sequence[str]], query: 
     column = re.search(r'Referenced column "([^"]+)"|does not have a column named "([^"]+)"', message)
     if column is not None:
         name = column[1] or column[2]
-        return _unknown_column(_place(query, tree, start, name), name, columns, _views_read(tree))
+        return _unknown_column(_place(query, tree, start, name), name, columns, tables_read(tree))
     function = re.search(r"Function with name \"?(\w+)\"? does not exist! (?:Did you mean \"([^\"]+)\")?", message)
     if function is not None:
         fix = f"did you mean '{function[2]}'?" if function[2] else None
@@ -64,25 +65,16 @@ def _some(views: list[str]) -> list[str]:
     return views if len(views) <= _MOST_VIEWS else [*views[:_MOST_VIEWS], f"{len(views) - _MOST_VIEWS} others"]
 
 
-def _views_read(node: Any) -> set[str]:
-    """Return the names of the tables that a syntax tree reads from."""
-    if isinstance(node, dict):
-        own = {str(node["table_name"]).lower()} if node.get("type") == "BASE_TABLE" else set[str]()
-        return own.union(*map(_views_read, node.values()))
-    return set[str]().union(*map(_views_read, node)) if isinstance(node, list) else set()
-
-
 def _place(query: str, tree: Any, start: int, name: str) -> str:
     offset = _offset(tree, name.lower())
     return PLACE if offset is None else f"{PLACE}, {place_of(query, start + offset)}"
 
 
-def _offset(node: Any, name: str) -> int | None:
+def _offset(tree: Any, name: str) -> int | None:
     """Return the byte of the text where a view, column or function of this name stands first."""
-    if isinstance(node, dict):
+    found = []
+    for node in syntax_nodes(tree):
         named = [node.get("table_name"), node.get("function_name"), *node.get("column_names", ())[-1:]]
-        if name in (str(one).lower() for one in named) and 0 <= node.get("query_location", -1) < 1 << 60:
-            return int(node["query_location"])
-    children = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
-    found = (_offset(child, name) for child in children)
-    return min((one for one in found if one is not None), default=None)
+        if name in (str(one).lower() for one in named) and 0 <= node.get("query_location", -1) < NO_PLACE:
+            found.append(int(node["query_location"]))
+    return min(found, default=None)

@@ -2,16 +2,20 @@
 
 A view over thousands of shards costs seconds to make, and every part that is joined by position is read through even
 where no column of it is used. What cannot be told from the syntax tree (a star, a row taken as a value, columns named
-anew by their position, DESCRIBE, a natural join, the tables of DuckDB's own catalog) counts as everything.
+anew by their position, DESCRIBE, a natural join, the tables of DuckDB's own catalog) counts as everything. A column
+counts as named where any word of the tree is spelt like it, whatever the word stands for: text.upper() is a function in
+the schema `text` to the parser, and one word too many only opens a file too many.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
+
+from engine.catalog.syntax import NO_PLACE, syntax_nodes, table_functions, tables_read
 
 _WHOLE_ROWS = frozenset({"STAR", "SHOW_REF", "PIVOT", "POSITIONAL_REFERENCE"})
 _OF_THE_CATALOG = ("duckdb_", "pragma_", "pg_", "sqlite_")
-_NO_PLACE = 1 << 60
 _OWN_SCHEMAS = frozenset({"memory", "main", "stored"})
 _MAKE_THEIR_COLUMNS = frozenset({"TABLE_FUNCTION", "EXPRESSION_LIST"})
 
@@ -31,10 +35,6 @@ class Named:
         """Return whether the query may use one of these columns."""
         return self.columns is None or any(name.lower() in self.columns for name in names)
 
-    def tables_starting(self, prefix: str) -> Iterator[str]:
-        """Yield the tables named that begin with `prefix`; none where every name counts."""
-        return (name for name in sorted(self.tables or ()) if name.startswith(prefix))
-
     def also(self, tables: Iterable[str]) -> "Named":
         """Return the same with more tables."""
         return self if self.tables is None else Named(self.tables | {name.lower() for name in tables}, self.columns)
@@ -48,34 +48,32 @@ def named_in(tree: Any) -> Named:
     nodes = list(syntax_nodes(tree))
     of_order = _stars_of_order_by_all(nodes)
     types = {node["type"] for node in nodes if isinstance(node.get("type"), str) and id(node) not in of_order}
-    if "SHOW_REF" in types or any(_reads_the_catalog(node) for node in nodes):
+    is_about_views = (
+        "SHOW_REF" in types
+        or any(name.startswith(_OF_THE_CATALOG) for name in table_functions(tree))
+        or any(_is_of_the_catalog(node) for node in nodes if node.get("type") == "BASE_TABLE")
+    )
+    if is_about_views:
         return EVERYTHING
-    tables = {str(node["table_name"]).lower() for node in nodes if node.get("type") == "BASE_TABLE"}
+    tables = tables_read(tree)
     aliases = {str(node["alias"]).lower() for node in nodes if node.get("alias") and "sample" in node}
-    columns = {str(name).lower() for node in nodes for name in (*node.get("column_names", ()), *_using(node))}
     is_whole = (
         not types.isdisjoint(_WHOLE_ROWS)
         or any(node.get("ref_type") == "NATURAL" or _renames_by_position(node) for node in nodes)
         or not _rows_as_values(nodes).isdisjoint(tables | aliases)
     )
-    return Named(frozenset(tables), None if is_whole else frozenset(columns))
+    return Named(frozenset(tables), None if is_whole else frozenset(_words(nodes)))
 
 
-def _reads_the_catalog(node: dict[str, Any]) -> bool:
-    """Return whether a function or table tells which views there are: duckdb_views(), information_schema.columns."""
-    if node.get("type") == "TABLE_FUNCTION":
-        return str(node["function"].get("function_name", "")).lower().startswith(_OF_THE_CATALOG)
-    if node.get("type") != "BASE_TABLE":
-        return False
-    *schemas, name = (str(part).lower() for part in _path(node))
+def _is_of_the_catalog(table: dict[str, Any]) -> bool:
+    """Return whether a table tells which views there are, as information_schema.columns does."""
+    *schemas, name = (part.lower() for part in _path(table))
     return name.startswith(_OF_THE_CATALOG) or not _OWN_SCHEMAS.issuperset(schemas)
 
 
-def _path(node: dict[str, Any]) -> list[Any]:
-    """Return catalog, schema and name of a table, those that are said."""
-    parts = [node.get("catalog_name"), node.get("schema_name"), node["table_name"]]
-    qualified = node.get("qualified_name")
-    return (qualified.get("path") if isinstance(qualified, dict) else None) or [part for part in parts if part]
+def _path(node: dict[str, Any]) -> list[str]:
+    """Return what is said of a table or function, its name last: catalog and schema, or what looks like them."""
+    return [str(part) for part in node["qualified_name"]["path"]]
 
 
 def _stars_of_order_by_all(nodes: list[dict[str, Any]]) -> set[int]:
@@ -85,7 +83,7 @@ def _stars_of_order_by_all(nodes: list[dict[str, Any]]) -> set[int]:
     return {
         id(star)
         for star in stars
-        if star.get("type") == "STAR" and not star.get("expr") and star.get("query_location", 0) >= _NO_PLACE
+        if star.get("type") == "STAR" and not star.get("expr") and star.get("query_location", 0) >= NO_PLACE
     }
 
 
@@ -95,21 +93,16 @@ def _renames_by_position(node: dict[str, Any]) -> bool:
 
 
 def _rows_as_values(nodes: list[dict[str, Any]]) -> set[str]:
-    """Return the last names of all columns: one that is called like a table stands for its whole row."""
-    return {str(node["column_names"][-1]).lower() for node in nodes if node.get("type") == "COLUMN_REF"}
+    """Return the last names of all columns: one that is called like a table stands for its whole row.
+
+    What stands in front of a function can be one as well: documents.to_json().
+    """
+    columns = [node["column_names"][-1] for node in nodes if node.get("type") == "COLUMN_REF"]
+    in_front = [_path(node)[:-1][-1:] for node in nodes if node.get("function_name")]
+    return {str(name).lower() for name in (*columns, *chain.from_iterable(in_front))}
 
 
-def _using(node: dict[str, Any]) -> list[str]:
-    found = node.get("using_columns")
-    return found if isinstance(found, list) else []
-
-
-def syntax_nodes(tree: Any) -> Iterator[dict[str, Any]]:
-    """Yield every node of a syntax tree (json_serialize_sql), a node before what is inside it."""
-    if isinstance(tree, dict):
-        yield tree
-        for value in tree.values():
-            yield from syntax_nodes(value)
-    elif isinstance(tree, list):
-        for value in tree:
-            yield from syntax_nodes(value)
+def _words(nodes: list[dict[str, Any]]) -> set[str]:
+    """Return every text in a syntax tree, in lower case."""
+    values = (value if isinstance(value, list) else [value] for node in nodes for value in node.values())
+    return {one.lower() for one in chain.from_iterable(values) if isinstance(one, str)}

@@ -13,8 +13,8 @@ import duckdb
 
 from engine.base.errors import RecipeError, problem, unknown
 from engine.base.sql_files import SqlFile
-from engine.catalog.named import syntax_nodes
 from engine.catalog.relation import identifier
+from engine.catalog.syntax import syntax_nodes
 
 TYPES = {"text": "VARCHAR", "integer": "BIGINT", "number": "DOUBLE", "id": "UUID"}
 """Type in the head of a named query -> DuckDB's."""

@@ -127,6 +127,16 @@ QUERIES = [
     "SELECT * FROM (VALUES (1, 'a')) AS v(n, t) JOIN (SELECT min(text) AS t FROM documents) AS d ON d.t > v.t",
     "SELECT to_json({'t': text, 'r': reason}) FROM corpus",
     "SELECT text AS t, upper(t) FROM corpus WHERE t IS NOT NULL ORDER BY t",
+    "SELECT text.upper() FROM documents",
+    "SELECT d.text.upper().len() FROM documents AS d",
+    "SELECT documents.text.upper() FROM corpus AS documents WHERE decision.starts_with('k')",
+    "SELECT d.to_json() FROM documents AS d",
+    "SELECT documents.to_json() FROM documents",
+    "SELECT source, text.max() FROM corpus GROUP BY source",
+    "SELECT [x.upper() FOR x IN [text]] FROM documents",
+    "SELECT text FROM documents WHERE num_chars.abs() > 5 ORDER BY text.len()",
+    "SELECT count(*) FROM corpus c SEMI JOIN corpus d ON c.doc_id = d.doc_id AND d.decision = 'kept'",
+    "SELECT source FROM documents ORDER BY COLUMNS('num_.*')",
 ]
 
 
@@ -154,9 +164,19 @@ def named(query: str) -> Named:
 
 
 def test_plain_columns_are_told_from_whole_rows() -> None:
-    assert named("SELECT a, t.B FROM T WHERE c > 1") == Named(frozenset({"t"}), frozenset({"a", "t", "b", "c"}))
-    assert named("SELECT a, count(*) FROM t GROUP BY ALL ORDER BY ALL").columns == frozenset({"a"})
-    for whole in ("SELECT * FROM t", "SELECT t FROM t", "SELECT x FROM t AS x", "SELECT 1 FROM t NATURAL JOIN u"):
+    plain = named("SELECT a, t.B FROM T WHERE c > 1 AND e.len() > 1")
+    assert plain.tables == frozenset({"t"})
+    assert [name for name in "abcdefgh" if plain.has_column(name)] == ["a", "b", "c", "e"]
+    grouped = named("SELECT a, count(*) FROM t GROUP BY ALL ORDER BY ALL")
+    assert grouped.has_column("a")
+    assert not grouped.has_column("b", "c", "d")
+    for whole in (
+        "SELECT * FROM t",
+        "SELECT t FROM t",
+        "SELECT x FROM t AS x",
+        "SELECT x.to_json() FROM t AS x",
+        "SELECT 1 FROM t NATURAL JOIN u",
+    ):
         assert named(whole).columns is None, whole
     assert named("DESCRIBE t") == named("FROM duckdb_tables()") == EVERYTHING
 
