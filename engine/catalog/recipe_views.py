@@ -20,7 +20,13 @@ from engine.formats.manifest import read_mixture, version_folder
 from engine.formats.selection import BALANCE_SCHEMA, EXAMPLES_SCHEMA
 from engine.formats.selection import SCHEMA as DECISION_SCHEMA
 from engine.formats.state import RecipeState
-from engine.formats.token_store import CONTROL_TOKENS_FILE, CONTROL_TOKENS_SCHEMA, LOOK_ALIKES_FILE, LOOK_ALIKES_SCHEMA
+from engine.formats.token_store import (
+    AGAIN,
+    CONTROL_TOKENS_FILE,
+    CONTROL_TOKENS_SCHEMA,
+    LOOK_ALIKES_FILE,
+    LOOK_ALIKES_SCHEMA,
+)
 from engine.formats.workspace import Workspace
 
 _IDS = {"doc_id": "UUID", "source": "VARCHAR"}
@@ -185,14 +191,12 @@ def _file_or_nothing(path: Path | None, columns: dict[str, str]) -> str:
 def _of_token_store(workspace: Workspace, state: RecipeState | None, file: str, columns: Mapping[str, str]) -> str:
     """Return the SELECT of a file of the token store that has a doc_id, with the document's source behind that."""
     folder = workspace.root / state.token_store if state is not None and state.token_store is not None else None
-    # A store made before there were such files is made again by the next run.
-    if folder is None or not (folder / file).is_file():
+    if folder is None:
         return nothing({**_IDS, **columns})
     own = ", ".join(f"t.{identifier(name)}" for name in columns if name != "doc_id")
-    documents = read_files([present(folder / "documents.parquet")])
-    return (
-        f"SELECT t.doc_id, d.source, {own} FROM {read_files([folder / file])} AS t JOIN {documents} AS d USING (doc_id)"
-    )
+    documents = read_files([present(folder / "documents.parquet", AGAIN)])
+    tokens = read_files([present(folder / file, AGAIN)])
+    return f"SELECT t.doc_id, d.source, {own} FROM {tokens} AS t JOIN {documents} AS d USING (doc_id)"
 
 
 def _heldout(workspace: Workspace, state: RecipeState | None) -> str:

@@ -149,10 +149,10 @@ class SourceFiles:
         return dict(runs)
 
 
-def present(path: Path) -> Path:
+def present(path: Path, fix: str = "run the recipe again") -> Path:
     """Return the path of a file that is there; raises InputError where it is gone."""
     if not path.is_file():
-        raise InputError(problem(path, "the file is gone", fix="run the recipe again"))
+        raise InputError(problem(path, "the file is gone", fix=fix))
     return path
 
 

@@ -24,13 +24,12 @@ class MeasuredRecall:
 
 
 def measured_recalls(evidence: Evidence) -> tuple[MeasuredRecall, ...]:
-    """Return what every instance of near_dup measured; nothing where it was made before there was such a thing."""
+    """Return what every instance of near_dup measured."""
     found = []
     for instance in evidence.instances("near_dup"):
         receipt = evidence.receipt(instance.prefix)
-        details = receipt.details if receipt is not None else {}
-        if "measured_recall" in details:
-            measured, floor = details["measured_recall"], float(details["floor"])
+        if receipt is not None:
+            measured, floor = receipt.details["measured_recall"], float(receipt.details["floor"])
             sample = measured["brute_force_sample"]
             found.append(_measurement(instance.prefix, "planted copies", floor, measured["planted"], measured))
             found.append(_measurement(instance.prefix, "brute-force sample", floor, sample["pairs"], sample))

@@ -7,6 +7,7 @@ import polars as pl
 from engine.report.balance import balance_findings
 from engine.report.forgetting import FEWEST_DOCUMENTS, Curve, paired_difference
 from engine.report.funnel import Funnel
+from engine.report.heldout import HeldOut
 from engine.report.numbers import Numbers
 from engine.report.tags import tags_findings
 from engine.report.training import RunNumbers, base_of
@@ -26,6 +27,7 @@ def findings(numbers: Numbers) -> list[str]:
         *_diversity(numbers),
         *_held_out(numbers),
         *_benchmarks(numbers),
+        *_false_flags(numbers.heldout),
         *_replay_reached(numbers),
         *_replay_against_forgetting(numbers.curves),
         *_budgets(numbers),
@@ -133,6 +135,16 @@ def _benchmarks(numbers: Numbers) -> Iterator[str]:
         sentence = f"Searched for {counted(items, 'item')} of {counted(len(rows), 'benchmark')}"
         sentence += f", {items - matchable:,} of which no search can find" if matchable < items else ""
         yield sentence + (f"; found in {listed(named)}." if named else "; no document holds any.")
+
+
+def _false_flags(found: HeldOut | None) -> Iterator[str]:
+    doubtful = [] if found is None else found.doubtful
+    if doubtful:
+        rates = listed([f"{share(rate, 1)} ('{name}')" for name, rate in doubtful[:_MOST_NAMED]])
+        yield (
+            f"FLAGS MAY BE FALSE: of texts dealt from fragments of items, none of which is whole, the search flagged "
+            f"{rates}; read some of the documents it dropped (`provender sample --reason contaminated`)."
+        )
 
 
 def _replay_reached(numbers: Numbers) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """Held-out sets and contamination: what is kept for measuring, who was searched for it, how well the search finds."""
 
 from dataclasses import dataclass
+from itertools import chain
 
 import polars as pl
 
@@ -10,6 +11,8 @@ from engine.report.table import Table, table
 from engine.report.wording import MISSING, amount, count
 
 RECALL = "planted_recall"
+FLAG_RATE, HIGH_FLAG_RATE = "control_flag_rate", 0.05
+"""Share of control texts from which on flags are doubtful: of 50 of them, three."""
 _SHARES = ("recall", "share", "fraction", "rate")
 _PARTS = ("verbatim_recall", "rewrapped_recall", "recased_recall", "buried_recall", "control_documents")
 """What a page has no room for beside the recall of all copies; coverage.parquet has it."""
@@ -31,9 +34,20 @@ class HeldOut:
     @property
     def lowest_recall(self) -> float | None:
         """The lowest recall on planted copies of any set, or None where none was measured."""
-        sheets = [sheet for sheet in self.coverage.values() if RECALL in sheet.columns]
-        values = [float(value) for sheet in sheets for value in sheet.get_column(RECALL).drop_nulls()]
+        values = [float(value) for sheet in self.coverage.values() for value in sheet.get_column(RECALL).drop_nulls()]
         return min(values) if values else None
+
+    @property
+    def doubtful(self) -> list[tuple[str, float]]:
+        """Benchmarks and held-out sets with a high share of control texts flagged, and that share; the highest first.
+
+        Control texts are dealt from fragments of the items, and hold none of them as a whole.
+        """
+        rates = [sheet.select("benchmark", FLAG_RATE).rows() for sheet in self.coverage.values()]
+        high = {
+            (name, rate) for name, rate in chain.from_iterable(rates) if rate is not None and rate >= HIGH_FLAG_RATE
+        }
+        return sorted(high, key=lambda one: (-one[1], one[0]))
 
 
 def heldout(evidence: Evidence) -> HeldOut | None:
@@ -77,7 +91,7 @@ def heldout_tables(numbers: HeldOut) -> list[Table]:
         ]
         tables.append(table(headings, rows, 2, "Held-out sets, never trained on"))
     for prefix, whole in numbers.coverage.items():
-        sheet = whole.drop(_PARTS, strict=False) if RECALL in whole.columns else whole
+        sheet = whole.drop(_PARTS)
         headings = [name.replace("_", " ") for name in sheet.columns]
         rows = [[_cell(name, value) for name, value in row.items()] for row in sheet.iter_rows(named=True)]
         tables.append(table(headings, rows, caption=f"Coverage of the search ({prefix})"))

@@ -67,6 +67,11 @@ ATTEMPTS: dict[str, Callable[[str, str], str]] = {
     "sibling with the same beginning": lambda ws, data: f"SELECT * FROM read_text('{ws}2/secret.txt')",
     "link to a file": lambda ws, data: f"SELECT * FROM read_text('{ws}/link.txt')",
     "link to a folder": lambda ws, data: f"SELECT * FROM read_text('{ws}/linked/secret.txt')",
+    "files behind a link, by pattern": lambda ws, data: f"FROM read_text('{ws}/link*/*')",
+    "list of files behind a link": lambda ws, data: f"SELECT * FROM glob('{ws}/link*/*')",
+    "list of files of the workspace": lambda ws, data: f"SELECT * FROM glob('{ws}/**')",
+    "function in front of which stands a name": lambda ws, data: "SELECT '/etc/passwd'.read_text()",
+    "call in a CTE": lambda ws, data: "WITH x AS (CALL enable_logging()) FROM x",
     "neighbour of an input": lambda ws, data: f"SELECT * FROM read_text('{data}/secret.txt')",
     "neighbour of an input by pattern": lambda ws, data: f"SELECT * FROM read_text('{data}/*')",
     "copy behind a comment": lambda ws, data: f"/* SELECT */ -- FROM\nCOPY documents TO '{ws}/x.parquet'",
@@ -145,6 +150,11 @@ def test_honest_query_passes_and_changes_nothing(small_workspace: SimpleNamespac
     before = snapshot(small_workspace.root.parent)
     assert sql(query, small_workspace.root)["rows"]
     assert snapshot(small_workspace.root.parent) == before
+
+
+def test_pivot_without_its_values_is_told_to_name_them(read_workspace: SimpleNamespace) -> None:
+    with pytest.raises(InputError, match=r"Fix: name PIVOT's values: ON column IN \(\.\.\.\)\.$"):
+        sql("PIVOT decisions ON decision USING count(*)", read_workspace.root)
 
 
 def test_files_of_the_workspace_and_inputs_can_be_read_by_path(read_workspace: SimpleNamespace) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from engine.annotate.contamination.coverage import SCHEMA as COVERAGE_SCHEMA
 from engine.base.atomic import read_json, write_json
 from engine.base.hashing import digest_bytes, digest_json, digest_parts
 from engine.formats import ledger as ledger_format
@@ -37,6 +38,13 @@ from engine.formats.workspace import Workspace
 SOURCES = {"stdlib_docs": (120, "PSF-2.0"), "medquad": (90, "CC-BY-4.0"), "code": (60, None), "licenses": (30, "MIT")}
 """Source -> documents and licence."""
 HOSTILE = '<script>alert("1")</script> & <img src="http://example.com/x.png"> opening of the largest cluster.'
+MEASURED_RECALL = {
+    "planted": 1000, "found": 991, "share": 0.991, "interval_95": [0.9831, 0.9952], "mean_similarity": 0.8021,
+    "brute_force_sample": {
+        "pairs": 0, "found": 0, "share": None, "interval_95": None,
+        "sampled_documents": 512, "compared_documents": 8192,
+    },
+}  # fmt: skip
 RULES = ("exact_duplicate", "near_duplicate", "held_out", "too_short")
 STEPS = (0, 10, 20, 30, 40)
 
@@ -210,9 +218,9 @@ def _pairs(place: Workspace) -> str:
         folder / "pairs.parquet", pl.DataFrame(pairs, schema=["doc_id", "other_id", "similarity"], orient="row")
     )
     config = {"stage": "near_dup", "threshold": 0.8}
-    write_receipt(
-        folder, Receipt(made_by="near_dup/1", digest=digest_json("near"), config=config, rows=len(pairs), seconds=0.1)
-    )
+    digest, details = digest_json("near"), {"floor": 0.8, "measured_recall": MEASURED_RECALL}
+    made = Receipt(made_by="near_dup/1", digest=digest, config=config, rows=len(pairs), seconds=0.1, details=details)
+    write_receipt(folder, made)
     return str(folder.relative_to(place.root))
 
 
@@ -226,7 +234,10 @@ def _coverage(place: Workspace) -> str:
         "flagged_documents": [0, 0],
         "planted_copies": [20, 18],
         "planted_recall": [1.0, 0.985],
-    })  # fmt: skip
+        **{f"{kind}_recall": [1.0, 0.985] for kind in ("verbatim", "rewrapped", "recased", "buried")},
+        "control_documents": [10, 10],
+        "control_flag_rate": [0.0, None],
+    }, schema=COVERAGE_SCHEMA)  # fmt: skip
     write_parquet(folder / "coverage.parquet", sheet)
     return str(folder.relative_to(place.root))
 

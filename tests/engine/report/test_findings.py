@@ -53,6 +53,22 @@ def test_lowest_recall_of_the_search_is_said(finished: Path) -> None:
     assert "the search found 98.5 % or more of the planted copies" in _said(finished)[3]
 
 
+@pytest.mark.parametrize(
+    ("rates", "named"), [([0.05, 0.12], "12.0 % ('domain') and 5.0 % ('general')"), ([0.04, 0.05], "5.0 % ('domain')")]
+)
+def test_search_that_flags_what_holds_no_item_is_said_openly(workspace: Path, rates: list[float], named: str) -> None:
+    path = next(workspace.glob("annotations/contamination/*/_corpus/*/coverage.parquet"))
+    write_parquet(path, read_parquet(path).with_columns(pl.Series("control_flag_rate", rates)))
+    (said,) = [s for s in _said(workspace) if s.startswith("FLAGS MAY BE FALSE")]
+    assert f"the search flagged {named};" in said
+
+
+def test_few_flags_of_control_texts_are_no_finding(finished: Path, workspace: Path) -> None:
+    path = next(workspace.glob("annotations/contamination/*/_corpus/*/coverage.parquet"))
+    write_parquet(path, read_parquet(path).with_columns(pl.Series("control_flag_rate", [0.04, None])))
+    assert _said(workspace) == _said(finished)
+
+
 def test_replay_is_compared_by_general_text_and_its_cost_on_the_domain(finished: Path) -> None:
     (said,) = [s for s in _said(finished) if s.startswith("Replay against forgetting")]
     assert "changed by +4.00 % (95 % interval +3.60 to +4.40 %) without replay (replay_0, 40 steps)" in said

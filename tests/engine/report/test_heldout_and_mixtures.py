@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+import polars as pl
+
 from engine.base.atomic import read_json, write_json
 from engine.formats.parquet import read_parquet, write_parquet
 from engine.report import report
@@ -39,17 +41,23 @@ def test_documents_that_only_belong_to_a_group_are_counted_apart(workspace: Path
     assert "1 more document is similar to the set 'domain' and was kept out of training with it." in html
 
 
-def test_coverage_sheet_is_shown_with_whatever_columns_it_has(workspace: Path) -> None:
+def test_coverage_sheet_is_shown_with_the_recall_of_all_copies_and_the_false_flags(workspace: Path) -> None:
     path = next(workspace.glob("annotations/contamination/*/_corpus/*/coverage.parquet"))
-    sheet = read_parquet(path)
-    write_parquet(path, sheet.rename({"planted_recall": "verbatim_recall"}))
+    write_parquet(path, read_parquet(path).with_columns(pl.Series("control_flag_rate", [0.0, 0.12])))
+    found = heldout(open_evidence(workspace))
+    assert found is not None
+    tables = {table.caption: table for table in heldout_tables(found)}
+    coverage = tables["Coverage of the search (contamination)"]
+    assert coverage.headings[-2:] == ("planted recall", "control flag rate")
+    assert [row[-2:] for row in coverage.rows] == [("100.0 %", "0.0 %"), ("98.5 %", "12.0 %")]
+
+
+def test_recall_that_nobody_could_measure_is_none(workspace: Path) -> None:
+    path = next(workspace.glob("annotations/contamination/*/_corpus/*/coverage.parquet"))
+    write_parquet(path, read_parquet(path).with_columns(pl.lit(None, pl.Float64).alias("planted_recall")))
     found = heldout(open_evidence(workspace))
     assert found is not None
     assert found.lowest_recall is None
-    tables = {table.caption: table for table in heldout_tables(found)}
-    coverage = tables["Coverage of the search (contamination)"]
-    assert coverage.headings[-1] == "verbatim recall"
-    assert coverage.rows[1][-1] == "98.5 %"
 
 
 def test_recipe_without_split_and_search_has_no_section(workspace: Path) -> None:
