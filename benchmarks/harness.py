@@ -6,7 +6,6 @@ Each measurement is one JSON file `results/<what>.json`; `benchmarks/README.md` 
 import json
 import os
 import platform
-import resource
 import statistics
 import time
 from collections.abc import Callable
@@ -52,7 +51,9 @@ def rate(
 
 def peak_memory_mb() -> float:
     """Return the largest resident memory of this process so far, in MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    from engine.run.memory import peak_memory_bytes
+
+    return peak_memory_bytes() / 1e6
 
 
 def record(
@@ -84,12 +85,17 @@ def record(
     (folder / f"{what}.json").write_text(json.dumps(content, indent=2) + "\n")
     for row in rows:
         spread = f" ({row.low:,.1f}-{row.high:,.1f})" if row.low is not None and row.high is not None else ""
-        details = "".join(f"; {name} {_cell(value)}" for name, value in row.details.items())
+        details = "".join(f"; {name} {shown(value)}" for name, value in row.details.items())
         print(f"{what}: {row.name}: {_figure(row.value, row.unit)}{spread}{details}; {row.correctness}")
 
 
 def write_table() -> None:
     """Write benchmarks/README.md from all results."""
+    (FOLDER / "README.md").write_text(page(), encoding="utf-8")
+
+
+def page() -> str:
+    """Return the text of benchmarks/README.md."""
     head = (
         "Written by `make bench` from `results/`: medians after a warm-up, the slowest and the fastest run beside them."
     )
@@ -101,7 +107,7 @@ def write_table() -> None:
         where += f", peak memory {memory:,} MB" if memory is not None else ""
         lines += [f"## {content['what']}", "", content["about"], "", f"{content['date']}, {where}.", ""]
         lines += [*_table(content["rows"]), ""]
-    (FOLDER / "README.md").write_text("\n".join(lines))
+    return "\n".join(lines)
 
 
 def _table(rows: list[dict[str, Any]]) -> list[str]:
@@ -111,7 +117,7 @@ def _table(rows: list[dict[str, Any]]) -> list[str]:
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for row in rows:
         spread = f"{row['low']:,.1f}-{row['high']:,.1f}" if row["low"] is not None else ""
-        more = [_cell(row.get("details", {}).get(name, "")) for name in extra]
+        more = [shown(row.get("details", {}).get(name, "")) for name in extra]
         cells = (row["name"], _figure(row["value"], row["unit"]), spread, *more, row["includes"], row["correctness"])
         lines.append(f"| {' | '.join(cell.replace('|', ' ') for cell in cells)} |")
     return lines
@@ -121,7 +127,8 @@ def _figure(value: float | None, unit: str) -> str:
     return f"{value:,.1f} {unit}" if value is not None else "-"
 
 
-def _cell(value: float | int | str) -> str:
+def shown(value: float | int | str) -> str:
+    """Return a detail of a row as the tables show it."""
     if isinstance(value, str):
         return value
     # Shares down to a tenth of a per mille: 0.99 and 0.9999 are not the same.

@@ -1,21 +1,15 @@
 """The tables of the project's README, from the results: between two marks, so that no figure there is typed by hand."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
-from benchmarks.harness import FOLDER, RESULTS
+from benchmarks.harness import FOLDER, RESULTS, shown
 
 README = FOLDER.parent / "README.md"
-BEGIN, END = "<!-- benchmark: near_dup -->", "<!-- end of benchmark -->"
-BEGIN_CONTAMINATION, END_CONTAMINATION = "<!-- benchmark: contamination -->", "<!-- end of contamination -->"
-BEGIN_LANGUAGE, END_LANGUAGE = "<!-- benchmark: language -->", "<!-- end of language -->"
 LANGUAGE = ("language", "language_sources")
-BEGIN_PII, END_PII = "<!-- benchmark: pii -->", "<!-- end of pii -->"
 PII = ("pii_shared", "pii_built", "pii_texts", "pii_speed")
-BEGIN_ANNOTATE, END_ANNOTATE = "<!-- benchmark: annotate -->", "<!-- end of annotate -->"
 ANNOTATE = ("annotate_whole", "annotate_heuristics", "quality")
-BEGIN_SELECT, END_SELECT = "<!-- benchmark: select -->", "<!-- end of select -->"
 CONTAMINATION = ("contamination", "contamination_negatives", "contamination_speed")
 Results = dict[str, dict[str, Any]]
 JUDGED = (
@@ -26,24 +20,30 @@ JUDGED = (
 
 
 def write_readme() -> None:
-    """Replace what stands between the marks; nothing happens where a result or a mark is missing."""
-    _write(BEGIN, END, ("near_dup", *(name for name, _ in JUDGED)), _near_dup)
-    _write(BEGIN_CONTAMINATION, END_CONTAMINATION, CONTAMINATION, _contamination)
-    _write(BEGIN_ANNOTATE, END_ANNOTATE, ANNOTATE, _annotate)
-    _write(BEGIN_LANGUAGE, END_LANGUAGE, LANGUAGE, _language)
-    _write(BEGIN_PII, END_PII, PII, _pii)
-    _write(BEGIN_SELECT, END_SELECT, ("select",), _select)
+    """Replace what stands between the marks."""
+    README.write_text(written(README.read_text(encoding="utf-8")), encoding="utf-8")
 
 
-def _write(begin: str, end: str, names: Sequence[str], lines_of: Callable[[Results], list[str]]) -> None:
-    text = README.read_text(encoding="utf-8")
-    paths = [RESULTS / f"{name}.json" for name in names]
-    if begin not in text or not all(path.is_file() for path in paths):
-        return
-    results = {path.stem: json.loads(path.read_text()) for path in paths}
-    before, rest = text.split(begin, 1)
-    after = rest.split(end, 1)[1]
-    README.write_text(f"{before}{begin}\n{chr(10).join(lines_of(results))}\n{end}{after}", encoding="utf-8")
+def written(text: str) -> str:
+    """Return the README with the tables between their marks; nothing changes where a result is missing."""
+    tables: dict[str, tuple[tuple[str, ...], Callable[[Results], list[str]]]] = {
+        "near_dup": (("near_dup", *(name for name, _ in JUDGED)), _near_dup),
+        "contamination": (CONTAMINATION, _contamination),
+        "annotate": (ANNOTATE, _annotate),
+        "language": (LANGUAGE, _language),
+        "pii": (PII, _pii),
+        "select": (("select",), _select),
+        "mixture": (("mixture",), _mixture),
+        "sql": (("sql",), _sql),
+    }
+    for name, (results, lines_of) in tables.items():
+        paths = [RESULTS / f"{result}.json" for result in results]
+        if all(path.is_file() for path in paths):
+            lines = lines_of({path.stem: json.loads(path.read_text()) for path in paths})
+            begin, end = f"<!-- benchmark: {name} -->", f"<!-- end of benchmark: {name} -->"
+            before, rest = text.split(begin, 1)
+            text = "\n".join([before + begin, *lines, end + rest.split(end, 1)[1]])
+    return text
 
 
 def _near_dup(results: Results) -> list[str]:
@@ -143,6 +143,25 @@ def _select(results: Results) -> list[str]:
     whole = result["rows"][0]["details"]
     used = f"{whole['processor seconds']:,.0f} seconds of the processor"
     return [*lines, "", f"{result['machine']['cores']} cores, {used}, peak memory {whole['peak MB']:,} MB."]
+
+
+def _mixture(results: Results) -> list[str]:
+    result = results["mixture"]
+    names = ("seconds", "peak MB", "efficiency", "filled", "deviation")
+    lines = [result["about"], "", f"| | {' | '.join(names)} | |", "|---" * (2 + len(names)) + "|"]
+    for row in result["rows"]:
+        cells = [shown(row["details"].get(name, "")) for name in names]
+        lines.append(f"| {row['name']} | {' | '.join(cells)} | {row['correctness']} |")
+    return lines
+
+
+def _sql(results: Results) -> list[str]:
+    result = results["sql"]
+    names = list(result["rows"][0]["details"])
+    lines = [result["about"], "", f"| | {' | '.join(names)} |", "|---" * (1 + len(names)) + "|"]
+    for row in result["rows"]:
+        lines.append(f"| {row['name']} | {' | '.join(shown(row['details'][name]) for name in names)} |")
+    return lines
 
 
 def _recall_cells(name: str, result: dict[str, Any]) -> str:
