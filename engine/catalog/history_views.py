@@ -100,6 +100,8 @@ _RUN: dict[str, Any] = {"run": pl.String}
 _RUNS: dict[str, Any] = _RUN | {"is_finished": pl.Boolean, "content": pl.String}
 
 
+_STEP = {"step": "(step + 1)::UINTEGER"}
+"""Files count steps from 0; all that people read counts them from 1, as metrics and checkpoints do."""
 VERSION_VIEWS = ("mixtures", "mixture_sources", "mixture_phases", "mixture_documents", "spans")
 RUN_VIEWS = ("runs", "probes", "forgetting", "metrics")
 
@@ -139,7 +141,7 @@ def _create_versions(
     columns = typed(VERSION | DOCUMENTS_SCHEMA | _PHASE)
     create_view(connection, "mixture_documents", failing(union(documents, columns), damage))
     spans = [
-        _beside(version, path, SCHEDULE_SCHEMA)
+        _beside(version, path, SCHEDULE_SCHEMA, _STEP)
         for mixture, version in versions
         if (path := workspace.schedule(mixture.manifest.schedule) / "schedule.parquet").is_file()
     ]

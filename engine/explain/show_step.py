@@ -37,7 +37,7 @@ def show_step(result: Mapping[str, Any], width: int | None = None, is_coloured: 
 def _head(result: Mapping[str, Any]) -> list[str]:
     of_run = f"{result['run']}, " if result["run"] is not None else ""
     steps = f"step {result['step']:,} of {result['num_steps']:,}"
-    place = f"mixture {result['mixture']} (step {result['schedule_step']:,} of its schedule)"
+    place = f"mixture {result['mixture']}"
     told = f"{result['tokens']:,} tokens, {result['supervised_tokens']:,} of them labels"
     if result["loss"] is not None:
         told += f", loss {result['loss']:.4f}"

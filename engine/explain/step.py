@@ -26,16 +26,17 @@ def show(run: str, step: int, workspace: Path | str, row: int | None = None) -> 
 
     Args:
         run: A training run, or a mixture (name, name@v1, name@latest, name@<digest>) before it is trained on.
-        step: Counted from 1, as in metrics and checkpoints; the schedule calls the first step 0.
+        step: Counted from 1, as in metrics, checkpoints and the view `schedule`.
         workspace: Folder of all artifacts.
         row: Only this row of the step, counted from 0.
 
     Returns:
         run (null for a mixture), is_also_a_mixture (a mixture has the run's name: the run was taken), mixture, step,
-        schedule_step, num_steps, row (as asked for), row_tokens, tokens, supervised_tokens, sources (tokens and labels
-        of each in this step, and its loss), loss, learning_rate and grad_norm (null where the step was not made yet),
-        and rows: row, tokens, spans (start, length, document, document_start, repeat, doc_id, source, is_replay, phase,
-        supervised_tokens, parts). Parts: text, supervised, special, tokens.
+        schedule_step (in schedule.parquet, which counts from 0), num_steps, row (as asked for), row_tokens, tokens,
+        supervised_tokens, sources (tokens and labels of each in this step, and its loss), loss, learning_rate and
+        grad_norm (null where the step was not made yet), and rows: row, tokens, spans (start, length, document,
+        document_start, repeat, doc_id, source, is_replay, phase, supervised_tokens, parts). Parts: text, supervised,
+        special, tokens.
 
     Raises:
         RecipeError, InputError: no such run, mixture, step or row; files are gone.

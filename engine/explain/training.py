@@ -1,7 +1,7 @@
 """A training run as `explain` and `show` read it: its mixture, the steps it made, their losses.
 
-Steps are counted from 1, as in metrics, checkpoints and charts: step 1 is what the first optimizer step was made of. In
-the schedule, and in the SQL view `schedule`, the same step has the number 0.
+Steps are counted from 1, as in metrics, checkpoints, charts and SQL: step 1 is what the first optimizer step was made
+of. In the file schedule.parquet the same step has the number 0.
 """
 
 from dataclasses import dataclass

@@ -20,7 +20,7 @@ WITH spans AS (
             WHEN length = 0 THEN 'empty span'
             WHEN start::BIGINT + length > row_tokens THEN 'longer than the row'
             WHEN row >= rows_per_step THEN 'more rows than the step has'
-            WHEN step >= num_steps THEN 'after the last step'
+            WHEN step > num_steps THEN 'after the last step'
             WHEN document_start::BIGINT + length > num_tokens THEN 'longer than the document'
             WHEN supervised_tokens >= length THEN 'more labels than the span can have'
             WHEN start < free_from THEN 'overlaps the span before it'

@@ -25,7 +25,7 @@ WITH parts AS (
 ), placed AS (
     SELECT
         mixture, version, sum(length)::BIGINT AS tokens, sum(supervised_tokens)::BIGINT AS supervised_tokens,
-        max(step)::BIGINT + 1 AS num_steps
+        max(step)::BIGINT AS num_steps
     FROM stored.spans
     WHERE is_current
     GROUP BY mixture, version

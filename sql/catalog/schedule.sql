@@ -1,4 +1,4 @@
--- What is trained when: every span of a document, with its optimizer step and its place in the training row; step counts from 0, in metrics from 1.
+-- What is trained when: every span of a document, with its optimizer step (from 1, as in metrics) and its place in the training row.
 -- reads:  stored.spans(mixture, version, step, row, start, length, document, document_start, repeat, supervised_tokens),
 --           stored.mixture_documents(mixture, version, is_current, phase, document, doc_id, source, is_replay)
 -- yields: schedule(mixture, version, is_current, step, row, start, length, phase, doc_id, source, is_replay, document,

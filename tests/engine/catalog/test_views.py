@@ -136,10 +136,10 @@ def test_all_mixture_versions_are_shown_and_the_current_one_is_marked(read_works
 def test_schedule_knows_document_source_and_replay(read_workspace: SimpleNamespace) -> None:
     query = "SELECT step, doc_id, source, is_replay, length, repeat FROM schedule WHERE is_current ORDER BY step, start"
     assert rows(read_workspace, query) == [
-        [0, "b1", "books", False, 9, 0],
-        [0, "w1", "web", True, 7, 0],
-        [1, "b1", "books", False, 9, 1],
-        [2, "b2", "books", False, 6, 0],
+        [1, "b1", "books", False, 9, 0],
+        [1, "w1", "web", True, 7, 0],
+        [2, "b1", "books", False, 9, 1],
+        [3, "b2", "books", False, 6, 0],
     ]
 
 

@@ -86,7 +86,7 @@ def test_a_step_shows_the_roles_of_a_chat_and_its_answers_as_labels(workspace: P
 
 
 def test_a_terminal_marks_what_is_no_label_of_a_chat(workspace: Path) -> None:
-    query = "SELECT step + 1, row FROM schedule WHERE mixture = 'all' AND source = 'chats' LIMIT 1"
+    query = "SELECT step, row FROM schedule WHERE mixture = 'all' AND source = 'chats' LIMIT 1"
     (place,) = sql(query, workspace)["rows"]
     step, row = place
     text = show_step(show("all", step, workspace, row), width=400, is_coloured=False)
