@@ -8,11 +8,13 @@ from engine.report.table import Table, table
 def again(evidence: Evidence, numbers: Numbers) -> Table:
     """Return (what, command) rows for the sections this page has."""
     rows = [*_data(evidence, numbers), *_training(numbers)]
-    return table(["number", "command"], [[what, _command(query)] for what, query in rows], 2)
+    return table(["number", "command"], [[what, _command(query, evidence.state.recipe)] for what, query in rows], 2)
 
 
-def _command(query: str) -> str:
-    return f"provender sql {query}" if query.startswith("@") else f'provender sql "{query}"'
+def _command(query: str, recipe: str) -> str:
+    # Without a name the views show the recipe that finished last, which need not be that of the page.
+    quoted = query if query.startswith("@") else f'"{query}"'
+    return f"provender sql {quoted} --recipe {recipe}"
 
 
 def _data(evidence: Evidence, numbers: Numbers) -> list[tuple[str, str]]:
@@ -52,6 +54,8 @@ def _data(evidence: Evidence, numbers: Numbers) -> list[tuple[str, str]]:
             rows.append((what, query))
     if numbers.heldout is not None and evidence.split is not None:
         rows.append(("Documents of held-out groups", "SELECT * FROM heldout_groups"))
+    if numbers.heldout is not None and numbers.heldout.coverage:
+        rows.append(("Coverage of the search, and its false flags", "SELECT * FROM coverage"))
     if numbers.mixtures:
         rows.append(("Mixtures", "SELECT * FROM mixtures WHERE is_current"))
         rows.append(("Mixtures per source", "SELECT * FROM mixture_sources WHERE is_current"))
