@@ -7,17 +7,7 @@ import duckdb
 import polars as pl
 
 from engine.catalog.history_views import VERSION, version_columns
-from engine.catalog.relation import (
-    STORED,
-    create_table,
-    create_view,
-    failing,
-    identifier,
-    read_files,
-    text_literal,
-    typed,
-    union,
-)
+from engine.catalog.relation import create_rows, create_view, identifier, read_files, text_literal, typed, union
 from engine.formats.manifest import Manifest, Mixture, readable_versions
 from engine.formats.receipt import read_receipt
 from engine.formats.state import RecipeState
@@ -49,11 +39,9 @@ def create_audit_views(
         rows = [
             version_columns(mixture, current) | row for mixture in versions for row in _rows(workspace, table, mixture)
         ]
-        create_table(connection, f"{table}_rows", pl.DataFrame(rows, schema=VERSION | schema, orient="row"))
-        create_view(connection, table, failing(f"SELECT * FROM {STORED}.{table}_rows", damage))
-    create_table(connection, "taken_down_ids", _taken_down([mixture.manifest for mixture in versions]))
-    taken_down = f"SELECT mixture, version, doc_id::UUID AS doc_id FROM {STORED}.taken_down_ids"
-    create_view(connection, "taken_down", failing(taken_down, damage))
+        create_rows(connection, table, pl.DataFrame(rows, schema=VERSION | schema, orient="row"), damage)
+    taken_down = _taken_down([mixture.manifest for mixture in versions])
+    create_rows(connection, "taken_down", taken_down, damage, ("doc_id",))
     selects = [
         select
         for mixture in versions

@@ -1,9 +1,9 @@
 """The stored views of what a workspace holds whatever the recipe: mixture versions, training runs, labels."""
 
 import json
-from collections.abc import Container, Mapping
+from collections.abc import Callable, Container, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import duckdb
 import polars as pl
@@ -12,6 +12,7 @@ from engine.base.errors import InputError
 from engine.catalog.named import Named
 from engine.catalog.relation import (
     STORED,
+    create_rows,
     create_table,
     create_view,
     failing,
@@ -45,6 +46,7 @@ from engine.formats.state import RecipeState
 from engine.formats.takedowns import read_takedowns, takedowns_frame
 from engine.formats.workspace import Workspace
 
+T = TypeVar("T")
 VERSION: dict[str, Any] = {"mixture": pl.String, "version": pl.Int64, "is_current": pl.Boolean}
 _MIXTURES: dict[str, Any] = VERSION | {
     "digest": pl.String,
@@ -122,9 +124,12 @@ def create_history_views(
     if any(map(named.has_table, RUN_VIEWS)):
         _create_runs(connection, [open_run(workspace, name) for name in run_names(workspace)])
     if named.has_table("labels"):
-        _create_labels(connection, workspace)
+        _create_said(
+            connection, "labels", lambda: read_labels(workspace.labels()), labels_frame, "labelled_at", ("doc_id",)
+        )
     if named.has_table("takedowns"):
-        _create_takedowns(connection, workspace)
+        ids = ("doc_id", "of")
+        _create_said(connection, "takedowns", lambda: read_takedowns(workspace), takedowns_frame, "taken_down_at", ids)
 
 
 def _create_versions(
@@ -173,8 +178,7 @@ def _create_mixtures(
         "mixture_phases": (phases, _MIXTURE_PHASES),
     }
     for name, (content, schema) in tables.items():
-        create_table(connection, f"{name}_rows", pl.DataFrame(content, schema=schema, orient="row"))
-        create_view(connection, name, failing(f"SELECT * FROM {STORED}.{name}_rows", damage))
+        create_rows(connection, name, pl.DataFrame(content, schema=schema, orient="row"), damage)
 
 
 def _replay_shares(manifest: Manifest) -> dict[str, dict[str, int]]:
@@ -245,28 +249,22 @@ def _create_runs(connection: duckdb.DuckDBPyConnection, runs: list[Run]) -> None
     selects = [
         _beside({"run": run.name}, run.metrics_path, METRICS_SCHEMA) for run in runs if run.metrics_path.is_file()
     ]
-    create_view(connection, "metrics", union([*selects, "SELECT * FROM stored.running_metrics"], {}))
+    create_view(connection, "metrics", union([*selects, f"SELECT * FROM {STORED}.running_metrics"], {}))
 
 
-def _create_labels(connection: duckdb.DuckDBPyConnection, workspace: Workspace) -> None:
+def _create_said(
+    connection: duckdb.DuckDBPyConnection,
+    name: str,
+    read: Callable[[], list[T]],
+    frame: Callable[[list[T]], pl.DataFrame],
+    when: str,
+    ids: Sequence[str],
+) -> None:
+    """Create the view of a file of what people said; `when`: its column of the time, `ids`: its columns of ids."""
+    found: list[T] = []
     damage = None
     try:
-        found = read_labels(workspace.labels())
+        found = read()
     except InputError as error:
-        found, damage = [], str(error)
-    labels = labels_frame(found).rename({"when": "labelled_at"})
-    create_table(connection, "label_rows", labels)
-    columns = ", ".join("doc_id::UUID AS doc_id" if name == "doc_id" else name for name in labels.columns)
-    create_view(connection, "labels", failing(f"SELECT {columns} FROM {STORED}.label_rows", damage))
-
-
-def _create_takedowns(connection: duckdb.DuckDBPyConnection, workspace: Workspace) -> None:
-    damage = None
-    try:
-        found = read_takedowns(workspace)
-    except InputError as error:
-        found, damage = [], str(error)
-    create_table(connection, "takedown_rows", takedowns_frame(found).rename({"when": "taken_down_at"}))
-    replaced = 'doc_id::UUID AS doc_id, "of"::UUID AS "of"'
-    select = f"SELECT * REPLACE ({replaced}) FROM {STORED}.takedown_rows"
-    create_view(connection, "takedowns", failing(select, damage))
+        damage = str(error)
+    create_rows(connection, name, frame(found).rename({"when": when}), damage, ids)

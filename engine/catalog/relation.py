@@ -87,3 +87,17 @@ def create_table(connection: duckdb.DuckDBPyConnection, name: str, frame: pl.Dat
     connection.register("frame_of_table", frame.to_arrow())
     connection.execute(f"CREATE TABLE {STORED}.{identifier(name)} AS SELECT * FROM frame_of_table")
     connection.unregister("frame_of_table")
+
+
+def create_rows(
+    connection: duckdb.DuckDBPyConnection,
+    name: str,
+    frame: pl.DataFrame,
+    damage: str | None = None,
+    ids: Sequence[str] = (),
+) -> None:
+    """Create a view of a small table, which raises `damage` where it is read; `ids`: its columns of ids, as text."""
+    create_table(connection, f"{name}_rows", frame)
+    replaced = ", ".join(f"{identifier(one)}::UUID AS {identifier(one)}" for one in ids)
+    columns = f"* REPLACE ({replaced})" if ids else "*"
+    create_view(connection, name, failing(f"SELECT {columns} FROM {STORED}.{identifier(f'{name}_rows')}", damage))
