@@ -6,8 +6,8 @@ from typing import Any
 import duckdb
 import polars as pl
 
-from engine.catalog.history_views import VERSION, version_columns
 from engine.catalog.relation import create_rows, create_view, identifier, read_files, text_literal, typed, union
+from engine.catalog.version_views import VERSION, version_columns
 from engine.formats.manifest import Manifest, Mixture, readable_versions
 from engine.formats.receipt import read_receipt
 from engine.formats.state import RecipeState

@@ -1,27 +1,26 @@
 """`provender sql`: open the views over a workspace, run one query behind the fence, return plain values."""
 
-import re
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
 from engine.base.atomic import TEMPORARY_PREFIX
-from engine.base.errors import InputError, RecipeError, ResourceError, problem, unknown
-from engine.base.sql_files import SqlFile, read_sql, sql_names
+from engine.base.errors import InputError, RecipeError, ResourceError, problem
+from engine.base.sql_files import read_sql, sql_names
 from engine.catalog.audit_views import AUDIT_VIEWS, create_audit_views
-from engine.catalog.fence import PLACE, close_gates, open_connection, require_reading_only
+from engine.catalog.fence import PLACE, close_gates, open_connection
 from engine.catalog.history_views import create_history_views
 from engine.catalog.interrupt import interruptible
 from engine.catalog.mistakes import explained, first_lines
-from engine.catalog.named import EVERYTHING, Named, named_in
+from engine.catalog.named import EVERYTHING, Named
 from engine.catalog.output import FORMATS, STREAMED, chosen_format, plan_lines, write_file, write_stdout
-from engine.catalog.parameters import bind, guessed_values, split_values, typed_values, with_variables
+from engine.catalog.parameters import bind, split_values
+from engine.catalog.question import QUERIES, Question, asked_for
 from engine.catalog.recipe_views import STAGE_VIEW, create_recipe_views, in_place_files
 from engine.catalog.relation import STORED, identifier
 from engine.catalog.values import plain_rows
@@ -30,10 +29,8 @@ from engine.formats.state import RecipeState, read_state
 from engine.formats.workspace import Workspace
 
 VIEWS = "catalog"
-QUERIES = ("statistics", "audits")
 OWN_COLUMNS = "Every column the source itself has, beside doc_id."
 STDIN = "-"
-_EXPLAIN = re.compile(r"\s*explain\s+(analyze\s+)?", re.IGNORECASE)
 
 
 def sql(
@@ -81,7 +78,7 @@ def sql(
 
         return answer_stdin(workspace, recipe, mixture, limit, shape, out)
     state = None if mixture is None else open_mixture(Workspace.open(workspace), mixture).require_state()
-    question = _question(query, split_values(values))
+    question = asked_for(query, split_values(values))
     with open_catalog(workspace, recipe, state, question.named) as connection:
         try:
             return interruptible(connection, lambda: _answer(connection, question, limit, shape, path))
@@ -146,37 +143,8 @@ def open_catalog(
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-@dataclass(frozen=True)
-class _Question:
-    """A query as it will run: its text with variables for parameters, what it names, the values."""
-
-    text: str
-    tree: dict[str, Any]
-    named: Named
-    values: Mapping[str, tuple[Any, str]]
-    explain: str
-    """EXPLAIN or EXPLAIN ANALYZE in front of our own SELECT, or nothing."""
-    before: str = ""
-    """What stood in front of `text` in the query: its places are counted with that."""
-
-
-def _question(query: str, given: Mapping[str, str]) -> _Question:
-    head = _named_query(query.strip())
-    text = query.strip() if head is None else head.statement
-    start = None if head is not None else _EXPLAIN.match(text)
-    explain = "" if start is None else "EXPLAIN ANALYZE " if start[1] else "EXPLAIN "
-    before, text = ("", text) if start is None else (text[: start.end()], text[start.end() :])
-    parser = duckdb.connect(":memory:")
-    try:
-        tree = require_reading_only(parser, text, before)
-        values = guessed_values(tree, given) if head is None else typed_values(head, given)
-        return _Question(with_variables(text, tree), tree, named_in(tree), values, explain, before)
-    finally:
-        parser.close()
-
-
 def _answer(
-    connection: duckdb.DuckDBPyConnection, question: _Question, limit: int | None, shape: str | None, path: Path | None
+    connection: duckdb.DuckDBPyConnection, question: Question, limit: int | None, shape: str | None, path: Path | None
 ) -> dict[str, Any]:
     bind(connection, question.values)
     rest = "" if limit is None else f" LIMIT {limit + 1 if path is None and shape not in STREAMED else limit}"
@@ -201,7 +169,7 @@ def _answer(
 
 
 def _explained(
-    error: duckdb.Error, question: _Question, workspace: Path | str, recipe: str | None, state: RecipeState | None
+    error: duckdb.Error, question: Question, workspace: Path | str, recipe: str | None, state: RecipeState | None
 ) -> str:
     """Return what is wrong with a query, with the names of the whole catalog where that can be opened."""
     try:
@@ -226,16 +194,6 @@ def _create_views(
         create_audit_views(connection, place, state, is_audit)
     for view in views:
         connection.execute(f"CREATE VIEW {identifier(view.name)} AS {view.statement}")
-
-
-def _named_query(query: str) -> SqlFile | None:
-    if not query.startswith("@"):
-        return None
-    known = {name: group for group in QUERIES for name in sql_names(group)}
-    name = query[1:].rstrip("; ")
-    if name not in known:
-        raise InputError(unknown(PLACE, "named query", name, known))
-    return read_sql(known[name], name)
 
 
 def _stage_columns() -> dict[str, list[str]]:

@@ -101,3 +101,19 @@ def create_rows(
     replaced = ", ".join(f"{identifier(one)}::UUID AS {identifier(one)}" for one in ids)
     columns = f"* REPLACE ({replaced})" if ids else "*"
     create_view(connection, name, failing(f"SELECT {columns} FROM {STORED}.{identifier(f'{name}_rows')}", damage))
+
+
+def beside(
+    constants: Mapping[str, Any], path: Path, schema: Mapping[str, Any], computed: Mapping[str, str] | None = None
+) -> str:
+    """Return a SELECT of constants, a file's columns, and columns computed from these in place of or after them."""
+    columns = {name: _literal(value) for name, value in constants.items()}
+    columns |= {name: identifier(name) for name in schema} | dict(computed or {})
+    listed = ", ".join(f"{value} AS {identifier(name)}" for name, value in columns.items())
+    return f"SELECT {listed} FROM {read_files([path])}"
+
+
+def _literal(value: Any) -> str:
+    if isinstance(value, str):
+        return text_literal(value)
+    return str(value).lower() if isinstance(value, bool) else f"{value}::BIGINT"

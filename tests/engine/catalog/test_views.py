@@ -397,7 +397,7 @@ def test_shards_of_many_row_groups_align_with_their_annotations(tmp_path: Path) 
 def test_replay_of_a_phase_is_found_by_its_name_after_a_takedown_removed_another(
     small_workspace: SimpleNamespace,
 ) -> None:
-    from engine.catalog.history_views import VERSION, _create_mixtures
+    from engine.catalog.version_views import VERSION, _create_mixtures
     from engine.formats.manifest import Phase, open_mixture
 
     replay = {"share": 0.1, "sources": ["web"]}
