@@ -32,7 +32,7 @@ class _Parser(argparse.ArgumentParser):
     """argparse with our exit code for usage errors, and with a guess at what was meant."""
 
     def error(self, message: str) -> NoReturn:
-        if "invalid choice:" in message:
+        if message.startswith("argument COMMAND: invalid choice:"):
             given = message.split("invalid choice: ")[1].split("'")[1]
             guess = closest(given, self._verbs())
             message = f"no command '{given}'" + (
