@@ -136,7 +136,7 @@ def open_catalog(
         except duckdb.Error as error:
             found = f"a file of it cannot be read ({first_lines(error)})"
             raise InputError(problem(place.root, found, fix="run the recipe again")) from error
-        close_gates(connection, place.root, in_place_files(place, state))
+        close_gates(connection, place.places(), in_place_files(place, state))
         yield connection
     finally:
         connection.close()

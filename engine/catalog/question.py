@@ -9,7 +9,7 @@ import duckdb
 
 from engine.base.errors import InputError, unknown
 from engine.base.sql_files import SqlFile, read_sql, sql_names
-from engine.catalog.fence import PLACE, require_reading_only
+from engine.catalog.fence import PLACE, reads_files, require_plain_paths, require_reading_only
 from engine.catalog.named import Named, named_in
 from engine.catalog.parameters import guessed_values, typed_values, with_variables
 
@@ -46,6 +46,8 @@ def asked_for(query: str, given: Mapping[str, str]) -> Question:
     try:
         tree = require_reading_only(parser, text, before)
         values = guessed_values(tree, given) if head is None else typed_values(head, given)
+        if reads_files(tree):
+            require_plain_paths(given.values())
         return Question(with_variables(text, tree), tree, named_in(tree), values, explain, before)
     finally:
         parser.close()

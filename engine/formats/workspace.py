@@ -7,6 +7,11 @@ from engine.base.errors import InputError, problem
 from engine.base.hashing import short
 
 DEFAULT_WORKSPACE = "provender-workspace"
+FOLDERS = (
+    "annotations", "audits", "benchmarks", "documents", "labels", "mixtures", "models", "recipes", "runs", "schedules",
+    "selections", "splits", "tokenizers", "tokens",
+)  # fmt: skip
+"""What can stand in a workspace."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +31,11 @@ class Workspace:
                 )
             )
         return cls(path)
+
+    def places(self) -> list[Path]:
+        """Return where its files lie: `root`, and where those of FOLDERS lead that are links, as to another disk."""
+        folders = (self.root / name for name in FOLDERS)
+        return [self.root, *(folder.resolve() for folder in folders if folder.is_symlink() and folder.is_dir())]
 
     def documents(self, source: str, input_digest: str) -> Path:
         """documents/<source>/<input digest>/: ids, core columns and, where converted, texts."""

@@ -116,7 +116,7 @@ def test_unknown_verb_suggests_the_right_one_and_exits_1() -> None:
 
 
 def test_choice_that_an_option_does_not_have_is_no_unknown_verb(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit, match="^1$"):
+    with pytest.raises(SystemExit, match=r"^1$"):
         main(["mixture", "export", "demo", "--out", "there", "--format", "csv"])
     said = capsys.readouterr().err
     assert said.startswith("provender: argument --format: invalid choice: 'csv'")

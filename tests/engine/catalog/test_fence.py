@@ -1,5 +1,6 @@
 """The user's SQL reads the workspace and its sources, and nothing it does changes or leaves either."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -67,6 +68,17 @@ ATTEMPTS: dict[str, Callable[[str, str], str]] = {
     "sibling with the same beginning": lambda ws, data: f"SELECT * FROM read_text('{ws}2/secret.txt')",
     "link to a file": lambda ws, data: f"SELECT * FROM read_text('{ws}/link.txt')",
     "link to a folder": lambda ws, data: f"SELECT * FROM read_text('{ws}/linked/secret.txt')",
+    "beside a link's target": lambda ws, data: f"FROM read_text('{ws}/linked/../secret.txt')",
+    "beside a link's target, in a list": lambda ws, data: f"FROM read_text(['{ws}/linked/../secret.txt'])",
+    "beside a link's target, as a table": lambda ws, data: f"FROM '{ws}/linked/../secret.csv'",
+    "beside a link's target, as a name in two parts": lambda ws, data: f'FROM "{ws}/linked/"."./secret.csv"',
+    "beside a link's target, as a name": lambda ws, data: f'FROM read_text("{ws}/linked/"."./secret.txt")',
+    "beside a link's target, put together": lambda ws, data: f"FROM read_text('{ws}/linked/.' || './secret.txt')",
+    "beside a link's target, from bytes": lambda ws, data: (
+        f"FROM read_text('{ws}/linked/\\x2E\\x2E/secret.txt'::BLOB::VARCHAR)"
+    ),
+    "beside a link's target, by pattern": lambda ws, data: f"FROM read_text('{ws}/linked/[.][.]/secret.txt')",
+    "beside a link's target, summarized": lambda ws, data: f"SUMMARIZE '{ws}/linked/../secret.csv'",
     "files behind a link, by pattern": lambda ws, data: f"FROM read_text('{ws}/link*/*')",
     "list of files behind a link": lambda ws, data: f"SELECT * FROM glob('{ws}/link*/*')",
     "list of files of the workspace": lambda ws, data: f"SELECT * FROM glob('{ws}/**')",
@@ -96,6 +108,7 @@ def surrounded(small_workspace: SimpleNamespace) -> SimpleNamespace:
     (top / "ws2").mkdir()
     for folder in (top, top / "ws2", small_workspace.data):
         (folder / "secret.txt").write_text("secret")
+        (folder / "secret.csv").write_text("a\nsecret\n")
     (root / "link.txt").symlink_to(top / "secret.txt")
     (root / "linked").symlink_to(top / "ws2")
     return small_workspace
@@ -110,7 +123,7 @@ def test_attempt_is_refused_and_changes_nothing(surrounded: SimpleNamespace, att
     query = ATTEMPTS[attempt](str(surrounded.root), str(surrounded.data))
     with pytest.raises(InputError, match=r"query(, line 1, column [0-9]+)?: ") as error:
         sql(query, surrounded.root)
-    assert "secret" not in str(error.value).replace("secret.txt", "")
+    assert "secret" not in re.sub(r"secret\.(txt|csv)", "", str(error.value))
     assert snapshot(surrounded.root.parent) == before
     assert python_frame.height == 1
 
@@ -177,6 +190,30 @@ def test_input_whose_name_is_a_pattern_opens_no_other_file(small_workspace: Simp
 def test_workspace_may_be_reached_through_a_link(small_workspace: SimpleNamespace, tmp_path: Path) -> None:
     (tmp_path / "linked_workspace").symlink_to(small_workspace.root)
     assert sql("SELECT count(text) FROM documents", tmp_path / "linked_workspace")["rows"] == [[8]]
+
+
+def test_folders_of_a_workspace_may_lie_on_another_disk(surrounded: SimpleNamespace, tmp_path: Path) -> None:
+    """Links of any other name lead nowhere: linked/ is refused in the attempts above."""
+    query = "SELECT text, heuristics__num_words FROM documents JOIN annotations USING (doc_id) ORDER BY doc_id"
+    before = sql(query, surrounded.root)
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "disk/secret.txt").write_text("secret")
+    for name in ("documents", "annotations", "mixtures"):
+        (surrounded.root / name).rename(tmp_path / "disk" / name)
+        (surrounded.root / name).symlink_to(tmp_path / "disk" / name)
+    assert sql(query, surrounded.root) == before
+    assert sql("SELECT count(*) FROM mixture_documents", surrounded.root)["rows"] == [[5]]
+    for path in (tmp_path / "disk/secret.txt", surrounded.root / "documents/../secret.txt"):
+        with pytest.raises(InputError, match=r"Permission|goes up"):
+            sql(f"FROM read_text('{path}')", surrounded.root)
+
+
+def test_path_as_a_value_is_read_and_does_not_go_up(surrounded: SimpleNamespace) -> None:
+    query, root = "SELECT size FROM read_blob($path)", surrounded.root
+    path = root / "recipes/small.json"
+    assert sql(query, root, values=[f"path={path}"])["rows"] == [[path.stat().st_size]]
+    with pytest.raises(InputError, match="goes up"):
+        sql(query, root, values=[f"path={root}/linked/../secret.txt"])
 
 
 def test_query_that_spills_leaves_nothing_behind(
