@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from engine.base.atomic import atomic_file
 from engine.base.errors import InputError, RecipeError, problem, unknown
-from engine.catalog.values import plain_rows
+from engine.catalog.values import executed, plain_rows
 
 FORMATS = ("table", "markdown", "csv", "json", "jsonl", "parquet")
 STREAMED = ("csv", "jsonl")
@@ -133,10 +133,7 @@ class _Rows:
     """The result of a query, batch by batch, as plain values."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, asked: str, query: str) -> None:
-        self._result = connection.execute(asked, [query])
-        described = self._result.description or ()
-        self.columns = [name for name, *_ in described]
-        self.types = [str(dtype) for _, dtype, *_ in described]
+        self._result, self.columns, self.types = executed(connection, asked, query)
 
     def described(self, shape: str) -> dict[str, Any]:
         return {"columns": self.columns, "types": self.types, "format": shape}

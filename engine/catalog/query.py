@@ -23,7 +23,7 @@ from engine.catalog.parameters import bind, split_values
 from engine.catalog.question import QUERIES, Question, asked_for
 from engine.catalog.recipe_views import STAGE_VIEW, create_recipe_views, in_place_files
 from engine.catalog.relation import STORED, identifier
-from engine.catalog.values import plain_rows
+from engine.catalog.values import executed, plain_rows
 from engine.formats.manifest import open_mixture
 from engine.formats.state import RecipeState, read_state
 from engine.formats.workspace import Workspace
@@ -156,14 +156,13 @@ def _answer(
         return write_file(connection, asked, question.text, shape or FORMATS[0], path)
     if shape in STREAMED:
         return write_stdout(connection, asked, question.text, shape)
-    relation = connection.execute(asked, [question.text])
-    columns = [(name, str(dtype)) for name, dtype, *_ in relation.description or ()]
-    rows = relation.fetchall()
+    result, columns, types = executed(connection, asked, question.text)
+    rows = result.fetchall()
     is_cut = limit is not None and len(rows) > limit
     return {
-        "columns": [name for name, _ in columns],
-        "types": [dtype for _, dtype in columns],
-        "rows": plain_rows(rows[:limit] if is_cut else rows, [dtype for _, dtype in columns]),
+        "columns": columns,
+        "types": types,
+        "rows": plain_rows(rows[:limit] if is_cut else rows, types),
         "is_cut": is_cut,
     } | ({"format": shape} if shape is not None else {})
 

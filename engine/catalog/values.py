@@ -6,7 +6,31 @@ from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Any
 
+import duckdb
 import numpy as np
+
+from engine.catalog.relation import identifier
+
+_ZONED = "TIMESTAMP WITH TIME ZONE"
+
+
+def executed(
+    connection: duckdb.DuckDBPyConnection, asked: str, query: str
+) -> tuple[duckdb.DuckDBPyConnection, list[str], list[str]]:
+    """Run `asked`, which takes the query as its one value; return the result, its columns and their types.
+
+    Times with a zone come as text, in UTC: as values DuckDB hands them over with a package for zones alone.
+    """
+    result = connection.execute(asked, [query])
+    columns = {name: str(dtype) for name, dtype, *_ in result.description or ()}
+    as_text = [
+        f"CAST({identifier(name)} AS {dtype.replace(_ZONED, 'VARCHAR')}) AS {identifier(name)}"
+        for name, dtype in columns.items()
+        if _ZONED in dtype
+    ]
+    if as_text:
+        result = connection.execute(f"SELECT * REPLACE ({', '.join(as_text)}) FROM ({asked})", [query])
+    return result, list(columns), list(columns.values())
 
 
 def plain_rows(rows: Sequence[Sequence[Any]], types: Sequence[str]) -> list[list[Any]]:

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from engine.base.errors import InputError, RecipeError
-from engine.catalog.mistakes import _unknown_column, _views_read
+from engine.catalog.mistakes import _unknown_column
 from engine.catalog.output import chosen_format
+from engine.catalog.syntax import tables_read
 
 VIEWS = {"documents": ["doc_id", "source"], **{f"view{n}": ["doc_id", "docid_of"] for n in range(9)}}
 
@@ -31,4 +32,4 @@ def test_column_of_the_view_that_is_read_comes_first() -> None:
 
 def test_views_read_are_those_of_the_syntax_tree() -> None:
     tree = {"from_table": {"type": "JOIN", "left": {"type": "BASE_TABLE", "table_name": "Documents"}, "right": [1]}}
-    assert _views_read(tree) == {"documents"}
+    assert tables_read(tree) == {"documents"}

@@ -16,6 +16,9 @@ from engine.catalog import sql
         ("'00000000-0000-0000-0000-00000000002a'::UUID", "00000000-0000-0000-0000-00000000002a"),
         ("DATE '2026-05-01'", "2026-05-01"),
         ("TIMESTAMP '2026-05-01 10:00:00'", "2026-05-01T10:00:00"),
+        ("TIMESTAMPTZ '2026-05-01 10:00:00+02'", "2026-05-01 08:00:00+00"),
+        ("[{'at': TIMESTAMPTZ '2026-05-01 10:00:00+02', 'n': 1}]", [{"at": "2026-05-01 08:00:00+00", "n": 1}]),
+        ("NULL::TIMESTAMPTZ", None),
         ("TIME '10:30:00'", "10:30:00"),
         ("'\\xAA\\x01'::BLOB", "aa01"),
         ("12345678901234567890::HUGEINT", 12345678901234567890),
@@ -37,6 +40,15 @@ def test_value_is_plain(tmp_path: Path, expression: str, value: object) -> None:
     result = sql(f"SELECT {expression} AS v", tmp_path)
     assert result["rows"] == [[value]]
     json.dumps(result, allow_nan=False)
+
+
+def test_times_with_a_zone_keep_order_type_and_the_other_columns(tmp_path: Path) -> None:
+    query = "SELECT range AS x, TIMESTAMPTZ '2026-05-01 10:00:00+02' AS at FROM range(30000) ORDER BY x DESC"
+    result = sql(query, tmp_path, limit=2)
+    assert result["rows"] == [[29999, "2026-05-01 08:00:00+00"], [29998, "2026-05-01 08:00:00+00"]]
+    assert (result["types"], result["is_cut"]) == (["BIGINT", "TIMESTAMP WITH TIME ZONE"], True)
+    for shape in ("csv", "parquet"):
+        assert sql(query, tmp_path, out=tmp_path / f"rows.{shape}")["num_rows"] == 30000
 
 
 def test_limit_keeps_the_order_and_says_that_rows_were_left_out(tmp_path: Path) -> None:
