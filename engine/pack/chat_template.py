@@ -24,16 +24,17 @@ from engine.base.errors import InputError, problem
 from engine.base.hashing import digest_json
 from engine.formats.messages import RESPONDS, Message
 from engine.formats.tokenizer import Tokenizer, special_pieces
-from engine.pack.templates import NAMES, TEXT, TOKEN, TOKENIZERS_OWN, Segment, TemplateError
+from engine.pack.templates import BOS, NAMES, TEXT, TOKEN, TOKENIZERS_OWN, Segment, TemplateError
 
 if TYPE_CHECKING:
     import jinja2
 
-VERSION = 1
+VERSION = 2
 _CONFIG = "tokenizer_config.json"
 # U+FDD0 and U+FDD1 are no characters and stand in no text that was ever meant for exchange.
 _STAND_IN = "\ufdd0{}\ufdd1"
 _STAND_INS = re.compile("\ufdd0([0-9]+)\ufdd1")
+_BOS_STAND_IN = "\ufdd2"
 _SPECIAL_NAMES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 
 
@@ -61,7 +62,11 @@ class ChatTemplate:
         return digest_json({"version": VERSION, "jinja": self.source, **told})
 
     def segments(self, messages: Sequence[Message]) -> list[Segment]:
-        """Return the chat in segments; raises TemplateError where the template refuses it or does not agree."""
+        """Return the chat in segments; raises TemplateError where the template refuses it or does not agree.
+
+        BOS is what the template writes as `bos_token` in front of all. What it spells itself is a token like any other,
+        even if the tokenizer calls it its BOS: that of SmolLM2 is `<|im_start|>`, which opens every message.
+        """
         frame = self._frame(tuple(message["role"] for message in messages))
         rendered = self._render([dict(message) for message in messages])
         contents = _contents_in(rendered, frame.between, [messages[number]["content"] for number in frame.order])
@@ -70,15 +75,17 @@ class ChatTemplate:
                 "the tokenizer's template changes what the messages say, or writes other things around them because of "
                 "it, so it is not known which tokens are whose"
             )
-        segments: list[Segment] = []
+        bos = self.variables["bos_token"] if frame.has_bos else ""
+        segments = [Segment(bos, BOS)] if bos else []
         role, answer = None, None
-        for number, content, before in zip(frame.order, contents, frame.between, strict=False):
+        between = [frame.between[0].removeprefix(bos), *frame.between[1:]]
+        for number, content, before in zip(frame.order, contents, between, strict=False):
             opening = frame.openings.get(number, "")
             segments += self._literal(before.removesuffix(opening), role, answer)
             role = messages[number]["role"]
             answer = number if role == RESPONDS else None
             segments += [Segment(text, TEXT, role, answer) for text in (opening, content) if text]
-        return [*segments, *self._literal(frame.between[-1], role, answer)]
+        return [*segments, *self._literal(between[-1], role, answer)]
 
     def _literal(self, text: str, role: str | None, answer: int | None) -> list[Segment]:
         """Return what stands between two contents; up to its first special token it belongs to the answer before."""
@@ -90,11 +97,11 @@ class ChatTemplate:
             for place, (part, kind) in enumerate(zip(parts, kinds, strict=True))
         ]
 
-    def _render(self, messages: list[dict[str, str]], prompts: bool = False) -> str:
+    def _render(self, messages: list[dict[str, str]], prompts: bool = False, **told: str) -> str:
         import jinja2
 
         try:
-            return self._compiled.render(messages=messages, add_generation_prompt=prompts, **self._told)
+            return self._compiled.render(messages=messages, add_generation_prompt=prompts, **(self._told | told))
         except (jinja2.TemplateError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             asks = isinstance(error, jinja2.UndefinedError) and "strftime_now" in str(error)
             hint = "; it asks for the day: name one with render: {date: 2026-01-31}" if asks else ""
@@ -130,8 +137,13 @@ class ChatTemplate:
                 raise TemplateError(f"the tokenizer's template does not write each message once ({', '.join(roles)})")
             answers = [number for number in order if roles[number] == RESPONDS]
             openings = {number: self._opening(messages[: number + 1], whole) for number in answers}
-            frame = self._frames[roles] = _Frame(parts[::2], order, openings)
+            frame = self._frames[roles] = _Frame(parts[::2], order, openings, self._has_bos(messages))
         return frame
+
+    def _has_bos(self, messages: list[dict[str, str]]) -> bool:
+        return self.variables.get("bos_token") in self._pieces and self._render(
+            messages, bos_token=_BOS_STAND_IN
+        ).startswith(_BOS_STAND_IN)
 
     def _opening(self, messages: list[dict[str, str]], whole: str) -> str:
         """Return the white space before an answer that no prompt ends with, so that a model has to write it."""
@@ -153,6 +165,8 @@ class _Frame:
     """Which message's content stands where."""
     openings: Mapping[int, str]
     """Position of an answer -> the end of what stands before it that belongs to it."""
+    has_bos: bool
+    """Whether it begins with what the template is told is the BOS."""
 
 
 def chat_template_of(tokenizer: Tokenizer, beside: Path, day: datetime.date | None = None) -> ChatTemplate:

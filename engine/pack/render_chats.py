@@ -5,7 +5,8 @@ ends, for there generation begins and ends too. So the ids of a chat do not depe
 another one, past such a border, is encoded without the space some tokenizers put in front
 (engine.formats.continuation): decoded, the ids are the rendered chat.
 
-BOS stands in front once, whether the template or the recipe asks for it, and control tokens behind it. EOS stands at
+BOS stands in front once, whether the template or the recipe asks for it, and control tokens behind it: never inside of
+a message's header, though some tokenizers call what opens one their BOS. EOS stands at
 the end once; it is a label where it ends an answer, and where everything is one.
 """
 
@@ -100,9 +101,11 @@ class ChatRenderer:
         lengths = [ids.size for ids in encoded]
         body = np.concatenate([*encoded, np.zeros(0, np.int32)]).astype(np.int32)
         bits = np.repeat(np.array(labels, dtype=np.bool_), lengths)
-        opening = [self.bos_id] if self.bos_id is not None else []
-        if body.size and meta.bos_id is not None and runs[0].kind != TEXT and body[0] == meta.bos_id:
-            opening, body, bits = [meta.bos_id], body[1:], bits[1:]
+        if runs and runs[0].kind == BOS and lengths[0]:
+            opening, body, bits = [int(body[0])], body[1:], bits[1:]
+        else:
+            is_there = bool(body.size) and body[0] == self.bos_id
+            opening = [] if self.bos_id is None or is_there else [self.bos_id]
         # A text never becomes a special token, so an EOS at the end is the template's.
         closing = [] if body.size and body[-1] == meta.eos_id else [meta.eos_id]
         is_answer_open = bool(runs) and labels[-1] and runs[-1].kind == TEXT
@@ -115,7 +118,8 @@ class ChatRenderer:
 
     def _token(self, run: Run) -> Ids:
         if run.kind == BOS:
-            ids = [] if self.tokenizer.bos_id is None else [self.tokenizer.bos_id]
+            known = self.token_ids.get(run.text, self.tokenizer.bos_id)
+            ids = [] if known is None else [known]
         else:
             ids = [self.tokenizer.eos_id if run.kind == EOS else self.token_ids[run.text]]
         return np.array(ids, dtype=np.int32)

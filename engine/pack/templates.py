@@ -16,7 +16,7 @@ from engine.base.errors import problem, unknown
 from engine.base.hashing import digest_json
 from engine.formats.messages import RESPONDS, SEPARATOR, Message
 
-VERSION = 1
+VERSION = 2
 TEXT, TOKEN, BOS, EOS = "text", "token", "bos", "eos"
 """Kinds of segments. BOS and EOS are those of the tokenizer, however it spells them."""
 TOKENIZERS_OWN = "tokenizer"
@@ -31,7 +31,7 @@ class Segment:
     """A piece of a rendered chat."""
 
     text: str
-    """The text, or how the token is spelt; "" for BOS and EOS."""
+    """The text, or how the token is spelt; BOS and EOS may leave it to the tokenizer: ""."""
     kind: str = TEXT
     role: str | None = None
     """Whose message it is or frames; None where it is nobody's."""
@@ -112,7 +112,7 @@ def mistral(messages: Sequence[Message]) -> Iterator[Segment]:
     """Yield BOS, then `[INST]question[/INST]answer` and EOS per turn: version 3, where both marks are special tokens.
 
     Source: InstructTokenizerV3 of mistralai/mistral-common. No spaces stand around the marks; a SentencePiece model
-    with a dummy prefix puts its own, as it does there. The system's message stands before the first question, parted
+    with a dummy prefix puts its own, as it does there; spaces at the end of an answer go. The system's message stands before the first question, parted
     by a blank line (V1), and not before the last: of a chat that is trained on, every answer has to see it. User and
     assistant have to alternate; results of tools carry ids of calls, which chats do not have, so they are refused.
     """
@@ -126,7 +126,7 @@ def mistral(messages: Sequence[Message]) -> Iterator[Segment]:
         yield Segment(f"{system}{SEPARATOR}{asked}" if system is not None and not place else asked, TEXT, "user")
         yield Segment("[/INST]", TOKEN, "user")
         if reply is not None:
-            yield Segment(messages[reply]["content"], TEXT, RESPONDS, reply)
+            yield Segment(messages[reply]["content"].rstrip(" "), TEXT, RESPONDS, reply)
             yield Segment("", EOS, RESPONDS, reply)
 
 

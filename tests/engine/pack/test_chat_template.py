@@ -13,7 +13,7 @@ from engine.base.errors import InputError
 from engine.formats.tokenizer import Tokenizer, decode_batch, special_pieces
 from engine.pack.chat_template import ChatTemplate, chat_template_of
 from engine.pack.render_chats import ChatRenderer
-from engine.pack.templates import TEXT, TemplateError
+from engine.pack.templates import TEMPLATES, TEXT, TemplateError
 from tests.engine.pack.chat_tokenizers import make
 from tests.engine.pack.test_render_chats import render_one
 
@@ -150,6 +150,26 @@ def test_what_a_content_spells_is_no_token_and_what_the_template_spells_is_one()
         ("<|im_end|>", True),
         ("<|im_end|>", False),
     ]
+
+
+def test_control_tokens_never_stand_in_a_header_whatever_the_tokenizer_calls_its_bos(tokenizer: Tokenizer) -> None:
+    """SmolLM2 calls `<|im_start|>` its BOS: tags stand in front of the message, not behind what opens it."""
+    token_ids = {piece: number for number, piece in special_pieces(tokenizer).items()}
+    opens = token_ids["<|im_start|>"]
+    meta = tokenizer.meta.model_copy(update={"bos_id": opens})
+    own = ChatTemplate(WITH_DEFAULT_SYSTEM, tuple(token_ids), {"bos_token": "<|im_start|>", "eos_token": "</s>"})
+    for template in (own, TEMPLATES["chatml"]):
+        for bos_id in (None, opens):
+            renderer = ChatRenderer(template, meta, token_ids, tokenizer.encode, tokenizer.encode, bos_id)
+            ids, labels = render_one(renderer, SAMPLE, "answers", tags=[7, 8])
+            assert ids[:3] == [7, 8, opens]
+            assert ids.count(opens) == len(SAMPLE)
+            assert not any(labels[:3])
+    told = ChatTemplate(TRIMS, tuple(token_ids), {"bos_token": "<s>"})
+    renderer = ChatRenderer(told, tokenizer.meta, token_ids, tokenizer.encode, tokenizer.encode, tokenizer.meta.bos_id)
+    ids, _ = render_one(renderer, SAMPLE, "answers", tags=[7, 8])
+    assert ids[:4] == [tokenizer.meta.bos_id, 7, 8, token_ids["<|start_header_id|>"]]
+    assert ids.count(tokenizer.meta.bos_id) == 1
 
 
 def test_an_answer_in_the_middle_that_nothing_ends_is_refused(tokenizer: Tokenizer) -> None:

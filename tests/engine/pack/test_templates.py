@@ -62,6 +62,12 @@ def answers(segments: Sequence[Segment]) -> dict[int, str]:
             {2: "Paris.</s>", 4: "Madrid.</s>"},
         ),
         (
+            "mistral",
+            [ASKED, {"role": "assistant", "content": " Paris.\n  "}],
+            "<s>[INST]Capital of France?[/INST] Paris.\n</s>",
+            {1: " Paris.\n</s>"},
+        ),
+        (
             "alpaca",
             [ASKED, SAID],
             f"{WITHOUT}\n\n### Instruction:\nCapital of France?\n\n### Response:Paris.</s>",
