@@ -100,6 +100,7 @@ def _add_packaged(package: str, place: Workspace, name: str) -> dict[str, Any]:
         receipt = read_receipt(place.model(model.digest))
         if receipt is not None and receipt.inputs.get("gguf_sha256") == source:
             _require_same_name(model, name)
+            _restore_tokenizer(model, place)
             return _described(model) | {"added": False}
     _require_free_name(place, name, None)
     models = place.root / "models"
@@ -126,6 +127,7 @@ def _record(folder: Path, place: Workspace, name: str) -> dict[str, Any]:
     if known is not None:
         _require_same_name(known, name)
         if (known.folder / "config.json").is_file():
+            _restore_tokenizer(known, place)
             return _described(known) | {"added": False}
     _require_free_name(place, name, digest)
     root, lies = place.root.resolve(), folder.resolve()
@@ -146,6 +148,11 @@ def _meta(folder: Path, place: Workspace, name: str, digest: str, path: str, not
         tokenizer=tokenizer.digest,
         num_parameters=count_parameters(folder),
     )
+
+
+def _restore_tokenizer(model: Model, place: Workspace) -> None:
+    if not (place.tokenizer(model.meta.tokenizer) / TOKENIZER_META).is_file():
+        register_tokenizer(model.folder, place)
 
 
 def _write(folder: Path, meta: ModelMeta, inputs: dict[str, str], seconds: float) -> None:

@@ -11,7 +11,6 @@ from engine.explain.parts import parts_of
 from engine.explain.training import TrainingRun
 from engine.formats.doc_ids import id_text
 from engine.formats.manifest import Mixture, mixture_names, open_mixture, role_label
-from engine.formats.parquet import read_parquet
 from engine.formats.run import open_run, run_names
 from engine.formats.schedule import open_schedule
 from engine.formats.token_store import TokenStore, open_token_store
@@ -144,5 +143,5 @@ def gather(store: TokenStore, offset: int, length: int) -> tuple[np.ndarray, np.
 
 def _offsets(store: TokenStore, spans: pl.DataFrame) -> list[int]:
     """Return where the document of each span begins in the token store."""
-    offsets = read_parquet(store.folder / "documents.parquet", columns=["offset"])["offset"]
+    offsets = store.documents(["offset"])["offset"]
     return offsets.gather(spans["store_row"]).to_list()

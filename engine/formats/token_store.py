@@ -26,6 +26,7 @@ from engine.base.errors import InputError, problem
 from engine.base.stage import StrictModel
 from engine.formats.json_model import read_model
 from engine.formats.parquet import read_parquet
+from engine.formats.receipt import read_receipt
 
 DOCUMENTS_SCHEMA = {
     "doc_id": pl.Binary,
@@ -61,9 +62,9 @@ class TokenStore:
     folder: Path
     meta: StoreMeta
 
-    def documents(self) -> pl.DataFrame:
-        """Return the documents (DOCUMENTS_SCHEMA), in the order of doc_id."""
-        return read_parquet(self.folder / "documents.parquet")
+    def documents(self, columns: list[str] | None = None) -> pl.DataFrame:
+        """Return the documents (DOCUMENTS_SCHEMA, or some of its columns), in the order of doc_id."""
+        return read_parquet(self.folder / "documents.parquet", columns, AGAIN)
 
     @cached_property
     def ids(self) -> np.ndarray:
@@ -95,11 +96,16 @@ class TokenStore:
 
 
 def open_token_store(folder: Path) -> TokenStore:
-    """Open a finished token store; raises InputError where a file is missing or has the wrong size."""
-    if not (folder / "receipt.json").is_file():
+    """Open a finished token store; raises InputError where a file is missing or has another size than it was written.
+
+    What else became of its bytes `provender mixture verify` finds.
+    """
+    receipt = read_receipt(folder)
+    if receipt is None:
         raise InputError(problem(folder, "no finished token store", fix="run the data recipe again"))
     meta = read_model(folder / "store.json", StoreMeta, AGAIN)
     sizes = {"ids.bin": meta.num_tokens * np.dtype(meta.dtype).itemsize, "supervised.bin": (meta.num_tokens + 7) // 8}
+    sizes |= receipt.details.get("bytes", {})
     for name, size in sizes.items():
         actual = (folder / name).stat().st_size if (folder / name).is_file() else None
         if actual != size:

@@ -26,6 +26,7 @@ from engine.formats.sentencepiece_model import for_text
 
 META = "provender.json"
 FILES = {"sentencepiece": "tokenizer.model", "huggingface": "tokenizer.json"}
+AGAIN = "run the recipe again, which makes it anew; that of a base model comes back with `provender models add`"
 
 
 class TokenizerMeta(StrictModel):
@@ -103,7 +104,7 @@ def control_tokens_told(meta: TokenizerMeta) -> list[dict[str, Any]]:
 def load_tokenizer(folder: Path) -> Tokenizer:
     """Load a tokenizer folder; raises InputError where it is not one, or its file changed since it was described."""
     if not (folder / META).is_file():
-        raise InputError(problem(folder, f"no {META}", "a tokenizer folder", "train or add the tokenizer again"))
+        raise InputError(problem(folder, f"no {META}", "a tokenizer folder", AGAIN))
     try:
         meta = TokenizerMeta.model_validate(read_json(folder / META))
     except ValidationError as error:
@@ -113,9 +114,8 @@ def load_tokenizer(folder: Path) -> Tokenizer:
         raise InputError(problem(folder, f"tokenizer kind '{meta.kind}'", " or ".join(FILES)))
     path = folder / FILES[meta.kind]
     if not path.is_file() or meta_digest(digest_file(path), meta) != meta.digest:
-        raise InputError(
-            problem(path, "missing, or not the file that was described", fix="train or add the tokenizer again")
-        )
+        fix = f"restore it from a copy; or, if it lies in a workspace, delete its folder and {AGAIN}"
+        raise InputError(problem(path, "missing, or not the file that was described", fix=fix))
     return Tokenizer(meta, folder, file_encoder(meta.kind, path))
 
 

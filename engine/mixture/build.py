@@ -146,7 +146,7 @@ def texts_digest(documents: pl.DataFrame, store: TokenStore) -> str:
     A document says the same in any token store that has it, whatever else is in there. Raises InputError where the
     documents are not those of the store.
     """
-    stored = read_parquet(store.folder / "documents.parquet", columns=["doc_id", "text_digest"])
+    stored = store.documents(["doc_id", "text_digest"])
     if documents.height and int(documents["store_row"].to_numpy().max()) >= stored.height:
         raise InputError(problem(store.folder, "it has fewer documents than the mixture names"))
     texts = stored[documents["store_row"]]

@@ -23,7 +23,7 @@ from pydantic import Field
 from engine.base.atomic import atomic_folder, write_json
 from engine.base.hashing import digest_file, digest_json
 from engine.base.stage import StrictModel
-from engine.formats.parquet import ROW_GROUP_ROWS, read_parquet, write_parquet_parts
+from engine.formats.parquet import ROW_GROUP_ROWS, write_parquet_parts
 from engine.formats.receipt import Receipt, write_receipt
 from engine.formats.schedule import SCHEMA, Schedule, ScheduleMeta, open_schedule
 from engine.formats.token_store import TokenStore
@@ -148,7 +148,7 @@ def _packed(
     used = Used(number, *(documents[name].to_numpy() for name in columns))
     stored = Stored(np.zeros(0, np.int64), np.zeros(0, np.uint8))
     if used.num_tokens.max(initial=0) > config.row_tokens:
-        offsets = read_parquet(store.folder / "documents.parquet", columns=["offset"])["offset"].to_numpy()
+        offsets = store.documents(["offset"])["offset"].to_numpy()
         stored = Stored(offsets, np.memmap(store.folder / "supervised.bin", dtype=np.uint8, mode="r"))
     pieces, places = cut(used, [source for source, _ in sources], stored, config.row_tokens)
     return sources, pieces, places, pack(pieces, config.row_tokens, config.rows_per_step, first_row, is_ordered)

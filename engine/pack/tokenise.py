@@ -324,6 +324,7 @@ def _describe(table: pl.DataFrame, tokenizer: Tokenizer, config: RenderConfig, f
 
 def _sign(folder: Path, meta: StoreMeta, texts: str, counts: dict[str, Any], started: float) -> None:
     files = {name: digest_file(folder / name) for name in FILES}
+    sizes = {name: (folder / name).stat().st_size for name in FILES}
     receipt = Receipt(
         made_by=MADE_BY,
         digest=meta.digest,
@@ -331,7 +332,7 @@ def _sign(folder: Path, meta: StoreMeta, texts: str, counts: dict[str, Any], sta
         config=meta.render,
         rows=meta.num_documents,
         seconds=round(time.monotonic() - started, 3),
-        details={"tokens": meta.num_tokens, **counts, "files": files},
+        details={"tokens": meta.num_tokens, **counts, "files": files, "bytes": sizes},
     )
     write_receipt(folder, receipt)
 

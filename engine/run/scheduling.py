@@ -52,11 +52,17 @@ def is_whole(folder: Path) -> bool:
 
 def is_ready(workspace: Workspace, version: Mixture) -> bool:
     """Whether a version can be trained on: its schedule and its token store are whole."""
+    manifest = version.manifest
+    return is_whole_store(workspace.tokens(manifest.token_store)) and is_whole(workspace.schedule(manifest.schedule))
+
+
+def is_whole_store(folder: Path) -> bool:
+    """Whether a token store is there with all its files, each of the size it was written with."""
     try:
-        open_token_store(workspace.tokens(version.manifest.token_store))
+        open_token_store(folder)
     except InputError:
         return False
-    return is_whole(workspace.schedule(version.manifest.schedule))
+    return True
 
 
 def make_ready(workspace: Workspace, version: Mixture) -> None:

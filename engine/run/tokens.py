@@ -24,6 +24,7 @@ from engine.run.edited import edited_messages, edited_texts
 from engine.run.rendering import rendering_of
 from engine.run.stage_run import Annotated
 from engine.run.steps import FRESH, MADE, STALE, TOKEN_STORE, PlanEndsError, RunContext, Stopwatch
+from engine.run.scheduling import is_whole_store
 from engine.run.stored_tokenizer import store_tokenizer
 from engine.text.edits import Edits
 
@@ -105,7 +106,7 @@ def token_store_of(context: RunContext, state: Annotated, selection: Selection, 
         batches = kept_batches(sources, selection, state.edits_of, controls_of)
         build_token_store(batches, tokenizer, rendering.options, folder, digest, context.jobs, rendering.template)
 
-    context.ensure(TOKEN_STORE, folder, digest, make)
+    context.ensure(TOKEN_STORE, folder, digest, make, whole=is_whole_store(folder))
     return open_token_store(folder)
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 import sys
 import zipfile
 from dataclasses import replace
@@ -72,6 +73,17 @@ def test_adding_again_changes_nothing(tmp_path: Path) -> None:
     folder = write_model(tmp_path / "tiny")
     first = models_add(str(folder), tmp_path / "ws")
     before = files(tmp_path / "ws")
+    assert models_add(str(folder), tmp_path / "ws") == first | {"added": False}
+    assert files(tmp_path / "ws") == before
+
+
+def test_adding_again_brings_back_a_tokenizer_that_is_gone(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "tiny")
+    first = models_add(str(folder), tmp_path / "ws")
+    before = files(tmp_path / "ws")
+    shutil.rmtree(Workspace(tmp_path / "ws").tokenizer(first["tokenizer"]))
+    with pytest.raises(InputError, match="that of a base model comes back with `provender models add`"):
+        load_tokenizer(Workspace(tmp_path / "ws").tokenizer(first["tokenizer"]))
     assert models_add(str(folder), tmp_path / "ws") == first | {"added": False}
     assert files(tmp_path / "ws") == before
 
