@@ -16,7 +16,8 @@ import numpy as np
 import torch
 
 from engine.base.errors import AuditError, problem
-from trainers.data import MicroBatch, TrainingRows
+from engine.formats.training_rows import TrainingRows
+from trainers.data import MicroBatch, micro_batches
 from trainers.losses import batch_nats, hidden_states
 
 LOSS_TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 1e-2}
@@ -42,13 +43,14 @@ def prove_isolation(model: Any, rows: TrainingRows, device: torch.device) -> dic
 
 def _row_of_several(rows: TrainingRows) -> tuple[int, MicroBatch]:
     """Return the first row with at least two spans, or the first row where none of the first steps has one."""
+    pad_id = rows.store.meta.eos_id
     for step in range(min(rows.num_steps, STEPS_SEARCHED)):
-        spans = rows.spans_of(step)["row"]
-        _, counts = np.unique(spans, return_counts=True)
+        found = rows.step(step)
+        counts = np.bincount(found.row_number)
         if (counts > 1).any():
             wanted = int(np.argmax(counts > 1))
-            return step, next(b for i, b in enumerate(rows.gather(step).micro_batches(1)) if i == wanted)
-    return 0, next(iter(rows.gather(0).micro_batches(1)))
+            return step, next(b for i, b in enumerate(micro_batches(found, pad_id, 1)) if i == wanted)
+    return 0, next(micro_batches(rows.step(0), pad_id, 1))
 
 
 def _compare_perturbed(model: Any, batch: MicroBatch, second: int, place: str) -> None:

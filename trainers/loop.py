@@ -17,8 +17,9 @@ from engine.base.hashing import digest_parts
 from engine.base.progress import progress
 from engine.formats.manifest import role_label
 from engine.formats.parquet import write_parquet
+from engine.formats.training_rows import StepRows, TrainingRows
 from trainers.checkpoint import save_checkpoint
-from trainers.data import StepRows, TrainingRows
+from trainers.data import micro_batches
 from trainers.forgetting import forgetting
 from trainers.losses import batch_nats
 from trainers.optim import MasterOptimizer, learning_rate
@@ -70,13 +71,13 @@ def train_step(training: Training, step: int) -> dict[str, Any]:
     started = time.perf_counter()
     recipe = training.recipe
     torch.manual_seed(step_seed(recipe.seed, step))
-    rows = training.rows.gather(step)
-    total = rows.supervised_tokens
+    rows = training.rows.step(step)
+    total = rows.step_labels
     if total == 0:
         place = training.rows.schedule.folder
         raise InputError(problem(place, f"step {step} has no supervised token", "at least one", "use longer documents"))
     nats, sources = [], []
-    for batch in rows.micro_batches(recipe.micro_batch_rows):
+    for batch in micro_batches(rows, training.rows.store.meta.eos_id, recipe.micro_batch_rows):
         summed, each = batch_nats(training.model, batch.to(training.device))
         (summed / total).backward()  # type: ignore[no-untyped-call]
         training.optimizer.collect()
@@ -109,7 +110,7 @@ def step_seed(seed: int, step: int) -> int:
 
 def _by_source(training: TrainingRows, rows: StepRows, nats: np.ndarray, sources: np.ndarray) -> dict[str, Any]:
     number = len(training.sources)
-    tokens = np.bincount(rows.sources, minlength=number)
+    tokens = np.bincount(rows.source, weights=rows.length, minlength=number)
     labels = np.bincount(sources, minlength=number)
     summed = np.bincount(sources, weights=nats, minlength=number)
     return {

@@ -26,16 +26,14 @@ from engine.formats.manifest import Mixture, open_mixture
 from engine.formats.parquet import write_parquet
 from engine.formats.receipt import NAME as RECEIPT
 from engine.formats.receipt import Receipt, write_receipt
-from engine.formats.schedule import open_schedule
 from engine.formats.split import Split
 from engine.formats.takedowns import require_none_taken_down
-from engine.formats.token_store import open_token_store
 from engine.formats.tokenizer import Tokenizer, decode, load_tokenizer
+from engine.formats.training_rows import TrainingRows, open_training_rows
 from engine.formats.workspace import DEFAULT_WORKSPACE, Workspace
 from trainers.adapters import add_adapters, trained_parameters
 from trainers.checkpoint import latest_checkpoint, load_checkpoint
 from trainers.coverage import require_coverage
-from trainers.data import TrainingRows
 from trainers.forgetting import deciding, forgetting
 from trainers.isolation import prove_isolation
 from trainers.lineage import Base, resolve_base
@@ -117,27 +115,7 @@ def _resolve(path: Path, workspace: Workspace, name: str | None) -> Job:
         recipe = check("--name", {**recipe.model_dump(), "name": name}, TrainRecipe)
     mixture = open_mixture(workspace, recipe.mixture)
     manifest = mixture.manifest
-    rows = TrainingRows(
-        mixture,
-        open_schedule(workspace.schedule(manifest.schedule)),
-        open_token_store(workspace.tokens(manifest.token_store)),
-    )
-    made_from = {
-        manifest.schedule: rows.schedule.meta.digest,
-        manifest.token_store: rows.store.meta.digest,
-        manifest.tokenizer: rows.store.meta.tokenizer,
-    }
-    if (
-        any(said != there for said, there in made_from.items())
-        or rows.schedule.meta.token_store != manifest.token_store
-    ):
-        raise InputError(
-            problem(
-                mixture.folder,
-                "its schedule or token store belongs to another mixture",
-                fix="run the data recipe again",
-            )
-        )
+    rows = open_training_rows(workspace, mixture)
     if recipe.max_steps is not None and recipe.max_steps > rows.num_steps:
         needed = f"at most {rows.num_steps}, the steps of {mixture.reference}"
         raise RecipeError(

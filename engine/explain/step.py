@@ -13,7 +13,7 @@ from engine.formats.doc_ids import id_text
 from engine.formats.manifest import Mixture, mixture_names, open_mixture, role_label
 from engine.formats.run import open_run, run_names
 from engine.formats.schedule import open_schedule
-from engine.formats.token_store import TokenStore, open_token_store
+from engine.formats.token_store import open_token_store
 from engine.formats.tokenizer import load_tokenizer
 from engine.formats.workspace import Workspace
 
@@ -120,13 +120,11 @@ def _measured(training: TrainingRun | None, step: int, totals: pl.DataFrame) -> 
 def _rows(workspace: Workspace, mixture: Mixture, spans: pl.DataFrame) -> list[dict[str, Any]]:
     store = open_token_store(workspace.tokens(mixture.manifest.token_store))
     tokenizer = load_tokenizer(workspace.tokenizer(mixture.manifest.tokenizer))
-    offsets = _offsets(store, spans)
-    gathered = [
-        gather(store, offset + start, length)
-        for offset, start, length in zip(
-            offsets, spans["document_start"].to_list(), spans["length"].to_list(), strict=True
-        )
-    ]
+    offsets = store.documents(["offset"])["offset"].gather(spans["store_row"])
+    lengths = spans["length"].to_numpy().astype(np.int64)
+    ids, is_label = store.spans((offsets + spans["document_start"]).to_numpy(), lengths)
+    borders = np.cumsum(lengths)[:-1]
+    gathered = list(zip(np.split(ids, borders), np.split(is_label, borders), strict=True))
     rows: dict[int, dict[str, Any]] = {}
     for span, parts in zip(spans.to_dicts(), parts_of(tokenizer, gathered), strict=True):
         row = rows.setdefault(span["row"], {"row": span["row"], "tokens": 0, "spans": []})
@@ -134,14 +132,3 @@ def _rows(workspace: Workspace, mixture: Mixture, spans: pl.DataFrame) -> list[d
         kept = {name: value for name, value in span.items() if name not in ("step", "row", "store_row")}
         row["spans"].append(kept | {"doc_id": id_text(span["doc_id"]), "parts": parts})
     return list(rows.values())
-
-
-def gather(store: TokenStore, offset: int, length: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return int64[length] ids of a span and bool[length], which of them are labels."""
-    return store.ids[offset : offset + length].astype(np.int64), store.labels(offset, length)
-
-
-def _offsets(store: TokenStore, spans: pl.DataFrame) -> list[int]:
-    """Return where the document of each span begins in the token store."""
-    offsets = store.documents(["offset"])["offset"]
-    return offsets.gather(spans["store_row"]).to_list()

@@ -215,14 +215,14 @@ class Mixture:
         """What made it, with the digests of its files."""
         return read_receipt(self.folder)
 
-    def documents(self) -> pl.DataFrame:
-        """Return the documents (DOCUMENTS_SCHEMA), in the order of the curriculum.
+    def documents(self, columns: list[str] | None = None) -> pl.DataFrame:
+        """Return the documents (DOCUMENTS_SCHEMA, or some of its columns), in the order of the curriculum.
 
         Raises InputError where the file is not the one that was written with the manifest.
         """
         if not self._has_own_documents:
             _refuse(self.folder / "documents.parquet")
-        return read_parquet(self.folder / "documents.parquet")
+        return read_parquet(self.folder / "documents.parquet", columns)
 
     def documents_where(self, condition: pl.Expr) -> pl.DataFrame:
         """Return the documents for which a condition holds, in their order; raises as `documents`."""

@@ -85,14 +85,17 @@ class TokenStore:
         bits = np.unpackbits(self._bits[first:last], bitorder="little")
         return bits[start - first * 8 :][:length].astype(bool)
 
-    def labels(self, start: int, length: int) -> np.ndarray:
-        """Return bool[length]: which of the tokens of a span that begins at `start` (in the whole store) are labels.
+    def spans(self, starts: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the tokens of spans, one span after the other: int64[sum(lengths)] ids, and bool: which are labels.
 
-        The first is none: nothing in the span comes before it.
+        starts: first tokens in the whole store; lengths: at least 1. The first token of a span is no label: nothing in
+        the span comes before it.
         """
-        is_label = self.supervised(start, length)
-        is_label[:1] = False
-        return is_label
+        firsts = np.cumsum(lengths) - lengths
+        places = np.arange(int(lengths.sum())) + np.repeat(starts - firsts, lengths)
+        is_label = ((self._bits[places >> 3] >> (places & 7).astype(np.uint8)) & 1).astype(bool)
+        is_label[firsts] = False
+        return self.ids[places].astype(np.int64), is_label
 
 
 def open_token_store(folder: Path) -> TokenStore:

@@ -112,9 +112,10 @@ def mistral(messages: Sequence[Message]) -> Iterator[Segment]:
     """Yield BOS, then `[INST]question[/INST]answer` and EOS per turn: version 3, where both marks are special tokens.
 
     Source: InstructTokenizerV3 of mistralai/mistral-common. No spaces stand around the marks; a SentencePiece model
-    with a dummy prefix puts its own, as it does there; spaces at the end of an answer go. The system's message stands before the first question, parted
-    by a blank line (V1), and not before the last: of a chat that is trained on, every answer has to see it. User and
-    assistant have to alternate; results of tools carry ids of calls, which chats do not have, so they are refused.
+    with a dummy prefix puts its own, as it does there. Spaces at the end of an answer go. The system's message stands
+    before the first question, parted by a blank line (V1), and not before the last: of a chat that is trained on, every
+    answer has to see it. User and assistant have to alternate; results of tools carry ids of calls, which chats do not
+    have, so they are refused.
     """
     yield Segment("", BOS)
     system, turns = _turns(messages, "mistral")

@@ -22,9 +22,9 @@ from engine.pack.tokenizer import TokenizerTraining, sample_texts, train_tokeniz
 from engine.run.control_tokens import ControlIdsOf, control_ids_of, with_control_tokens
 from engine.run.edited import edited_messages, edited_texts
 from engine.run.rendering import rendering_of
+from engine.run.scheduling import is_whole_store
 from engine.run.stage_run import Annotated
 from engine.run.steps import FRESH, MADE, STALE, TOKEN_STORE, PlanEndsError, RunContext, Stopwatch
-from engine.run.scheduling import is_whole_store
 from engine.run.stored_tokenizer import store_tokenizer
 from engine.text.edits import Edits
 

@@ -27,13 +27,13 @@ from engine.formats.manifest import DOCUMENTS_SCHEMA, HeldOutSet, Manifest, Phas
 from engine.formats.parquet import write_parquet
 from engine.formats.receipt import Receipt, write_receipt
 from engine.formats.schedule import SCHEMA as SCHEDULE_SCHEMA
-from engine.formats.schedule import ScheduleMeta, open_schedule
+from engine.formats.schedule import ScheduleMeta
 from engine.formats.split import HELDOUT_SCHEMA
 from engine.formats.token_store import DOCUMENTS_SCHEMA as STORE_SCHEMA
-from engine.formats.token_store import StoreMeta, open_token_store
+from engine.formats.token_store import StoreMeta
 from engine.formats.tokenizer import Tokenizer, TokenizerMeta, describe, load_tokenizer
+from engine.formats.training_rows import TrainingRows, open_training_rows
 from engine.formats.workspace import Workspace
-from trainers.data import TrainingRows
 
 VOCAB, ROW_TOKENS, ROWS_PER_STEP = 512, 64, 4
 MODULES = (
@@ -157,10 +157,7 @@ def byte_rows(tmp_path_factory: pytest.TempPathFactory) -> tuple[TrainingRows, T
 
 
 def open_rows(workspace: Workspace, mixture: str) -> TrainingRows:
-    opened = open_mixture(workspace, mixture)
-    manifest = opened.manifest
-    schedule, store = workspace.schedule(manifest.schedule), workspace.tokens(manifest.token_store)
-    return TrainingRows(opened, open_schedule(schedule), open_token_store(store))
+    return open_training_rows(workspace, open_mixture(workspace, mixture))
 
 
 @pytest.fixture

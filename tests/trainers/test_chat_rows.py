@@ -4,24 +4,24 @@ from collections import Counter
 from pathlib import Path
 
 from engine.formats.manifest import open_mixture
-from engine.formats.schedule import open_schedule
 from engine.formats.tokenizer import decode_batch
+from engine.formats.training_rows import open_training_rows
 from engine.formats.workspace import Workspace
 from engine.run.pipeline import run
 from tests.engine.run.chat_corpus import NUM_CHATS, chats, recipe, store_of, write
-from trainers.data import TrainingRows
+from trainers.data import micro_batches
 
 
 def test_labels_of_the_steps_are_the_answers(tmp_path: Path) -> None:
     run(write(tmp_path, recipe(annotate=[])), tmp_path / "ws")
     workspace = Workspace(tmp_path / "ws")
     mixture = open_mixture(workspace, "all")
-    store, tokenizer = store_of(tmp_path / "ws")
-    rows = TrainingRows(mixture, open_schedule(workspace.schedule(mixture.manifest.schedule)), store)
+    _, tokenizer = store_of(tmp_path / "ws")
+    rows = open_training_rows(workspace, mixture)
     number = [source for source, _ in rows.sources].index("chats")
     found: list[list[int]] = []
     for step in range(rows.num_steps):
-        for batch in rows.gather(step).micro_batches(1):
+        for batch in micro_batches(rows.step(step), rows.store.meta.eos_id, 1):
             of_chats = batch.label_sources == number
             places = (batch.predictors.numpy() + 1)[of_chats].tolist()
             last = -1

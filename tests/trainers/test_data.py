@@ -1,3 +1,4 @@
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -6,7 +7,8 @@ import pytest
 
 from engine.base.errors import InputError
 from engine.formats.parquet import read_parquet, write_parquet
-from trainers.data import MicroBatch, TrainingRows
+from engine.formats.training_rows import TrainingRows
+from trainers.data import MicroBatch, micro_batches
 
 
 def naive_rows(rows: TrainingRows, step: int) -> dict[int, list[tuple[int, int, bool, str]]]:
@@ -43,12 +45,16 @@ def tokens_of(batch: MicroBatch, rows: TrainingRows) -> list[list[tuple[int, int
     return found
 
 
+def batches(rows: TrainingRows, step: int, rows_at_once: int | None) -> Iterator[MicroBatch]:
+    return micro_batches(rows.step(step), rows.store.meta.eos_id, rows_at_once)
+
+
 @pytest.mark.parametrize("rows_at_once", [None, 1, 3, 99])
 def test_batches_are_the_schedule_and_nothing_else(rows: TrainingRows, rows_at_once: int | None) -> None:
     widths = set()
     for step in range(rows.num_steps):
         expected = list(naive_rows(rows, step).values())
-        found = [line for batch in rows.gather(step).micro_batches(rows_at_once) for line in tokens_of(batch, rows)]
+        found = [line for batch in batches(rows, step, rows_at_once) for line in tokens_of(batch, rows)]
         assert len(found) == len(expected)
         for line, row in zip(found, expected, strict=True):
             assert [token[:3] for token in line[: len(row)]] == [token[:3] for token in row]
@@ -60,14 +66,13 @@ def test_batches_are_the_schedule_and_nothing_else(rows: TrainingRows, rows_at_o
 
 
 def test_positions_start_at_zero_at_each_span(rows: TrainingRows) -> None:
-    gathered = rows.gather(1)
-    starts = rows.spans_of(1)["start"]
-    assert gathered.columns[gathered.positions == 0].tolist() == starts.tolist()
+    gathered = rows.step(1)
+    assert gathered.columns[gathered.positions == 0].tolist() == gathered.start.tolist()
 
 
 def test_labels_of_a_step_are_those_the_schedule_counted(rows: TrainingRows) -> None:
     planned = rows.schedule.spans().group_by("step").agg(pl.col("supervised_tokens").sum()).sort("step")
-    counted = [rows.gather(step).supervised_tokens for step in range(rows.num_steps)]
+    counted = [rows.step(step).step_labels for step in range(rows.num_steps)]
     assert counted == planned.get_column("supervised_tokens").to_list()
     assert sum(counted) == rows.schedule.meta.supervised_tokens
 
@@ -82,14 +87,14 @@ def test_other_supervised_bits_than_the_schedule_counted_are_refused(rows: Train
     bits[10] ^= 0b00010000
     bits.tofile(path)
     with pytest.raises(InputError, match=r"labels in the token store, .* in the schedule. Needed: the same number"):
-        all(rows.gather(step) for step in range(rows.num_steps))
+        all(rows.step(step) for step in range(rows.num_steps))
 
 
 def test_step_without_spans_is_refused(rows: TrainingRows) -> None:
     path = rows.schedule.folder / "schedule.parquet"
     write_parquet(path, read_parquet(path).filter(pl.col("step") != 2))
     with pytest.raises(InputError, match="step 2 has no spans"):
-        rows.gather(2)
+        rows.step(2)
 
 
 def test_rows_are_read_from_the_map_of_the_file_not_from_memory(rows: TrainingRows) -> None:
@@ -97,9 +102,10 @@ def test_rows_are_read_from_the_map_of_the_file_not_from_memory(rows: TrainingRo
 
 
 def test_order_of_the_documents_file_does_not_matter(rows: TrainingRows) -> None:
-    before = rows.gather(3)
+    before = rows.step(3)
     path = rows.mixture.folder / "documents.parquet"
     write_parquet(path, read_parquet(path).reverse())
-    after = replace(rows).gather(3)
+    after = replace(rows).step(3)
     assert np.array_equal(before.ids, after.ids)
-    assert np.array_equal(before.sources, after.sources)
+    assert before.digest == after.digest
+    assert np.array_equal(before.source, after.source)

@@ -6,8 +6,9 @@ import torch
 
 from engine.base.errors import AuditError
 from engine.formats.tokenizer import Tokenizer
+from engine.formats.training_rows import TrainingRows
 from trainers.adapters import add_adapters
-from trainers.data import TrainingRows
+from trainers.data import micro_batches
 from trainers.isolation import prove_isolation
 from trainers.lineage import Base
 from trainers.losses import hidden_states
@@ -75,7 +76,9 @@ def test_isolation_in_bf16_is_bit_equal_too(model: Any, rows: TrainingRows) -> N
 
 
 def test_states_of_a_document_do_not_depend_on_its_place_in_the_row(model: Any, rows: TrainingRows) -> None:
-    singles = (batch for step in range(rows.num_steps) for batch in rows.gather(step).micro_batches(1))
+    singles = (
+        batch for step in range(rows.num_steps) for batch in micro_batches(rows.step(step), rows.store.meta.eos_id, 1)
+    )
     batch = next(batch for batch in singles if int((batch.positions == 0).sum()) > 1)
     packed = hidden_states(model, batch.ids, batch.positions)
     starts = [*torch.nonzero(batch.positions[0] == 0).flatten().tolist(), batch.ids.shape[1]]

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from engine.formats.tokenizer import Tokenizer
+from engine.formats.training_rows import TrainingRows
 from trainers.adapters import add_adapters, trained_parameters
-from trainers.data import TrainingRows
 from trainers.lineage import Base
 from trainers.loop import Training, step_seed, train_step
 from trainers.model import load_base
@@ -52,14 +52,14 @@ def naive_losses(rows: TrainingRows, tokenizer: Tokenizer, num_steps: int) -> li
     warmup = round(0.05 * rows.num_steps)
     losses = []
     for step in range(num_steps):
-        gathered = rows.gather(step)
-        edges = [*np.flatnonzero(gathered.positions == 0), len(gathered.ids)]
+        gathered = rows.step(step)
+        edges = gathered.bounds.tolist()
         total = torch.zeros(())
         for start, stop in pairwise(edges):
             ids, is_label = torch.from_numpy(gathered.ids[start:stop]), gathered.is_label[start:stop]
             nats = -model(input_ids=ids[None], use_cache=False).logits[0].log_softmax(1)
             total = total + sum(nats[i - 1, ids[i]] for i in np.flatnonzero(is_label))
-        loss = total / gathered.supervised_tokens
+        loss = total / gathered.step_labels
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for group in adamw.param_groups:
@@ -84,16 +84,16 @@ def test_gradient_of_a_step_does_not_depend_on_the_micro_batches(
 
 def test_loss_of_a_step_is_the_mean_over_its_labels(rows: TrainingRows, tokenizer: Tokenizer, tmp_path: Path) -> None:
     training = prepare(rows, tokenizer, tmp_path)
-    gathered = rows.gather(2)
+    gathered = rows.step(2)
     total = 0.0
-    edges = [*np.flatnonzero(gathered.positions == 0), len(gathered.ids)]
+    edges = gathered.bounds.tolist()
     with torch.no_grad():
         for start, stop in pairwise(edges):
             span, is_label = gathered.ids[start:stop], gathered.is_label[start:stop]
             logits = training.model(input_ids=torch.from_numpy(span)[None], use_cache=False).logits[0].double()
             nats = -logits.log_softmax(1)
             total += sum(float(nats[i - 1, span[i]]) for i in np.flatnonzero(is_label))
-    assert train_step(training, 2)["loss"] == pytest.approx(total / gathered.supervised_tokens, rel=1e-5)
+    assert train_step(training, 2)["loss"] == pytest.approx(total / gathered.step_labels, rel=1e-5)
 
 
 def test_dropout_of_a_step_is_drawn_from_seed_and_step_alone(

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,8 @@ from engine.formats.manifest import open_mixture
 from engine.formats.parquet import write_parquet
 from engine.formats.run import METRICS_SCHEMA
 from engine.formats.tokenizer import Tokenizer, decode
+from engine.formats.training_rows import TrainingRows
 from engine.formats.workspace import Workspace
-from trainers.data import TrainingRows
 
 LINE = {"loss": 3.25, "supervised_tokens": 200, "tokens": 256, "learning_rate": 0.003, "grad_norm": 1.5, "seconds": 0.1}
 ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
@@ -44,7 +45,7 @@ def write_run(workspace: Workspace, max_steps: int | None = None, lines: int = 2
 
 @pytest.mark.parametrize("step", [0, 1, 5])
 def test_labels_are_those_of_the_trainer_in_the_same_order(workspace: Workspace, rows: TrainingRows, step: int) -> None:
-    gathered = rows.gather(step)
+    gathered = rows.step(step)
     shown = parts(show("mixed@v1", step + 1, workspace.root))
     counts = [part["tokens"] for part in shown]
     assert np.repeat([part["supervised"] for part in shown], counts).tolist() == gathered.is_label.tolist()
@@ -55,9 +56,9 @@ def test_text_of_the_parts_is_the_text_of_the_ids(
     workspace: Workspace, rows: TrainingRows, tokenizer: Tokenizer
 ) -> None:
     result = show("mixed", 3, workspace.root)
-    spans = rows.spans_of(2)
+    step = rows.step(2)
     texts = ["".join(part["text"] for part in span["parts"]) for row in result["rows"] for span in row["spans"]]
-    ids = [rows.store.ids[o : o + n].tolist() for o, n in zip(spans["offset"], spans["length"], strict=True)]
+    ids = [step.ids[start:end].tolist() for start, end in pairwise(step.bounds.tolist())]
     assert texts == [decode(tokenizer, one) for one in ids]
     assert any(part["special"] and part["text"] == "</s>" and part["supervised"] for part in parts(result))
 
