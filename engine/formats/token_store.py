@@ -7,10 +7,11 @@ tokens/<digest>/
     look_alikes.parquet     doc_id, token, occurrences: text that spells a control or chat token, and is plain text
     ids.bin             token ids, uint16 or uint32 little-endian, documents one after the other
     supervised.bin      one bit per token, little bit order: may this token be a label?
-    store.json          dtype, tokenizer digest, eos id, render options, counts
+    store.json          StoreMeta: dtype, tokenizer digest, EOS, BOS, what ends answers, render options, counts
     receipt.json
 
-A document ends with EOS. Its first token and all control tokens are never labels.
+A document ends with EOS. Its first token and all control tokens are never labels. Every answer of a chat that is a
+label ends with a label out of `stop_ids`.
 """
 
 from dataclasses import dataclass
@@ -49,6 +50,12 @@ class StoreMeta(StrictModel):
     digest: str = Field(description="digest of documents, tokenizer and render options")
     tokenizer: str = Field(description="digest of the tokenizer")
     eos_id: int
+    bos_id: int | None = Field(default=None, description="the tokenizer's BOS; null where it has none")
+    bos_documents: int = Field(default=0, description="documents that begin with it")
+    stop_ids: list[int] = Field(
+        default_factory=list,
+        description="ids that end the answers of chats and are labels, ascending; [] without chats",
+    )
     dtype: str = Field(description="uint16 or uint32")
     num_documents: int
     num_tokens: int

@@ -87,6 +87,8 @@ class Rendered:
     """bool[num_tokens]: may this token be a label?"""
     num_tokens: NDArray[np.int64]
     """int64[num_documents]: tokens of each document, at least 1."""
+    stop_ids: frozenset[int] = frozenset()
+    """Of chats the ids that end answers and are labels."""
 
     @property
     def supervised_tokens(self) -> NDArray[np.int64]:

@@ -88,13 +88,14 @@ class ChatRenderer:
             self._one(runs, ids, objective, fronts.ids[end - count : end])
             for runs, ids, objective, count, end in zip(chats, encoded, objectives, fronts.counts, ends, strict=True)
         ]
-        ids = np.concatenate([one for one, _ in made]) if made else np.zeros(0, np.int32)
-        bits = np.concatenate([one for _, one in made]) if made else np.zeros(0, np.bool_)
-        return Rendered(ids, bits, np.array([one.size for one, _ in made], dtype=np.int64))
+        ids = np.concatenate([np.zeros(0, np.int32), *(one for one, _, _ in made)])
+        bits = np.concatenate([np.zeros(0, np.bool_), *(one for _, one, _ in made)])
+        num_tokens = np.array([one.size for one, _, _ in made], dtype=np.int64)
+        return Rendered(ids, bits, num_tokens, frozenset().union(*(stops for _, _, stops in made)))
 
     def _one(
         self, runs: Sequence[Run], encoded: Sequence[Ids], objective: str, front: Ids
-    ) -> tuple[Ids, NDArray[np.bool_]]:
+    ) -> tuple[Ids, NDArray[np.bool_], set[int]]:
         meta = self.tokenizer
         wanted = _supervised_answers(runs, objective)
         labels = [objective == OF_TEXTS or run.answer in wanted for run in runs]
@@ -109,12 +110,17 @@ class ChatRenderer:
         # A text never becomes a special token, so an EOS at the end is the template's.
         closing = [] if body.size and body[-1] == meta.eos_id else [meta.eos_id]
         is_answer_open = bool(runs) and labels[-1] and runs[-1].kind == TEXT
+        stops = {meta.eos_id} if is_answer_open and runs[-1].answer is not None else set()
+        ends = zip(runs, encoded, labels, strict=True)
+        stops |= {
+            int(one[-1]) for run, one, is_label in ends if is_label and run.answer is not None and run.kind != TEXT
+        }
         ids = np.concatenate([np.array(opening, np.int32), front, body, np.array(closing, np.int32)])
         before = np.zeros(len(opening) + front.size, np.bool_)
         behind = np.full(len(closing), objective == OF_TEXTS or is_answer_open)
         bits = np.concatenate([before, bits, behind])
         bits[0] = False
-        return ids, bits
+        return ids, bits, stops
 
     def _token(self, run: Run) -> Ids:
         if run.kind == BOS:

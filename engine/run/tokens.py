@@ -17,7 +17,8 @@ from engine.formats.receipt import Receipt, read_receipt, write_receipt
 from engine.formats.selection import KEPT, Selection
 from engine.formats.token_store import TokenStore, open_token_store
 from engine.formats.tokenizer import Tokenizer, load_tokenizer, pointed_at
-from engine.pack.tokenise import Batch, build_token_store, token_store_digest
+from engine.pack.encode_documents import Batch
+from engine.pack.tokenise import build_token_store, token_store_digest
 from engine.pack.tokenizer import TokenizerTraining, sample_texts, train_tokenizer
 from engine.run.control_tokens import ControlIdsOf, control_ids_of, with_control_tokens
 from engine.run.edited import edited_messages, edited_texts

@@ -17,9 +17,10 @@ from engine.formats.workspace import Workspace
 from engine.mixture.build import CANDIDATES_SCHEMA, plan_mixture
 from engine.mixture.config import Config
 from engine.mixture.write import MixtureInputs, planned_manifest, write_version
+from engine.pack.encode_documents import Batch
 from engine.pack.render import RenderConfig
 from engine.pack.schedule import ScheduleConfig, schedule_digest, write_schedule
-from engine.pack.tokenise import Batch, build_token_store, token_store_digest
+from engine.pack.tokenise import build_token_store, token_store_digest
 from engine.pack.tokenizer import TokenizerTraining, train_tokenizer
 
 SELECTION, SPLIT, AUDIT = "5" * 32, "6" * 32, "7" * 32

@@ -16,10 +16,11 @@ from engine.formats.messages import MESSAGES, chat_digests, texts_of
 from engine.formats.segments import segment_encoder
 from engine.formats.token_store import TokenStore
 from engine.formats.tokenizer import Tokenizer, decode_batch, special_pieces
-from engine.pack.render import Fronts, StoreRender
+from engine.pack.encode_documents import Batch
+from engine.pack.render import Fronts, Objective, StoreRender
 from engine.pack.render_chats import ChatRenderer
 from engine.pack.templates import BOS, EOS, TEMPLATES
-from engine.pack.tokenise import Batch, build_token_store, token_store_digest
+from engine.pack.tokenise import build_token_store, token_store_digest
 from tests.engine.pack.chat_tokenizers import KINDS, make
 
 Chat = list[dict[str, str]]
@@ -112,14 +113,19 @@ def test_a_text_behind_a_text_is_encoded_without_the_dummy_space(tokenizer: Toke
 
 
 def store_of(
-    tokenizer: Tokenizer, of: Sequence[Chat], folder: Path, jobs: int = 2, objective: str = "answers"
+    tokenizer: Tokenizer,
+    of: Sequence[Chat],
+    folder: Path,
+    jobs: int = 2,
+    template: str = "chatml",
+    objective: Objective = "answers",
 ) -> TokenStore:
     messages = pa.array(of, MESSAGES)
     doc_ids = [bytes([number]) * 16 for number in range(len(of))]
-    config = StoreRender(template="chatml", template_digest="d", objective={"chats": objective})  # type: ignore[dict-item]
+    config = StoreRender(template=template, template_digest="d", objective={"chats": objective})
     digest = token_store_digest(tokenizer.meta.digest, config, zip(doc_ids, chat_digests(messages), strict=True))
     batch = Batch(doc_ids, ["chats"] * len(of), texts_of(messages, "text").to_pylist(), None, messages)
-    return build_token_store([batch], tokenizer, config, folder, digest, jobs, TEMPLATES["chatml"])
+    return build_token_store([batch], tokenizer, config, folder, digest, jobs, TEMPLATES[template])
 
 
 def test_a_store_of_chats_is_the_same_for_any_number_of_threads_and_counts_what_has_no_label(
@@ -128,12 +134,35 @@ def test_a_store_of_chats_is_the_same_for_any_number_of_threads_and_counts_what_
     asked = {"role": "user", "content": "a"}
     of: list[Chat] = [[asked, {"role": "assistant", "content": f"b{number}"}] for number in range(9)] + [[asked]]
     one = store_of(tokenizer, of, tmp_path / "one", jobs=1)
-    monkeypatch.setattr("engine.pack.tokenise._CHUNK_DOCUMENTS", 2)
+    monkeypatch.setattr("engine.pack.encode_documents._CHUNK_DOCUMENTS", 2)
     two = store_of(tokenizer, of, tmp_path / "two", jobs=3)
     for file in ("ids.bin", "supervised.bin", "documents.parquet", "store.json"):
         assert (one.folder / file).read_bytes() == (two.folder / file).read_bytes()
     assert one.documents()["supervised_tokens"].to_list()[-1] == 0
     assert pl.read_json(one.folder / "receipt.json")["details"].struct.field("unsupervised_documents")[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("template", "objective", "stops"),
+    [
+        ("chatml", "answers", ["<|im_end|>"]),
+        ("chatml", "text", ["<|im_end|>"]),
+        ("llama3", "last_answer", ["<|eot_id|>"]),
+        ("mistral", "answers", ["</s>"]),
+        ("alpaca", "text", ["</s>"]),
+    ],
+)
+def test_the_store_names_what_ends_answers_and_how_many_documents_begin_with_bos(
+    tmp_path: Path, tokenizer: Tokenizer, template: str, objective: Objective, stops: list[str]
+) -> None:
+    asked, said = {"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}
+    store = store_of(tokenizer, [[asked, said], [asked]], tmp_path / "s", 1, template, objective)
+    meta, special = store.meta, special_pieces(tokenizer)
+    assert [special[number] for number in meta.stop_ids] == stops
+    assert (meta.bos_id, meta.bos_documents) == (tokenizer.meta.bos_id, 2 if template in ("llama3", "mistral") else 0)
+    row = store.documents().row(0, named=True)
+    ids, is_label = store.spans(np.array([row["offset"]]), np.array([row["num_tokens"]]))
+    assert {special[number] for number in ids[is_label].tolist() if number in meta.stop_ids} == set(stops)
 
 
 def test_digests_of_chats_differ_by_roles_and_by_where_a_message_ends() -> None:
@@ -167,6 +196,6 @@ def test_a_chat_the_template_refuses_is_named(tmp_path: Path, tokenizer: Tokeniz
 def test_a_tokenizer_without_the_tokens_of_the_template_is_refused(
     tmp_path: Path, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("engine.pack.tokenise.special_pieces", lambda _: {0: "<|im_start|>"})
+    monkeypatch.setattr("engine.pack.encode_documents.special_pieces", lambda _: {0: "<|im_start|>"})
     with pytest.raises(RecipeError, match=r"the tokenizer has no special token <\|im_end\|>"):
         store_of(tokenizer, [], tmp_path / "s")

@@ -15,13 +15,13 @@ from engine.base.hashing import digest_bytes
 from engine.formats.receipt import read_receipt
 from engine.formats.token_store import TokenStore, open_token_store
 from engine.formats.tokenizer import Tokenizer, decode, load_tokenizer
-from engine.pack import store_writer, tokenise
+from engine.pack import encode_documents, store_writer
 from engine.pack.control_slots import add_control_tokens
+from engine.pack.encode_documents import Batch
 from engine.pack.render import RenderConfig
-from engine.pack.tokenise import Batch, build_token_store, documents_digest, token_store_digest
+from engine.pack.tokenise import FILES, build_token_store, documents_digest, token_store_digest
 from engine.pack.tokenizer import TokenizerTraining, train_tokenizer
 
-FILES = tokenise.FILES
 Document = tuple[bytes, str, str]
 PLAIN = RenderConfig()
 
@@ -90,7 +90,7 @@ def test_no_order_batch_chunk_or_number_of_threads_changes_a_byte(
     given_documents = documents(60)
     with monkeypatch.context() as patch:
         build(tokenizer, given_documents, folder / "one")
-        patch.setattr(tokenise, "_CHUNK_BYTES", chunk_bytes)
+        patch.setattr(encode_documents, "_CHUNK_BYTES", chunk_bytes)
         patch.setattr(store_writer, "_GATHERED_TOKENS", chunk_bytes)
         random.shuffle(given_documents)
         build(tokenizer, given_documents, folder / "two", size, jobs)
