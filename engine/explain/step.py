@@ -7,12 +7,12 @@ import numpy as np
 import polars as pl
 
 from engine.base.errors import InputError, RecipeError, closest, problem
-from engine.explain.parts import parts_of
 from engine.explain.training import TrainingRun
 from engine.formats.doc_ids import id_text
 from engine.formats.manifest import Mixture, mixture_names, open_mixture, role_label
 from engine.formats.run import open_run, run_names
 from engine.formats.schedule import open_schedule
+from engine.formats.token_parts import parts_of
 from engine.formats.token_store import open_token_store
 from engine.formats.tokenizer import load_tokenizer
 from engine.formats.workspace import Workspace

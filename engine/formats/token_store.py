@@ -56,6 +56,10 @@ class StoreMeta(StrictModel):
         default_factory=list,
         description="ids that end the answers of chats and are labels, ascending; [] without chats",
     )
+    chat_template: str | None = Field(
+        default=None,
+        description="Jinja text that renders the chats, for the tokenizer of the trained model; null: no chats",
+    )
     dtype: str = Field(description="uint16 or uint32")
     num_documents: int
     num_tokens: int

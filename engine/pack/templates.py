@@ -131,11 +131,11 @@ def mistral(messages: Sequence[Message]) -> Iterator[Segment]:
             yield Segment("", EOS, RESPONDS, reply)
 
 
-_WITH_INPUT = (
+WITH_INPUT = (
     "Below is an instruction that describes a task, paired with an input that provides further context. "
     "Write a response that appropriately completes the request."
 )
-_WITHOUT_INPUT = (
+WITHOUT_INPUT = (
     "Below is an instruction that describes a task. Write a response that appropriately completes the request."
 )
 
@@ -155,7 +155,7 @@ def alpaca(messages: Sequence[Message]) -> Iterator[Segment]:
         if len(contents) > 1:
             parts.append(f"### Input:\n{SEPARATOR.join(contents[1:])}")
         if not place:
-            parts.insert(0, system if system is not None else _WITH_INPUT if len(contents) > 1 else _WITHOUT_INPUT)
+            parts.insert(0, system if system is not None else WITH_INPUT if len(contents) > 1 else WITHOUT_INPUT)
         yield Segment(SEPARATOR.join([*parts, "### Response:"]), TEXT, "user")
         if reply is not None:
             yield Segment(messages[reply]["content"], TEXT, RESPONDS, reply)

@@ -30,6 +30,7 @@ from engine.formats.token_store import (
 )
 from engine.formats.tokenizer import Tokenizer
 from engine.pack.encode_documents import CONTROL_IDS, Batch, Encoded, document_encoder, encoded_chunks
+from engine.pack.jinja_templates import jinja_of
 from engine.pack.render import RenderConfig
 from engine.pack.store_writer import gather
 from engine.pack.templates import Template
@@ -101,13 +102,12 @@ def build_token_store(
             raise InputError(problem(folder, found, "the same documents throughout a run", "run the recipe again"))
         with atomic_folder(folder) as temporary:
             gather(made.table, Path(parts), temporary, tokenizer.id_dtype)
-            write_parquet(temporary / LOOK_ALIKES_FILE, made.look_alikes)
-            write_parquet(temporary / CONTROL_TOKENS_FILE, _control_tokens(made.table, tokenizer.meta.control_tokens))
-            meta = _describe(made, tokenizer, config, temporary, digest)
+            _write_tables(made, tokenizer, temporary)
+            meta = _describe(made, tokenizer, config, template, digest)
+            write_json(temporary / "store.json", meta.model_dump(mode="json"))
             of_template = template.tokens if template is not None else ()
             tags = {token: n for token, n in tokenizer.meta.control_tokens.items() if token not in of_template}
-            counts = _counts(made.table, made.look_alikes, tags)
-            _sign(temporary, meta, texts, counts, started)
+            _sign(temporary, meta, texts, _counts(made.table, made.look_alikes, tags), started)
     return open_token_store(folder)
 
 
@@ -164,24 +164,29 @@ def _counts(table: pl.DataFrame, look_alikes: pl.DataFrame, ids: Mapping[str, in
     }
 
 
-def _describe(made: _Parts, tokenizer: Tokenizer, config: RenderConfig, folder: Path, digest: str) -> StoreMeta:
-    table = made.table
+def _write_tables(made: _Parts, tokenizer: Tokenizer, folder: Path) -> None:
     schema = pl.Schema(DOCUMENTS_SCHEMA)
-    write_parquet(folder / "documents.parquet", table.select(schema.names()).cast(schema))
-    meta = StoreMeta(
+    write_parquet(folder / "documents.parquet", made.table.select(schema.names()).cast(schema))
+    write_parquet(folder / LOOK_ALIKES_FILE, made.look_alikes)
+    write_parquet(folder / CONTROL_TOKENS_FILE, _control_tokens(made.table, tokenizer.meta.control_tokens))
+
+
+def _describe(
+    made: _Parts, tokenizer: Tokenizer, config: RenderConfig, template: Template | None, digest: str
+) -> StoreMeta:
+    return StoreMeta(
         digest=digest,
         tokenizer=tokenizer.meta.digest,
         eos_id=tokenizer.meta.eos_id,
         bos_id=tokenizer.meta.bos_id,
-        bos_documents=int(table["has_bos"].sum()),
+        bos_documents=int(made.table["has_bos"].sum()),
         stop_ids=made.stop_ids,
+        chat_template=jinja_of(template) if template is not None else None,
         dtype=tokenizer.id_dtype.name,
-        num_documents=table.height,
-        num_tokens=int(table["num_tokens"].cast(pl.Int64).sum()),
+        num_documents=made.table.height,
+        num_tokens=int(made.table["num_tokens"].cast(pl.Int64).sum()),
         render=config.model_dump(mode="json"),
     )
-    write_json(folder / "store.json", meta.model_dump(mode="json"))
-    return meta
 
 
 def _sign(folder: Path, meta: StoreMeta, texts: str, counts: dict[str, Any], started: float) -> None:

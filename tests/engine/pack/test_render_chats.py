@@ -17,6 +17,7 @@ from engine.formats.segments import segment_encoder
 from engine.formats.token_store import TokenStore
 from engine.formats.tokenizer import Tokenizer, decode_batch, special_pieces
 from engine.pack.encode_documents import Batch
+from engine.pack.jinja_templates import JINJA
 from engine.pack.render import Fronts, Objective, StoreRender
 from engine.pack.render_chats import ChatRenderer
 from engine.pack.templates import BOS, EOS, TEMPLATES
@@ -160,6 +161,7 @@ def test_the_store_names_what_ends_answers_and_how_many_documents_begin_with_bos
     meta, special = store.meta, special_pieces(tokenizer)
     assert [special[number] for number in meta.stop_ids] == stops
     assert (meta.bos_id, meta.bos_documents) == (tokenizer.meta.bos_id, 2 if template in ("llama3", "mistral") else 0)
+    assert meta.chat_template == JINJA[template]
     row = store.documents().row(0, named=True)
     ids, is_label = store.spans(np.array([row["offset"]]), np.array([row["num_tokens"]]))
     assert {special[number] for number in ids[is_label].tolist() if number in meta.stop_ids} == set(stops)
