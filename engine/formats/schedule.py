@@ -43,6 +43,9 @@ class ScheduleMeta(StrictModel):
     num_steps: int
     num_tokens: int = Field(description="tokens placed, padding not counted")
     supervised_tokens: int
+    steps_without_labels: int = Field(
+        default=0, description="steps that teach nothing, of pieces of long documents; training refuses them"
+    )
     first_steps: dict[str, int] = Field(
         default_factory=dict, description="phase (position in the manifest's phases) -> step of its first row"
     )

@@ -176,8 +176,9 @@ class TrainingRows:
 
 
 def open_training_rows(workspace: Workspace, mixture: Mixture) -> TrainingRows:
-    """Open what a mixture is trained on; raises InputError where its schedule or token store is not there or not its.
+    """Open what a mixture is trained on.
 
+    Raises InputError where its schedule or token store is not there or belongs to another, or a step has no label.
     Compared are digests and sizes; `provender mixture verify` compares every byte.
     """
     said = mixture.manifest
@@ -187,4 +188,12 @@ def open_training_rows(workspace: Workspace, mixture: Mixture) -> TrainingRows:
     if named != (schedule.meta.digest, schedule.meta.token_store, store.meta.digest, store.meta.tokenizer):
         found = "its schedule or token store belongs to another mixture"
         raise InputError(problem(mixture.folder, found, fix="run the data recipe again"))
+    unlabelled = schedule.meta.steps_without_labels
+    if unlabelled:
+        found = f"{unlabelled:,} of its {schedule.meta.num_steps:,} steps have no label"
+        needed = "a label in every step, whose loss is divided by them"
+        fix = (
+            "set a larger rows_per_step or row_tokens, or drop what is longer than a row, and run the data recipe again"
+        )
+        raise InputError(problem(mixture.reference, found, needed, fix))
     return TrainingRows(mixture, schedule, store)

@@ -30,7 +30,7 @@ from engine.formats.token_store import TokenStore
 from engine.pack.packing import Packing, Pieces, pack
 from engine.pack.pieces import Places, Stored, Used, cut
 
-VERSION = 3
+VERSION = 4
 MADE_BY = f"schedule/{VERSION}"
 FILES = ("schedule.parquet", "schedule.json")
 
@@ -93,22 +93,32 @@ def write_schedule(
     """
     started = time.monotonic()
     phases: list[dict[str, Any]] = []
+    labelled_steps, last_labelled = 0, -1
 
     def spans() -> Iterator[pl.DataFrame]:
+        nonlocal labelled_steps, last_labelled
         for phase in packed_phases(documents, store, config):
             phases.append(_details(phase, config))
-            yield from phase.spans(config.rows_per_step)
+            for part in phase.spans(config.rows_per_step):
+                steps = part.filter(pl.col("supervised_tokens") > 0)["step"].unique().sort()
+                if steps.len():
+                    labelled_steps += steps.len() - (steps[0] == last_labelled)
+                    last_labelled = steps[-1]
+                yield part
 
     with atomic_folder(folder) as temporary:
         num_spans = write_parquet_parts(temporary / "schedule.parquet", spans(), SCHEMA)
         details = _whole(phases, config)
+        num_steps = -(-details["rows"] // config.rows_per_step)
+        details["steps_without_labels"] = num_steps - labelled_steps
         meta = ScheduleMeta(
             digest=schedule_digest(mixture, store.meta.digest, config),
             mixture=mixture,
             token_store=store.meta.digest,
             row_tokens=config.row_tokens,
             rows_per_step=config.rows_per_step,
-            num_steps=-(-details["rows"] // config.rows_per_step),
+            num_steps=num_steps,
+            steps_without_labels=num_steps - labelled_steps,
             num_tokens=details["tokens"],
             supervised_tokens=sum(source["supervised_tokens"] for source in details["sources"]),
             first_steps={str(phase["phase"]): phase["first_step"] for phase in phases},
@@ -168,13 +178,16 @@ def _numbered(documents: pl.DataFrame) -> tuple[list[tuple[str, bool]], NDArray[
 
 def _details(phase: PackedPhase, config: ScheduleConfig) -> dict[str, Any]:
     """What one phase came to, for the receipt; labels of sources, rows and tokens of the phase."""
-    packing, pieces = phase.packing, phase.pieces
+    packing, pieces, places = phase.packing, phase.pieces, phase.places
+    # Of a document that is cut there is one second piece per use.
+    is_cut = (places.document_start == config.row_tokens) & (places.repeat == 0)
     sources = [
         {
             "source": source,
             "is_replay": is_replay,
             "supervised_tokens": int(pieces.labels[begin:end].sum(dtype=np.int64)),
             "longest_document": int(pieces.longest[number]),
+            "cut_documents": int(is_cut[begin:end].sum()),
             "longest_piece": int(pieces.labels[begin:end].max(initial=0)),
             "largest_deviation": int(packing.deviation[number]),
             "bound": int(packing.limits[number]),

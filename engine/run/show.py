@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from engine.base.terminal import one_line, table, terminal_width, wrapped
-from engine.formats.manifest import role_label
 from engine.mixture.show import repeated_share, show_control_tokens
+from engine.run.show_schedules import cut_documents, wide_shares
 from engine.run.steps import FRESH, TOKEN_STORE, counted_rows
 
 _SHOWN_MARKERS = 20  # Gemma has thousands of unused ones
@@ -36,7 +36,8 @@ def show_run(result: dict[str, Any]) -> str:
     parts += [*_markers_as_text(result.get("markers_as_text", ())), *_look_alikes(result["steps"])]
     parts += _without_labels(result["steps"])
     parts += [_mixture_line(mixture) for mixture in result["mixtures"]]
-    parts += [wrapped(line, terminal_width()) for line in _wide_shares(result["steps"])]
+    for told in (wide_shares, cut_documents):
+        parts += [wrapped(line, terminal_width()) for line in told(result["steps"])]
     parts += [f"audits: {len(result['audits'])} hold"] if result.get("audits") else []
     return "\n".join(parts)
 
@@ -200,24 +201,6 @@ def _mixture_line(mixture: Mapping[str, Any]) -> str:
         f"{mixture['reference']}: {mixture['documents']:,} documents, {mixture['tokens']:,} tokens{repeated}, "
         f"{mixture['num_steps']:,} steps, N_eff {mixture['n_eff_before']:.2f} -> {mixture['n_eff_after']:.2f}"
     )
-
-
-def _wide_shares(steps: Iterable[Mapping[str, Any]]) -> Iterable[str]:
-    """Yield a line for each mixture a source of which is further from its plan than its own longest document."""
-    for step in steps:
-        if step["details"].get("share_bound", "source") == "source" and step["details"].get(
-            "is_share_bound_kept", True
-        ):
-            continue
-        wide = [
-            f"{role_label(row['source'], row['is_replay'])} {row['largest_deviation']:,} ({row['longest_document']:,})"
-            for row in step["details"]["sources"]
-            if row["largest_deviation"] > row["longest_document"]
-        ]
-        kept = "" if step["details"]["is_share_bound_kept"] else " nor within the longest piece of all"
-        told = "running shares not all within each source's longest document"
-        off = "; furthest off, in supervised tokens, with that document: " + ", ".join(wide) if wide else ""
-        yield f"{step['name']}: {told}{kept}{off} (provender mixture show)"
 
 
 def _ledger_table(ledger: Iterable[dict[str, Any]]) -> str:

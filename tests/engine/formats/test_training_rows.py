@@ -8,14 +8,17 @@ import numpy as np
 import polars as pl
 import pytest
 
+from engine.base.atomic import write_json
 from engine.base.errors import InputError
 from engine.formats import training_rows
-from engine.formats.manifest import DOCUMENTS_SCHEMA, Mixture
+from engine.formats.manifest import DOCUMENTS_SCHEMA, Manifest, Mixture
 from engine.formats.parquet import write_parquet
+from engine.formats.receipt import Receipt, write_receipt
 from engine.formats.schedule import SCHEMA, Schedule, ScheduleMeta
 from engine.formats.token_store import DOCUMENTS_SCHEMA as STORED_SCHEMA
 from engine.formats.token_store import StoreMeta, TokenStore
-from engine.formats.training_rows import StepRows, TrainingRows
+from engine.formats.training_rows import StepRows, TrainingRows, open_training_rows
+from engine.formats.workspace import Workspace
 
 IDS = [10, 11, 12, 2, 20, 21, 2, 30, 31, 32, 33, 34, 2]
 """Three documents of 4, 3 and 6 tokens; the second token of the first is a tag."""
@@ -121,3 +124,21 @@ def test_labels_that_the_schedule_did_not_count_and_steps_without_spans_are_refu
         rows.step(1)
     with pytest.raises(InputError, match=r"step 2 has no spans"):
         rows.step(2)
+
+
+def test_a_schedule_with_a_step_without_labels_is_not_trained_on(tmp_path: Path) -> None:
+    workspace, rows = Workspace(tmp_path), write(tmp_path / "made")
+    meta = rows.schedule.meta.model_copy(update={"steps_without_labels": 2})
+    places = {"schedule": (workspace.schedule("s"), meta), "store": (workspace.tokens("t"), rows.store.meta)}
+    for name, (folder, named) in places.items():
+        folder.mkdir(parents=True)
+        write_json(folder / f"{name}.json", named.model_dump())
+        write_receipt(folder, Receipt(made_by="test", digest=named.digest, rows=0, seconds=0))
+    for file in ("ids.bin", "supervised.bin"):
+        (rows.store.folder / file).rename(workspace.tokens("t") / file)
+    manifest = Manifest.model_construct(name="m", version=1, schedule="s", token_store="t", tokenizer="k")
+    with pytest.raises(InputError, match=r"m@v1: 2 of its 2 steps have no label.*Fix: set a larger rows_per_step"):
+        open_training_rows(workspace, Mixture(tmp_path, manifest))
+    other = Manifest.model_construct(name="m", version=1, schedule="s", token_store="t", tokenizer="another")
+    with pytest.raises(InputError, match="its schedule or token store belongs to another mixture"):
+        open_training_rows(workspace, Mixture(tmp_path, other))

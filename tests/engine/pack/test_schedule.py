@@ -283,3 +283,22 @@ def test_of_an_order_by_length_the_receipt_says_what_it_costs(tmp_path: Path) ->
     # Best fit over the whole corpus: 5 rows of 64, 5 * 31 of n and 64 - n, 3 of the halves.
     assert receipt.details["best_fit_rows"] == 163
     assert 163 < receipt.details["rows"] < 320
+
+
+def test_steps_without_a_label_and_documents_longer_than_a_row_are_counted(tmp_path: Path) -> None:
+    """A prompt of three rows and its answer, twice; a short document fills the gap behind one of them."""
+    store, documents = made(tmp_path / "store", [("chats", False, 28, 2), ("plain", False, 3, 1)])
+    offset = store.documents()["offset"].gather(documents["store_row"]).to_list()
+    bits = np.zeros(store.meta.num_tokens, bool)
+    bits[[offset[0] + 27, offset[1] + 1, offset[1] + 2]] = True
+    np.packbits(bits, bitorder="little").tofile(store.folder / "supervised.bin")
+    documents = documents.with_columns(supervised_tokens=pl.Series([1, 2], dtype=pl.Int32))
+    schedule = write_schedule(tmp_path / "s", documents, store, ScheduleConfig(row_tokens=8, rows_per_step=1), "m" * 32)
+    has_label = schedule.spans().group_by("step").agg(pl.col("supervised_tokens").sum() > 0)["supervised_tokens"]
+    assert schedule.meta.steps_without_labels == has_label.not_().sum() == 6
+    receipt = read_receipt(schedule.folder)
+    assert receipt is not None
+    assert receipt.details["steps_without_labels"] == 6
+    assert [row["cut_documents"] for row in receipt.details["sources"]] == [1, 0]
+    one_step = ScheduleConfig(row_tokens=8, rows_per_step=9)
+    assert write_schedule(tmp_path / "one", documents, store, one_step, "m" * 32).meta.steps_without_labels == 0

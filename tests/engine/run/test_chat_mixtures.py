@@ -62,6 +62,18 @@ def test_documents_without_a_label_are_told(ran: tuple[Path, dict[str, Any]]) ->
     assert "without a label, in no mixture: 1 document" in show_run(ran[1])
 
 
+def test_chats_longer_than_a_row_and_steps_without_labels_are_told(tmp_path: Path) -> None:
+    path = write(
+        tmp_path, recipe(annotate=[], mixtures={"all": {"sources": ["chats"], "row_tokens": 64, "rows_per_step": 1}})
+    )
+    long = [{"role": "user", "content": "why " * 200}, {"role": "assistant", "content": "because"}]
+    with (tmp_path / "chats.jsonl").open("a") as file:
+        file.write(json.dumps({"id": "long", "messages": long}) + "\n")
+    shown = " ".join(show_run(run(path, tmp_path / "ws")).split())
+    assert re.search(r"longer than a row, so later pieces are trained on without what stands before: chats \d", shown)
+    assert re.search(r"mixture all: \d+ steps have no label, and no training takes them", shown)
+
+
 def test_a_second_run_makes_nothing_and_other_objectives_make_other_labels(tmp_path: Path) -> None:
     run(write(tmp_path, recipe()), tmp_path / "ws")
     one, tokenizer = store_of(tmp_path / "ws")
