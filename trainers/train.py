@@ -43,6 +43,7 @@ from trainers.optim import MasterOptimizer
 from trainers.probes import probe_documents
 from trainers.recipe import TrainRecipe, load_train_recipe
 from trainers.record import RunRecord
+from trainers.tokenizer_files import write_chat_template
 
 VERSION = 1
 TEXTS_TRIED = 64
@@ -200,6 +201,7 @@ def _finish(job: Job, training: Training, trained: Any, content: dict[str, Any],
     training.optimizer.restore()
     with atomic_folder(record.folder / "final") as folder:
         digest = save_final(trained, job.base, job.tokenizer, folder, _some_texts(job))
+        write_chat_template(folder, job.rows.store.meta.chat_template)
     summary = _summary(job, metrics) | {"wall_seconds": _wall_seconds(metrics, content["sessions"], started)}
     record.write({**content, "summary": summary})
     inputs = {"mixture": job.mixture.manifest.digest, "base": job.base.digest}
