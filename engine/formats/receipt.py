@@ -14,6 +14,7 @@ from engine.base.stage import StrictModel
 from engine.formats.json_model import read_model
 
 NAME = "receipt.json"
+AGAIN = "restore it from a copy; or delete it, and what it belongs to counts as not finished"
 
 
 class Receipt(StrictModel):
@@ -42,5 +43,4 @@ def read_receipt(folder: Path) -> Receipt | None:
     Raises InputError where the file is damaged.
     """
     path = folder / NAME
-    fix = "restore it from a copy; or delete it, and what it belongs to counts as not finished"
-    return read_model(path, Receipt, fix) if path.is_file() else None
+    return read_model(path, Receipt, AGAIN) if path.is_file() else None

@@ -129,11 +129,16 @@ def run_names(workspace: Workspace) -> list[str]:
 
 
 def open_run(workspace: Workspace, name: str) -> Run:
-    """Open a run; raises InputError that lists what there is."""
+    """Open a run; raises InputError that lists what there is, or says that its run.json is damaged."""
     path = workspace.run(name) / "run.json"
     if not path.is_file():
         raise InputError(unknown(workspace.root, "run", name, run_names(workspace)))
-    return Run(path.parent, read_json(path))
+    try:
+        content = read_json(path)
+    except ValueError as error:
+        fix = "restore it from a copy, or delete the folder and train again"
+        raise InputError(problem(path, f"cannot be read ({str(error).splitlines()[0]})", fix=fix)) from error
+    return Run(path.parent, content)
 
 
 def require_finished(run: Run) -> Run:
