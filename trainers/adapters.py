@@ -8,17 +8,18 @@ from typing import Any
 
 import torch
 
+from trainers.language_model import LanguageModel
 from trainers.recipe import TuningConfig
 
 
-def add_adapters(model: Any, tuning: TuningConfig, seed: int) -> Any:
-    """Return what is trained and saved: the model itself (method full), or a PeftModel around it.
+def add_adapters(model: Any, tuning: TuningConfig, seed: int) -> LanguageModel:
+    """Return the language model with what `tuning` trains: all of it, or adapters.
 
     The adapters are put into `model` in place, in fp32; its own weights are frozen. Deterministic in `seed`.
     """
     if tuning.method == "full":
         model.requires_grad_(True)
-        return model
+        return LanguageModel(model)
     peft = _peft()
     torch.manual_seed(seed)
     config = peft.LoraConfig(
@@ -28,7 +29,7 @@ def add_adapters(model: Any, tuning: TuningConfig, seed: int) -> Any:
         lora_dropout=tuning.dropout,
         target_modules="all-linear",  # every linear but the head
     )
-    return peft.get_peft_model(model, config, autocast_adapter_dtype=False)
+    return LanguageModel(model, peft.get_peft_model(model, config, autocast_adapter_dtype=False))
 
 
 def merge_adapter(model: Any, folder: Path) -> Any:
@@ -41,8 +42,3 @@ def _peft() -> Any:
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
     return importlib.import_module("peft")
-
-
-def trained_parameters(model: Any) -> dict[str, torch.nn.Parameter]:
-    """Return the parameters that training changes, by name; tied ones once."""
-    return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}

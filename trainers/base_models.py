@@ -3,7 +3,6 @@
 A recorded model is not copied. Its tokenizer is: tokenizers/<digest>/ is what mixtures name and what encodes text.
 """
 
-import json
 import shutil
 import tempfile
 import time
@@ -13,7 +12,7 @@ from typing import Any
 from engine.base.atomic import TEMPORARY_PREFIX, atomic_folder, read_json, write_json
 from engine.base.errors import InputError, RecipeError, problem
 from engine.base.terminal import terminal_width, wrapped
-from engine.formats.base_model import META, Model, ModelMeta, digest_model, list_models
+from engine.formats.base_model import META, Model, ModelMeta, count_parameters, digest_model, list_models
 from engine.formats.huggingface_tokenizer import BESIDE
 from engine.formats.receipt import Receipt, read_receipt, write_receipt
 from engine.formats.tokenizer import FILES, TokenizerMeta, describe
@@ -217,18 +216,3 @@ def register_tokenizer(folder: Path, place: Workspace) -> TokenizerMeta:
                 for path in Path(scratch).iterdir():
                     path.replace(temporary / path.name)
     return meta
-
-
-def count_parameters(folder: Path) -> int:
-    """Return how many numbers the weight files hold, from their headers alone; tied weights are stored once."""
-    total = 0
-    for path in folder.glob("*.safetensors"):
-        with path.open("rb") as file:
-            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-        for name, tensor in header.items():
-            if name != "__metadata__":
-                size = 1
-                for length in tensor["shape"]:
-                    size *= length
-                total += size
-    return total

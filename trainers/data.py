@@ -27,6 +27,8 @@ class MicroBatch:
     """int64[L]: ids to be predicted there."""
     label_sources: np.ndarray
     """int64[L]: source of each label, position in `TrainingRows.sources`."""
+    edges: np.ndarray
+    """int64[D + 1]: where each of the D documents begins in the flattened rows, padding being one, and their end."""
 
     def to(self, device: torch.device) -> "MicroBatch":
         """Return the batch with its tensors on `device`."""
@@ -35,14 +37,15 @@ class MicroBatch:
         ids, positions, predictors, labels = (
             tensor.to(device) for tensor in (self.ids, self.positions, self.predictors, self.labels)
         )
-        return MicroBatch(ids, positions, predictors, labels, self.label_sources)
+        return MicroBatch(ids, positions, predictors, labels, self.label_sources, self.edges)
 
 
 def micro_batches(step: StepRows, pad_id: int, rows_at_once: int | None = None) -> Iterator[MicroBatch]:
     """Yield the rows in runs of at most `rows_at_once` (None: all at once)."""
     rows, sources = step.of_tokens(step.row_number), step.of_tokens(step.source)
-    for first in range(0, step.num_rows, rows_at_once or step.num_rows):
-        chosen = slice(*np.searchsorted(rows, (first, first + (rows_at_once or step.num_rows))))
+    size = rows_at_once or max(1, step.num_rows)
+    for first in range(0, step.num_rows, size):
+        chosen = slice(*np.searchsorted(rows, (first, first + size)))
         mine, columns, ids, is_label = (one[chosen] for one in (rows - first, step.columns, step.ids, step.is_label))
         num_rows, num_columns = int(mine[-1]) + 1, int(columns.max()) + 1
         flat = mine * num_columns + columns
@@ -56,6 +59,7 @@ def micro_batches(step: StepRows, pad_id: int, rows_at_once: int | None = None) 
             predictors=torch.from_numpy(flat[is_label] - 1),
             labels=torch.from_numpy(ids[is_label]),
             label_sources=sources[chosen][is_label],
+            edges=np.append(np.flatnonzero(positions == 0), len(positions)),
         )
 
 

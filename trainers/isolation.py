@@ -18,7 +18,7 @@ import torch
 from engine.base.errors import AuditError, problem
 from engine.formats.training_rows import TrainingRows
 from trainers.data import MicroBatch, micro_batches
-from trainers.losses import batch_nats, hidden_states
+from trainers.language_model import LanguageModel
 
 LOSS_TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 1e-2}
 """Largest relative difference between packed and unpacked loss; bf16 rounds to 3 digits and was seen at 5e-4."""
@@ -26,7 +26,7 @@ STEPS_SEARCHED = 64
 
 
 @torch.no_grad()
-def prove_isolation(model: Any, rows: TrainingRows, device: torch.device) -> dict[str, Any]:
+def prove_isolation(model: LanguageModel, rows: TrainingRows, device: torch.device) -> dict[str, Any]:
     """Return what was compared; raises AuditError where a document can see another, or the loss is not the model's.
 
     The model stays in its mode: with dropout both passes draw the same numbers.
@@ -53,8 +53,8 @@ def _row_of_several(rows: TrainingRows) -> tuple[int, MicroBatch]:
     return 0, next(micro_batches(rows.step(0), pad_id, 1))
 
 
-def _compare_perturbed(model: Any, batch: MicroBatch, second: int, place: str) -> None:
-    weight = model.get_output_embeddings().weight
+def _compare_perturbed(model: LanguageModel, batch: MicroBatch, second: int, place: str) -> None:
+    weight = model.head
     changed = batch.ids.clone()
     changed[:, :second] = (changed[:, :second] + 1) % weight.shape[0]
     logits = [_seeded_states(model, ids, batch.positions)[:, second:] @ weight.t() for ids in (batch.ids, changed)]
@@ -66,15 +66,15 @@ def _compare_perturbed(model: Any, batch: MicroBatch, second: int, place: str) -
         raise AuditError(problem(place, found, "documents of one row that cannot see each other", fix))
 
 
-def _compare_unpacked(model: Any, batch: MicroBatch, edges: list[int], place: str) -> None:
+def _compare_unpacked(model: LanguageModel, batch: MicroBatch, edges: list[int], place: str) -> None:
     was_training = model.training
     model.eval()
-    packed, _ = batch_nats(model, batch)
+    packed, _ = model(batch)
     alone = 0.0
     for start, stop in pairwise(edges):
         inside = (batch.predictors >= start) & (batch.predictors < stop)
         if bool(inside.any()):
-            logits = model(input_ids=batch.ids[:, start:stop], use_cache=False).logits[0].float()
+            logits = model.causal(input_ids=batch.ids[:, start:stop], use_cache=False).logits[0].float()
             chosen = logits[batch.predictors[inside] - start]
             alone += float(torch.nn.functional.cross_entropy(chosen, batch.labels[inside], reduction="sum"))
     model.train(was_training)
@@ -85,6 +85,6 @@ def _compare_unpacked(model: Any, batch: MicroBatch, edges: list[int], place: st
         raise AuditError(problem(place, found, f"the same within {tolerance:g}", fix))
 
 
-def _seeded_states(model: Any, ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+def _seeded_states(model: LanguageModel, ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
     torch.manual_seed(0)
-    return hidden_states(model, ids, positions)
+    return model.states(ids, positions)

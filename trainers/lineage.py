@@ -8,7 +8,7 @@ from typing import Any
 from engine.base.atomic import read_json
 from engine.base.errors import InputError, problem
 from engine.base.hashing import digest_file, digest_json
-from engine.formats.base_model import digest_model, find_model
+from engine.formats.base_model import count_parameters, digest_model, find_model
 from engine.formats.receipt import read_receipt
 from engine.formats.run import Run, open_run, require_finished
 from engine.formats.tokenizer import FILES, META, Tokenizer, TokenizerMeta
@@ -38,6 +38,13 @@ class Base:
     """What is known of the text behind the oldest of them."""
     note: str = ""
     """What a report must say about the model behind the oldest of them."""
+
+    @property
+    def num_parameters(self) -> int | None:
+        """Numbers in the weight files, without an adapter's; None for tiny."""
+        if self.parent is not None:
+            return self.parent.num_parameters
+        return None if self.folder is None else count_parameters(self.folder)
 
     def described(self) -> dict[str, str]:
         """What run.json says of the base; the same for every run that starts from the same weights."""

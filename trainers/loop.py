@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from engine.base.errors import AuditError, InputError, problem
+from engine.base.errors import AuditError, problem
 from engine.base.hashing import digest_parts
 from engine.base.progress import progress
 from engine.formats.manifest import role_label
@@ -21,11 +21,13 @@ from engine.formats.training_rows import StepRows, TrainingRows
 from trainers.checkpoint import save_checkpoint
 from trainers.data import micro_batches
 from trainers.forgetting import forgetting
-from trainers.losses import batch_nats
-from trainers.optim import MasterOptimizer, learning_rate
+from trainers.language_model import LanguageModel
+from trainers.learning_rates import learning_rate
+from trainers.optim import MasterOptimizer
 from trainers.probes import ProbeDocument, measure
 from trainers.recipe import TrainRecipe
 from trainers.record import RunRecord
+from trainers.world import World
 
 
 @dataclass(frozen=True)
@@ -34,11 +36,10 @@ class Training:
 
     recipe: TrainRecipe
     rows: TrainingRows
-    model: Any
-    """The transformers model; adapters, where there are any, stand inside it."""
+    model: LanguageModel
     optimizer: MasterOptimizer
     record: RunRecord
-    device: torch.device
+    world: World
     num_steps: int
     probes: list[ProbeDocument] = field(default_factory=list)
 
@@ -69,22 +70,12 @@ def train_steps(training: Training, first: int) -> None:
 def train_step(training: Training, step: int) -> dict[str, Any]:
     """Make optimizer step `step` (from 0); return its line of metrics.jsonl."""
     started = time.perf_counter()
-    recipe = training.recipe
+    recipe, world = training.recipe, training.world
     torch.manual_seed(step_seed(recipe.seed, step))
-    rows = training.rows.step(step)
-    total = rows.step_labels
-    if total == 0:
-        place = training.rows.schedule.folder
-        raise InputError(problem(place, f"step {step} has no supervised token", "at least one", "use longer documents"))
-    nats, sources = [], []
-    for batch in micro_batches(rows, training.rows.store.meta.eos_id, recipe.micro_batch_rows):
-        summed, each = batch_nats(training.model, batch.to(training.device))
-        (summed / total).backward()  # type: ignore[no-untyped-call]
-        training.optimizer.collect()
-        nats.append(each.cpu().numpy().astype(np.float64))
-        sources.append(batch.label_sources)
-    all_nats = np.concatenate(nats)
-    loss = float(all_nats.sum() / total)
+    rows = training.rows.step(step, world.rank, world.size)
+    sums = _by_source(rows, _backward(training, rows), len(training.rows.sources))
+    tokens, labels, nats = world.sum(torch.from_numpy(sums).to(world.device)).cpu().numpy()
+    loss = float(nats.sum() / rows.step_labels)
     rate = learning_rate(step, training.num_steps, recipe.optimizer)
     norm = training.optimizer.step(rate) if math.isfinite(loss) else math.nan
     if not math.isfinite(norm):
@@ -94,35 +85,48 @@ def train_step(training: Training, step: int) -> dict[str, Any]:
     return {
         "step": step + 1,
         "loss": loss,
-        "supervised_tokens": total,
-        "tokens": len(rows.ids),
+        "supervised_tokens": rows.step_labels,
+        "tokens": int(tokens.sum()),
         "learning_rate": rate,
         "grad_norm": norm,
         "seconds": time.perf_counter() - started,
-        "sources": _by_source(training.rows, rows, all_nats, np.concatenate(sources)),
+        "sources": {
+            role_label(source, is_replay): {
+                "loss": float(nats[i] / labels[i]) if labels[i] else None,
+                "supervised_tokens": int(labels[i]),
+                "tokens": int(tokens[i]),
+                "is_replay": is_replay,
+            }
+            for i, (source, is_replay) in enumerate(training.rows.sources)
+            if tokens[i]
+        },
     }
+
+
+def _backward(training: Training, rows: StepRows) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Add up the gradients of this rank's rows; return (source, nats) of their labels, by micro-batch."""
+    found = []
+    for batch in micro_batches(rows, training.rows.store.meta.eos_id, training.recipe.micro_batch_rows):
+        summed, nats = training.model(batch.to(training.world.device))
+        (summed / rows.step_labels).backward()
+        training.optimizer.collect()
+        found.append((batch.label_sources, nats.cpu().numpy().astype(np.float64)))
+    return found
+
+
+def _by_source(rows: StepRows, labels: list[tuple[np.ndarray, np.ndarray]], number: int) -> np.ndarray:
+    """Return fp64[3, sources]: tokens, labels and nats of this rank's rows."""
+    sums = np.zeros((3, number))
+    sums[0] = np.bincount(rows.source, weights=rows.length, minlength=number)
+    for sources, nats in labels:
+        sums[1] += np.bincount(sources, minlength=number)
+        sums[2] += np.bincount(sources, weights=nats, minlength=number)
+    return sums
 
 
 def step_seed(seed: int, step: int) -> int:
     """Return the seed of everything random in one step, such as dropout."""
     return int.from_bytes(digest_parts((seed.to_bytes(8, "little"), step.to_bytes(8, "little")))[:8], "little") >> 1
-
-
-def _by_source(training: TrainingRows, rows: StepRows, nats: np.ndarray, sources: np.ndarray) -> dict[str, Any]:
-    number = len(training.sources)
-    tokens = np.bincount(rows.source, weights=rows.length, minlength=number)
-    labels = np.bincount(sources, minlength=number)
-    summed = np.bincount(sources, weights=nats, minlength=number)
-    return {
-        role_label(source, is_replay): {
-            "loss": float(summed[i] / labels[i]) if labels[i] else None,
-            "supervised_tokens": int(labels[i]),
-            "tokens": int(tokens[i]),
-            "is_replay": is_replay,
-        }
-        for i, (source, is_replay) in enumerate(training.sources)
-        if tokens[i]
-    }
 
 
 def _probe(training: Training, step: int) -> None:
@@ -131,7 +135,7 @@ def _probe(training: Training, step: int) -> None:
         return
     if step not in record.probes().get_column("step"):
         context = training.rows.schedule.meta.row_tokens
-        record.append_probes(measure(training.model, training.probes, step, context, training.device))
+        record.append_probes(measure(training.model, training.probes, step, context, training.world.device))
     figures = forgetting(record.probes(), recipe.probes, recipe.budget.max_general_bpb_rise, recipe.seed)
     write_parquet(record.folder / "forgetting.parquet", figures)
 

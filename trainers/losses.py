@@ -11,28 +11,9 @@ from typing import Any
 
 import torch
 
-from trainers.data import MicroBatch
-
 CHUNK_LOGITS = 1 << 22
 """Logits held at once (16 MiB in fp32)."""
 MIN_CHUNK_TOKENS = 64
-
-
-def hidden_states(model: Any, ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
-    """Run the body of a transformers model: [R, T] ids and positions to [R, T, H] states.
-
-    The one place that calls a model in training and in probes. Documents are kept apart by transformers only without
-    an attention mask and without a cache, so neither is ever given.
-    """
-    states: torch.Tensor = model.base_model(input_ids=ids, position_ids=positions, use_cache=False).last_hidden_state
-    return states
-
-
-def batch_nats(model: Any, batch: MicroBatch) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the summed nats of the batch's labels (differentiable), and fp32[L] nats of each label."""
-    states = hidden_states(model, batch.ids, batch.positions)
-    weight: torch.Tensor = model.get_output_embeddings().weight
-    return chunked_nats(states.view(-1, states.shape[-1]), weight, batch.predictors, batch.labels)
 
 
 def chunked_nats(

@@ -4,20 +4,17 @@ Loading as fp32 is what lets masters be cloned before the cast to bf16 (trainers
 """
 
 import ctypes
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from engine.base.errors import InputError, problem
-from engine.base.hashing import digest_file, digest_json
 from engine.formats.base_model import digest_model
 from engine.formats.tokenizer import Tokenizer
 from trainers.adapters import merge_adapter
-from trainers.lineage import ADAPTER_FILE, WEIGHTS, Base
+from trainers.lineage import ADAPTER_FILE, Base
 from trainers.recipe import TinyConfig
-from trainers.tokenizer_files import write_tokenizer
 
 BIG_PARAMETERS = 50_000_000
 """From here on bf16 pays: a Llama of 2.5 million parameters ran at 0.6 of its fp32 speed in bf16 on a CPU with AMX."""
@@ -89,7 +86,7 @@ def load_folder(folder: Path) -> Any:
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
-    _hide_progress()
+    hide_progress()
     needed = "a causal language model of transformers"
     try:
         model, found = AutoModelForCausalLM.from_pretrained(
@@ -109,8 +106,8 @@ def load_folder(folder: Path) -> Any:
     return model
 
 
-def _hide_progress() -> None:
-    # Bars of transformers know nothing of our display on stderr.
+def hide_progress() -> None:
+    """Keep the bars of transformers off stderr: they know nothing of our display there."""
     from transformers.utils import logging
 
     logging.disable_progress_bar()
@@ -146,21 +143,3 @@ def keep_freed_memory() -> None:
         return
     mallopt(_M_MMAP_THRESHOLD, 1 << 30)
     mallopt(_M_TRIM_THRESHOLD, (1 << 31) - 1)
-
-
-def save_final(trained: Any, base: Base, tokenizer: Tokenizer, folder: Path, texts: Sequence[str]) -> str:
-    """Write a Hugging Face folder (or PEFT adapter folder) with the tokenizer beside it; return the weights' digest.
-
-    `texts` are documents the tokenizer's copy is tried on.
-    """
-    _hide_progress()
-    if hasattr(trained, "peft_config"):
-        # An adapter on an adapter has no folder that holds its base; the lineage in run.json still leads there.
-        is_whole = base.folder is not None and not (base.folder / ADAPTER_FILE).is_file()
-        trained.peft_config["default"].base_model_name_or_path = str(base.folder) if is_whole else None
-        trained.save_pretrained(folder, save_embedding_layers=False)
-    else:
-        trained.save_pretrained(folder)
-    write_tokenizer(tokenizer, base.folder, folder, texts)
-    files = sorted(folder.glob(WEIGHTS))
-    return digest_json({file.name: digest_file(file) for file in files})

@@ -1,4 +1,4 @@
-"""AdamW over fp32 masters, its parameter groups, and the learning rate as a function of the step alone.
+"""AdamW over fp32 masters, and its parameter groups.
 
 Where the weights are bf16, each has an fp32 master cloned before the cast: a master made from rounded weights lies on
 the bf16 grid, and the first small updates round away in the forward pass (measured: up to 2.5 % of the loss).
@@ -10,16 +10,6 @@ from collections.abc import Mapping
 import torch
 
 from trainers.recipe import OptimizerConfig
-
-
-def learning_rate(step: int, num_steps: int, config: OptimizerConfig) -> float:
-    """Return the rate of optimizer step `step` (from 0): linear warm-up, then down to `final_fraction` at the last."""
-    warmup = round(config.warmup_fraction * num_steps)
-    if step < warmup:
-        return config.learning_rate * (step + 1) / warmup
-    progress = (step - warmup) / max(1, num_steps - 1 - warmup)
-    falling = {"cosine": (1 + math.cos(math.pi * progress)) / 2, "linear": 1 - progress, "constant": 1.0}[config.decay]
-    return config.learning_rate * (config.final_fraction + (1 - config.final_fraction) * falling)
 
 
 class MasterOptimizer:
@@ -40,7 +30,7 @@ class MasterOptimizer:
         self.working = dict(parameters)
         self.masters = self.working
         if dtype != torch.float32:
-            self.masters = {name: torch.nn.Parameter(p.detach().clone()) for name, p in parameters.items()}
+            self.masters = {name: torch.nn.Parameter(p.detach().clone()) for name, p in self.working.items()}
             for parameter in model.parameters():
                 parameter.data = parameter.data.to(dtype)
         self._adamw = torch.optim.AdamW(_groups(self.masters, config.weight_decay), betas=config.betas, fused=True)

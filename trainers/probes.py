@@ -10,7 +10,6 @@ left out before the first `max_documents` are taken.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -20,7 +19,8 @@ from engine.base.errors import InputError, problem
 from engine.formats.run import PROBES_SCHEMA
 from engine.formats.split import Split
 from engine.formats.tokenizer import Tokenizer
-from trainers.losses import chunked_nats, hidden_states
+from trainers.language_model import LanguageModel
+from trainers.losses import chunked_nats
 from trainers.recipe import ProbesConfig
 
 BATCH_TOKENS = 4096
@@ -53,7 +53,7 @@ def probe_documents(config: ProbesConfig, split: Split, tokenizer: Tokenizer) ->
 
 @torch.no_grad()
 def measure(
-    model: Any, documents: Sequence[ProbeDocument], step: int, context: int, device: torch.device
+    model: LanguageModel, documents: Sequence[ProbeDocument], step: int, context: int, device: torch.device
 ) -> pl.DataFrame:
     """Return one row per document (PROBES_SCHEMA): nats summed in fp64 over its labels.
 
@@ -65,11 +65,10 @@ def measure(
     for owners, ids in _batches(documents, context):
         batch = torch.from_numpy(ids).to(device)
         positions = torch.arange(batch.shape[1], device=device).expand_as(batch)
-        states = hidden_states(model, batch.clamp(min=0), positions)
+        states = model.states(batch.clamp(min=0), positions)
         is_label = batch[:, 1:] >= 0
         predictors = torch.nonzero(torch.nn.functional.pad(is_label, (0, 1)).flatten()).flatten()
-        weight = model.get_output_embeddings().weight
-        _, token_nats = chunked_nats(states.reshape(-1, states.shape[-1]), weight, predictors, batch[:, 1:][is_label])
+        _, token_nats = chunked_nats(states.flatten(0, 1), model.head, predictors, batch[:, 1:][is_label])
         lengths = is_label.sum(1).cpu().numpy()
         np.add.at(nats, np.repeat(owners, lengths), token_nats.cpu().numpy().astype(np.float64))
     model.train(was_training)

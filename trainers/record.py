@@ -20,8 +20,9 @@ from engine.formats.run import PROBES_SCHEMA, metrics_lines, written_metrics
 from engine.formats.workspace_lock import in_use
 
 IDENTITY = ("recipe", "mixture", "base")
-NOT_COMPARED = {("recipe", "name"), ("recipe", "mixture")}
-"""Another reference to the same version is no other run; the mixture's digest is compared."""
+NOT_COMPARED = {("recipe", "name"), ("recipe", "mixture"), ("recipe", "track")}
+"""Keys that change nothing of what comes out; another reference to the same version is no other run, and the mixture's
+digest is compared."""
 
 
 class RunRecord:

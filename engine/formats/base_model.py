@@ -8,6 +8,7 @@ models/<digest>/
 Other models (classifiers of stages) lie in models/ too; those of kind causal_lm are meant here.
 """
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,3 +93,18 @@ def _models(workspace: Workspace) -> Iterator[Model]:
             meta = ModelMeta.model_validate(content)
             # An absolute path replaces the workspace's in this join.
             yield Model(meta, workspace.root / meta.path)
+
+
+def count_parameters(folder: Path) -> int:
+    """Return how many numbers the weight files hold, from their headers alone; tied weights are stored once."""
+    total = 0
+    for path in folder.glob("*.safetensors"):
+        with path.open("rb") as file:
+            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        for name, tensor in header.items():
+            if name != "__metadata__":
+                size = 1
+                for length in tensor["shape"]:
+                    size *= length
+                total += size
+    return total

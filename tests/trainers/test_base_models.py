@@ -16,10 +16,10 @@ from tokenizers import Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import BPE
 
 from engine.base.errors import InputError, RecipeError, ResourceError
-from engine.formats.base_model import find_model, list_models
+from engine.formats.base_model import count_parameters, find_model, list_models
 from engine.formats.tokenizer import load_tokenizer
 from engine.formats.workspace import Workspace
-from trainers.base_models import count_parameters, models_add, models_list, show_models_add, show_models_list
+from trainers.base_models import models_add, models_list, show_models_add, show_models_list
 from trainers.packaged_models import PACKAGED, download, take_gguf
 
 

@@ -1,5 +1,6 @@
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import polars as pl
@@ -109,3 +110,11 @@ def test_order_of_the_documents_file_does_not_matter(rows: TrainingRows) -> None
     assert np.array_equal(before.ids, after.ids)
     assert before.digest == after.digest
     assert np.array_equal(before.source, after.source)
+
+
+def test_edges_are_the_documents_of_the_flattened_rows(rows: TrainingRows) -> None:
+    for batch in (batch for step in range(rows.num_steps) for batch in micro_batches(rows.step(step), 0, 2)):
+        flat = batch.positions.flatten().numpy()
+        assert batch.edges[-1] == len(flat)
+        starts = [(int(start), int(stop)) for start, stop in pairwise(batch.edges)]
+        assert all(np.array_equal(flat[start:stop], np.arange(stop - start)) for start, stop in starts)

@@ -10,8 +10,8 @@ from engine.formats.training_rows import TrainingRows
 from trainers.adapters import add_adapters
 from trainers.data import micro_batches
 from trainers.isolation import prove_isolation
+from trainers.language_model import LanguageModel
 from trainers.lineage import Base
-from trainers.losses import hidden_states
 from trainers.model import load_base
 from trainers.recipe import TinyConfig, TuningConfig
 
@@ -19,14 +19,14 @@ CPU = torch.device("cpu")
 
 
 @pytest.fixture
-def model(tokenizer: Tokenizer) -> Any:
+def model(tokenizer: Tokenizer) -> LanguageModel:
     tiny = TinyConfig(hidden_size=32, layers=2, heads=2, intermediate_size=64)
-    return load_base(Base("tiny", "tiny", "", tiny=tiny), tokenizer, 64, seed=3)
+    return LanguageModel(load_base(Base("tiny", "tiny", "", tiny=tiny), tokenizer, 64, seed=3))
 
 
-def force(model: Any, **given: Any) -> None:
+def force(model: LanguageModel, **given: Any) -> None:
     """Make every call of the model's body carry these arguments."""
-    body, original = model.base_model, model.base_model.forward
+    body, original = model.causal.base_model, model.causal.base_model.forward
 
     def forward(input_ids: torch.Tensor, **arguments: Any) -> Any:
         values = {name: value(input_ids) if callable(value) else value for name, value in given.items()}
@@ -35,14 +35,14 @@ def force(model: Any, **given: Any) -> None:
     body.forward = forward
 
 
-def test_documents_of_one_row_are_isolated(model: Any, rows: TrainingRows) -> None:
+def test_documents_of_one_row_are_isolated(model: LanguageModel, rows: TrainingRows) -> None:
     proof = prove_isolation(model, rows, CPU)
     assert proof["documents_isolated"]
     assert proof["spans"] > 1
 
 
-def test_proof_holds_with_dropout_and_leaves_the_mode(model: Any, rows: TrainingRows) -> None:
-    add_adapters(model, TuningConfig(method="lora", r=4, dropout=0.5), seed=1)
+def test_proof_holds_with_dropout_and_leaves_the_mode(model: LanguageModel, rows: TrainingRows) -> None:
+    model = add_adapters(model.causal, TuningConfig(method="lora", r=4, dropout=0.5), seed=1)
     assert prove_isolation(model.train(), rows, CPU)["documents_isolated"]
     assert model.training
 
@@ -50,38 +50,40 @@ def test_proof_holds_with_dropout_and_leaves_the_mode(model: Any, rows: Training
 @pytest.mark.parametrize(
     "given", [{"use_cache": True}, {"attention_mask": torch.ones_like}], ids=["cache", "mask of ones"]
 )
-def test_model_whose_documents_see_each_other_is_refused(model: Any, rows: TrainingRows, given: dict[str, Any]) -> None:
+def test_model_whose_documents_see_each_other_is_refused(
+    model: LanguageModel, rows: TrainingRows, given: dict[str, Any]
+) -> None:
     force(model, **given)
     with pytest.raises(AuditError, match="changing the first document moves the logits of the next by"):
         prove_isolation(model, rows, CPU)
 
 
-def test_positions_that_do_not_restart_are_refused(model: Any, rows: TrainingRows) -> None:
+def test_positions_that_do_not_restart_are_refused(model: LanguageModel, rows: TrainingRows) -> None:
     force(model, position_ids=lambda ids: torch.arange(ids.shape[1])[None])
     with pytest.raises(AuditError, match="documents of one row that cannot see each other"):
         prove_isolation(model, rows, CPU)
 
 
-def test_model_that_does_more_after_its_last_states_is_refused(model: Any, rows: TrainingRows) -> None:
-    original = model.lm_head.forward
-    model.lm_head.forward = lambda states: 0.5 * original(states)
+def test_model_that_does_more_after_its_last_states_is_refused(model: LanguageModel, rows: TrainingRows) -> None:
+    original = model.causal.lm_head.forward
+    model.causal.lm_head.forward = lambda states: 0.5 * original(states)
     with pytest.raises(AuditError, match=r"for the packed row, .* for its documents one by one"):
         prove_isolation(model, rows, CPU)
 
 
-def test_isolation_in_bf16_is_bit_equal_too(model: Any, rows: TrainingRows) -> None:
+def test_isolation_in_bf16_is_bit_equal_too(model: LanguageModel, rows: TrainingRows) -> None:
     for parameter in model.parameters():
         parameter.data = parameter.data.bfloat16()
     assert prove_isolation(model, rows, CPU)["documents_isolated"]
 
 
-def test_states_of_a_document_do_not_depend_on_its_place_in_the_row(model: Any, rows: TrainingRows) -> None:
+def test_states_of_a_document_do_not_depend_on_its_place_in_the_row(model: LanguageModel, rows: TrainingRows) -> None:
     singles = (
         batch for step in range(rows.num_steps) for batch in micro_batches(rows.step(step), rows.store.meta.eos_id, 1)
     )
     batch = next(batch for batch in singles if int((batch.positions == 0).sum()) > 1)
-    packed = hidden_states(model, batch.ids, batch.positions)
+    packed = model.states(batch.ids, batch.positions)
     starts = [*torch.nonzero(batch.positions[0] == 0).flatten().tolist(), batch.ids.shape[1]]
     for start, stop in pairwise(starts):
-        alone = hidden_states(model, batch.ids[:1, start:stop], torch.arange(stop - start)[None])
+        alone = model.states(batch.ids[:1, start:stop], torch.arange(stop - start)[None])
         torch.testing.assert_close(packed[:1, start:stop], alone, rtol=1e-4, atol=1e-5)

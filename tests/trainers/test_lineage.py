@@ -19,8 +19,8 @@ from engine.formats.manifest import open_mixture
 from engine.formats.tokenizer import Tokenizer, describe, load_tokenizer
 from engine.formats.workspace import Workspace
 from trainers.adapters import merge_adapter
+from trainers.language_model import LanguageModel
 from trainers.lineage import resolve_base
-from trainers.losses import hidden_states
 from trainers.model import load_base
 from trainers.recipe import BaseConfig
 from trainers.tokenizer_files import write_tokenizer
@@ -136,7 +136,9 @@ def test_final_adapter_is_an_adapter_of_peft(workspace: Workspace, recipe: Recip
         AutoModelForCausalLM.from_pretrained(general / "final", dtype=torch.float32), workspace.run("adapted") / "final"
     )
     ids = torch.arange(20)[None]
-    one, other = (hidden_states(m.eval(), ids, torch.arange(20)[None]) for m in (model.merge_and_unload(), by_hand))
+    one, other = (
+        LanguageModel(m).eval().states(ids, torch.arange(20)[None]) for m in (model.merge_and_unload(), by_hand)
+    )
     torch.testing.assert_close(one, other)
 
 

@@ -8,24 +8,26 @@ import torch
 
 from engine.formats.tokenizer import Tokenizer
 from engine.formats.training_rows import TrainingRows
-from trainers.adapters import add_adapters, trained_parameters
+from trainers.adapters import add_adapters
 from trainers.lineage import Base
 from trainers.loop import Training, step_seed, train_step
 from trainers.model import load_base
 from trainers.optim import MasterOptimizer
 from trainers.recipe import BaseConfig, TinyConfig, TrainRecipe, TuningConfig
 from trainers.record import RunRecord
+from trainers.world import World
 
 GOLDEN = Path(__file__).parent / "golden" / "tiny_dapt_cpu.txt"
 TINY = TinyConfig(hidden_size=32, layers=2, heads=2, intermediate_size=64)
 
 
 def prepare(rows: TrainingRows, tokenizer: Tokenizer, folder: Path, **changes: Any) -> Training:
+    changes["optimizer"] = {"learning_rate": 3e-4, **changes.get("optimizer", {})}
     recipe = TrainRecipe(name="t", mixture="m", base=BaseConfig(tiny=TINY), **changes)
-    model = load_base(Base("tiny", "tiny", "", tiny=TINY), tokenizer, 64, recipe.seed)
-    add_adapters(model, recipe.tuning, recipe.seed)
-    optimizer = MasterOptimizer(model, trained_parameters(model), recipe.optimizer, torch.float32)
-    return Training(recipe, rows, model, optimizer, RunRecord(folder), torch.device("cpu"), rows.num_steps)
+    causal = load_base(Base("tiny", "tiny", "", tiny=TINY), tokenizer, 64, recipe.seed)
+    model = add_adapters(causal, recipe.tuning, recipe.seed)
+    optimizer = MasterOptimizer(model, model.trained(), recipe.optimizer, torch.float32)
+    return Training(recipe, rows, model, optimizer, RunRecord(folder), World(torch.device("cpu")), rows.num_steps)
 
 
 def test_losses_are_the_golden_ones(byte_rows: tuple[TrainingRows, Tokenizer], tmp_path: Path) -> None:
@@ -90,7 +92,7 @@ def test_loss_of_a_step_is_the_mean_over_its_labels(rows: TrainingRows, tokenize
     with torch.no_grad():
         for start, stop in pairwise(edges):
             span, is_label = gathered.ids[start:stop], gathered.is_label[start:stop]
-            logits = training.model(input_ids=torch.from_numpy(span)[None], use_cache=False).logits[0].double()
+            logits = training.model.causal(input_ids=torch.from_numpy(span)[None], use_cache=False).logits[0].double()
             nats = -logits.log_softmax(1)
             total += sum(float(nats[i - 1, span[i]]) for i in np.flatnonzero(is_label))
     assert train_step(training, 2)["loss"] == pytest.approx(total / gathered.step_labels, rel=1e-5)

@@ -3,7 +3,8 @@ from typing import Literal
 import pytest
 import torch
 
-from trainers.optim import MasterOptimizer, learning_rate
+from trainers.learning_rates import learning_rate
+from trainers.optim import MasterOptimizer
 from trainers.recipe import OptimizerConfig
 
 

@@ -1,5 +1,4 @@
 import math
-from typing import Any
 
 import polars as pl
 import pytest
@@ -12,6 +11,7 @@ from engine.formats.run import PROBES_SCHEMA
 from engine.formats.split import Split
 from engine.formats.tokenizer import Tokenizer
 from engine.formats.workspace import Workspace
+from trainers.language_model import LanguageModel
 from trainers.lineage import Base
 from trainers.model import load_base
 from trainers.probes import ProbeDocument, measure, probe_documents
@@ -21,9 +21,9 @@ CPU = torch.device("cpu")
 
 
 @pytest.fixture
-def model(tokenizer: Tokenizer) -> Any:
+def model(tokenizer: Tokenizer) -> LanguageModel:
     tiny = TinyConfig(hidden_size=32, layers=2, heads=2, intermediate_size=64)
-    return load_base(Base("tiny", "tiny", "", tiny=tiny), tokenizer, 4096, seed=3)
+    return LanguageModel(load_base(Base("tiny", "tiny", "", tiny=tiny), tokenizer, 4096, seed=3))
 
 
 @pytest.fixture
@@ -38,19 +38,21 @@ def documents(split: Split, tokenizer: Tokenizer) -> list[ProbeDocument]:
     return probe_documents(ProbesConfig(general=["general"], domain=["code"]), split, tokenizer)
 
 
-def naive_nats(model: Any, ids: list[int], context: int) -> float:
+def naive_nats(model: LanguageModel, ids: list[int], context: int) -> float:
     """Window by window through the model's own forward pass; each starts on the last token of the one before."""
     total = 0.0
     for start in range(0, len(ids) - 1, context - 1):
         window = torch.tensor([ids[start : start + context]])
-        logits = model(input_ids=window, use_cache=False).logits[0, :-1].double()
+        logits = model.causal(input_ids=window, use_cache=False).logits[0, :-1].double()
         total += float(torch.nn.functional.cross_entropy(logits, window[0, 1:], reduction="sum"))
     return total
 
 
 @pytest.mark.parametrize("context", [16, 64, 4096])
 @torch.no_grad()
-def test_nats_are_those_of_each_document_alone(model: Any, documents: list[ProbeDocument], context: int) -> None:
+def test_nats_are_those_of_each_document_alone(
+    model: LanguageModel, documents: list[ProbeDocument], context: int
+) -> None:
     documents = documents[::4]
     found = measure(model, documents, 7, context, CPU)
     assert found.schema == pl.Schema(PROBES_SCHEMA)
@@ -61,7 +63,7 @@ def test_nats_are_those_of_each_document_alone(model: Any, documents: list[Probe
 
 
 def test_every_token_but_the_first_is_a_label_and_all_bytes_count(
-    model: Any, documents: list[ProbeDocument], split: Split
+    model: LanguageModel, documents: list[ProbeDocument], split: Split
 ) -> None:
     found = measure(model, documents, 0, 16, CPU)
     assert found.get_column("tokens").to_list() == [len(document.ids) - 1 for document in documents]
@@ -69,14 +71,16 @@ def test_every_token_but_the_first_is_a_label_and_all_bytes_count(
     assert found.get_column("bytes").to_list() == [len(texts[document.doc_id].encode()) for document in documents]
 
 
-def test_blank_head_gives_each_token_the_nats_of_a_uniform_guess(model: Any, documents: list[ProbeDocument]) -> None:
-    model.get_output_embeddings().weight.data.zero_()
+def test_blank_head_gives_each_token_the_nats_of_a_uniform_guess(
+    model: LanguageModel, documents: list[ProbeDocument]
+) -> None:
+    model.head.data.zero_()
     found = measure(model, documents, 0, 64, CPU)
     expected = [(len(document.ids) - 1) * math.log(512) for document in documents]
     assert found.get_column("nats").to_list() == pytest.approx(expected, rel=1e-6)
 
 
-def test_measuring_leaves_weights_and_mode(model: Any, documents: list[ProbeDocument]) -> None:
+def test_measuring_leaves_weights_and_mode(model: LanguageModel, documents: list[ProbeDocument]) -> None:
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     measure(model.train(), documents, 0, 64, CPU)
     assert model.training

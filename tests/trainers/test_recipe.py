@@ -14,7 +14,7 @@ SHIPPED = sorted(Path(str(files("trainers.recipes"))).glob("*.yaml"))
 def test_every_mistake_is_told_at_once(recipe: Callable[..., Path]) -> None:
     path = recipe(
         base={"tiny": {}, "run": "x"},
-        objective="sft",
+        objective="grpo",
         tuning={"method": "full", "r": 8},
         optimizer={"lerning_rate": 1},
         probes={"general": ["a"], "domain": ["a"]},
@@ -24,8 +24,8 @@ def test_every_mistake_is_told_at_once(recipe: Callable[..., Path]) -> None:
         load_train_recipe(path)
     assert str(error.value).splitlines() == [
         "tiny.yaml: base: names tiny and run. Needed: exactly one of tiny, model, path, run.",
-        "tiny.yaml: objective: got 'sft', which comes later. Needed: 'dapt'.",
-        "tiny.yaml: tuning: r given with method full. Needed: method lora, or no r.",
+        "tiny.yaml: objective: got 'grpo'. Needed: 'dapt' or 'sft'.",
+        "tiny.yaml: tuning: r given with method full. Needed: method lora or qlora, or no r.",
         "tiny.yaml: optimizer.lerning_rate: unknown key. Fix: did you mean 'learning_rate'?",
         "tiny.yaml: max_steps: got 0. Needed: greater than 0.",
         "tiny.yaml: probes: a listed twice. Needed: each once, general, domain or benchmarks.",
@@ -37,7 +37,7 @@ def test_every_mistake_is_told_at_once(recipe: Callable[..., Path]) -> None:
     [
         ({"base": {}}, "names nothing. Needed: exactly one of tiny, model, path, run"),
         ({"base": {"tiny": {"hidden_size": 30, "heads": 4}}}, "4 heads in hidden_size 30"),
-        ({"objective": "dpo"}, "objective: got 'dpo'. Needed: 'dapt'"),
+        ({"objective": "dpo"}, "objective: got 'dpo'. Needed: 'dapt' or 'sft'"),
         ({"name": "../x"}, "name: got '../x'. Needed: text that matches"),
         ({"tuning": {"method": "lora", "dropout": 1.0}}, "tuning.dropout: got 1.0. Needed: less than 1"),
     ],

@@ -14,7 +14,6 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-import trainers.isolation
 import trainers.loop
 import trainers.train
 from engine.base.errors import AuditError, InputError, RecipeError, ResourceError
@@ -22,6 +21,7 @@ from engine.formats.manifest import open_mixture
 from engine.formats.parquet import read_parquet
 from engine.formats.run import FORGETTING_SCHEMA, METRICS_SCHEMA
 from engine.formats.workspace import Workspace
+from trainers.language_model import LanguageModel
 from trainers.record import RunRecord
 from trainers.train import show_train, train
 
@@ -260,11 +260,11 @@ def test_nothing_is_trained_on_documents_that_were_taken_down(workspace: Workspa
 def test_model_that_fails_the_proof_leaves_no_run(
     workspace: Workspace, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def leaking(model: Any, ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
-        states: torch.Tensor = model.base_model(input_ids=ids, position_ids=positions).last_hidden_state
+    def leaking(model: LanguageModel, ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+        states: torch.Tensor = model.causal.base_model(input_ids=ids, position_ids=positions).last_hidden_state
         return states
 
-    monkeypatch.setattr(trainers.isolation, "hidden_states", leaking)
+    monkeypatch.setattr(LanguageModel, "states", leaking)
     with pytest.raises(AuditError, match="documents of one row that cannot see each other"):
         train(recipe(), workspace.root)
     assert not workspace.run("tiny").exists()

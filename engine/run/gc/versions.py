@@ -53,7 +53,7 @@ def _stays(workspace: Workspace, folder: Path, doomed: Sequence[Path]) -> tuple[
             return f"the run {name} refers to it", "versions that no run refers to", fix
     for other in all_version_folders(workspace):
         derived = _derived_from(other) if other not in doomed else None
-        if _mentions(derived, receipt.digest):
+        if derived is not None and _mentions(derived, receipt.digest):
             needed, fix = "versions from which no other was made", f"name {_reference(other)} too"
             return f"{_reference(other)} was made from it ({derived['how']})", needed, fix
     return None

@@ -318,10 +318,10 @@ def test_batch_that_does_not_fit_the_gpu_says_what_to_change(
 ) -> None:
     scoring.load_scorer(config(model))
 
-    def hidden_states(*arguments: Any) -> torch.Tensor:
+    def states(*arguments: Any) -> torch.Tensor:
         raise torch.cuda.OutOfMemoryError
 
-    monkeypatch.setattr(scoring, "hidden_states", hidden_states)
+    monkeypatch.setattr(scoring.LanguageModel, "states", states)
     with pytest.raises(ResourceError, match=r"does not hold a batch of 480 tokens.*set batch_tokens lower"):
         world({"web": {"a": "the cat " * 40}}).run(perplexity, config(model, batch_tokens=500))
 

@@ -18,8 +18,9 @@ from engine.base.errors import InputError, ResourceError, problem
 from trainers.annotators.perplexity import Config
 from trainers.annotators.perplexity.passages import Passage, PassageReader, batches
 from trainers.base_models import require_model
+from trainers.language_model import LanguageModel
 from trainers.lineage import ADAPTER_FILE
-from trainers.losses import CHUNK_LOGITS, MIN_CHUNK_TOKENS, chunked_nats, hidden_states
+from trainers.losses import CHUNK_LOGITS, MIN_CHUNK_TOKENS, chunked_nats
 from trainers.model import choose_device, choose_dtype, load_folder
 
 MAX_TOKENS = 1024
@@ -48,7 +49,7 @@ class Scorer:
     """A model on its device, with its tokenizer."""
 
     folder: Path
-    model: Any
+    model: LanguageModel
     reader: PassageReader
     device: torch.device
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -67,7 +68,7 @@ class Scorer:
         return [Score(value, p.num_scored, p.num_bytes) for value, p in zip(nats, passages, strict=True)]
 
     def _context(self, asked: int | None) -> int:
-        longest = getattr(self.model.config, "max_position_embeddings", None) or asked or MAX_TOKENS
+        longest = getattr(self.model.causal.config, "max_position_embeddings", None) or asked or MAX_TOKENS
         if asked is not None and asked > longest:
             found = f"the model knows {longest:,} positions, perplexity.max_tokens is {asked:,}"
             raise InputError(problem(self.folder, found, fix=f"set max_tokens to {longest} or less"))
@@ -95,8 +96,8 @@ class Scorer:
         """Return fp32[L], the nats of the ids at `places` (positions in `ids` [R, T], flat)."""
         batch = torch.from_numpy(ids).to(self.device)
         positions = torch.arange(batch.shape[1], device=self.device).expand_as(batch)
-        states = hidden_states(self.model, batch, positions).flatten(0, 1)
-        weight = self.model.get_output_embeddings().weight
+        states = self.model.states(batch, positions).flatten(0, 1)
+        weight = self.model.head
         # The head's last chunk is filled up, so that all of them have one shape.
         chunk = min(ids.size, max(MIN_CHUNK_TOKENS, CHUNK_LOGITS // weight.shape[0]))
         filled = np.concatenate([places, np.ones(-len(places) % chunk, dtype=places.dtype)])
@@ -132,7 +133,7 @@ def _load(folder: Path, _files: tuple[tuple[str, int, int], ...], device_name: s
         model.to(device)
     _require_embeddings(folder, model, reader)
     _require_causal(folder, model, device)
-    return Scorer(folder, model, reader, device)
+    return Scorer(folder, LanguageModel(model), reader, device)
 
 
 def _cast(model: Any, dtype: torch.dtype) -> None:
@@ -174,7 +175,7 @@ def _require_causal(folder: Path, model: Any, device: torch.device) -> None:
     ids = torch.arange(PROBE_TOKENS, device=device)[None] % vocabulary
     changed = torch.cat([ids[:, :half], (ids[:, half:] + 1) % vocabulary], dim=1)
     positions = torch.arange(PROBE_TOKENS, device=device)[None]
-    states, others = (hidden_states(model, each, positions) for each in (ids, changed))
+    states, others = (LanguageModel(model).states(each, positions) for each in (ids, changed))
     logits = model(input_ids=ids, use_cache=False).logits
     if not bool(states.isfinite().all() and logits.isfinite().all()):
         found = "the model gives NaN or infinite logits"

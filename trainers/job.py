@@ -1,0 +1,89 @@
+"""A train recipe with everything it names found and checked: what is trained, on what, from what, under which name."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from engine.base.errors import InputError, RecipeError, problem
+from engine.base.recipe_errors import check
+from engine.formats.manifest import Mixture, open_mixture
+from engine.formats.tokenizer import Tokenizer, load_tokenizer
+from engine.formats.training_rows import TrainingRows, open_training_rows
+from engine.formats.workspace import Workspace
+from trainers.learning_rates import default_rate
+from trainers.lineage import Base, resolve_base
+from trainers.recipe import TrainRecipe, load_train_recipe
+from trainers.record import RunRecord
+
+
+@dataclass(frozen=True)
+class Job:
+    """A train recipe with everything it names found and checked."""
+
+    recipe: TrainRecipe
+    """With the objective and the learning rate filled in."""
+    workspace: Workspace
+    mixture: Mixture
+    tokenizer: Tokenizer
+    base: Base
+    rows: TrainingRows
+    record: RunRecord
+    num_steps: int
+
+    def identity(self) -> dict[str, Any]:
+        """What run.json says the run is: a run of the same name with another identity is another run."""
+        manifest = self.mixture.manifest
+        named = {
+            "digest": manifest.digest,
+            "reference": self.mixture.reference,
+            "schedule": manifest.schedule,
+            "tokenizer": manifest.tokenizer,
+            "split": manifest.split,
+        }
+        return {"recipe": self.recipe.resolved(), "mixture": named, "base": self.base.described()}
+
+
+def resolve_job(path: Path, workspace: Workspace, name: str | None) -> Job:
+    """Read the recipe and find what it names; raises RecipeError or InputError."""
+    recipe = load_train_recipe(path)
+    if name is not None:
+        recipe = check("--name", {**recipe.model_dump(), "name": name}, TrainRecipe)
+    mixture = open_mixture(workspace, recipe.mixture)
+    rows = open_training_rows(workspace, mixture)
+    if recipe.max_steps is not None and recipe.max_steps > rows.num_steps:
+        needed = f"at most {rows.num_steps}, the steps of {mixture.reference}"
+        raise RecipeError(
+            problem(f"{path.name}: max_steps", f"got {recipe.max_steps}", needed, "raise budget_tokens of the mixture")
+        )
+    tokenizer = _open_tokenizer(mixture, workspace)
+    base = resolve_base(recipe.base, workspace, path.parent, tokenizer, recipe.seed)
+    record = RunRecord(workspace.run(recipe.name))
+    recipe = _filled_in(recipe, mixture, base)
+    return Job(recipe, workspace, mixture, tokenizer, base, rows, record, recipe.max_steps or rows.num_steps)
+
+
+def _open_tokenizer(mixture: Mixture, workspace: Workspace) -> Tokenizer:
+    wanted = mixture.manifest.tokenizer
+    tokenizer = load_tokenizer(workspace.tokenizer(wanted))
+    if tokenizer.meta.digest != wanted:
+        found = f"another tokenizer ({tokenizer.meta.digest[:12]}) than the one {mixture.reference} was made with"
+        fix = "restore the folder from a copy, or delete it and run the data recipe again"
+        raise InputError(problem(tokenizer.folder, found, f"digest {wanted[:12]}", fix))
+    return tokenizer
+
+
+def _filled_in(recipe: TrainRecipe, mixture: Mixture, base: Base) -> TrainRecipe:
+    """Return the recipe with its objective and its learning rate."""
+    is_sft = any(source.objective != "text" for source in mixture.manifest.sources)
+    there = "sft" if is_sft else "dapt"
+    objective = recipe.objective or there
+    if objective != there:
+        labels = "the answers of chats" if is_sft else "every token of its documents"
+        found = f"got '{objective}', and the labels of {mixture.reference} are {labels}"
+        fix = f"write objective: {there}, or set render: {{objective: ...}} in the data recipe"
+        raise RecipeError(problem(f"{recipe.name}: objective", found, f"'{there}'", fix))
+    optimizer = recipe.optimizer
+    if optimizer.learning_rate is None:
+        rate = default_rate(recipe, objective, base.num_parameters)
+        optimizer = optimizer.model_copy(update={"learning_rate": rate})
+    return recipe.model_copy(update={"objective": objective, "optimizer": optimizer})

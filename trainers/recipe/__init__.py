@@ -1,0 +1,99 @@
+"""The train recipe: what is trained on which mixture, and how; YAML in, checked values out, every mistake at once.
+
+Row length and rows per step belong to the mixture: this recipe may divide a step into micro-batches, never change it.
+One file per group of sections; nothing here imports torch.
+"""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from engine.base.recipe_errors import check, read_yaml
+from engine.base.stage import StrictModel
+from trainers.recipe.base import BaseConfig, TinyConfig
+from trainers.recipe.optimizer import OptimizerConfig
+from trainers.recipe.probes import BudgetConfig, GateConfig, ProbesConfig
+from trainers.recipe.tuning import FreezingConfig, TuningConfig, VocabularyConfig
+from trainers.recipe.values import Positive
+
+__all__ = [
+    "BaseConfig",
+    "BudgetConfig",
+    "CheckpointsConfig",
+    "FreezingConfig",
+    "GateConfig",
+    "OptimizerConfig",
+    "ProbesConfig",
+    "TinyConfig",
+    "TrackConfig",
+    "TrainRecipe",
+    "TuningConfig",
+    "VocabularyConfig",
+    "load_train_recipe",
+]
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
+
+
+class CheckpointsConfig(StrictModel):
+    """When the state is written, from which a killed run goes on."""
+
+    every_steps: Positive | None = Field(
+        default=100, description="steps between checkpoints; null = only after the last"
+    )
+    keep: Positive = Field(default=2, description="checkpoints kept, the newest")
+
+
+class TrackConfig(StrictModel):
+    """Where figures go besides metrics.jsonl, which is always written."""
+
+    tensorboard: bool = Field(default=False, description="event files in the run's folder (needs tensorboard)")
+    wandb: str | None = Field(
+        default=None, description="project of Weights & Biases, offline unless WANDB_MODE says otherwise (needs wandb)"
+    )
+
+
+class TrainRecipe(StrictModel):
+    """A whole train recipe."""
+
+    name: str = Field(pattern=NAME_PATTERN, description="name of the run")
+    mixture: str = Field(description="name, name@latest, name@v<number> or name@<digest>")
+    base: BaseConfig = Field(description="one of tiny, model, path, run")
+    objective: Literal["dapt", "sft"] | None = Field(
+        default=None,
+        description="dapt: every token of every document counts; sft: answers count; null: what the mixture says. "
+        "Which tokens are labels is the mixture's; a recipe that expects something else is refused",
+    )
+    tuning: TuningConfig = Field(default_factory=TuningConfig)
+    vocabulary: VocabularyConfig = Field(default_factory=VocabularyConfig)
+    freezing: FreezingConfig = Field(default_factory=FreezingConfig)
+    optimizer: OptimizerConfig = Field(default_factory=OptimizerConfig)
+    max_steps: Positive | None = Field(default=None, description="null = all steps of the schedule")
+    micro_batch_rows: Positive | None = Field(default=None, description="rows at once; null = the whole step")
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        default="auto",
+        description="bf16 and fp16: weights of two bytes with fp32 masters, fp16 with scaled gradients; auto chooses "
+        "bf16 for big models where it is fast, else fp16 on CUDA, else fp32",
+    )
+    gradient_checkpointing: bool | None = Field(
+        default=None, description="compute activations twice to keep fewer; null: above 7 billion parameters"
+    )
+    compile: bool = Field(default=False, description="torch.compile the blocks; pays on CUDA for long runs")
+    parallel: Literal["ddp", "fsdp"] = Field(
+        default="ddp", description="under torchrun: ddp keeps the model on every rank, fsdp (FSDP2) shards it"
+    )
+    probes: ProbesConfig = Field(default_factory=ProbesConfig)
+    gate: GateConfig = Field(default_factory=GateConfig)
+    budget: BudgetConfig = Field(default_factory=BudgetConfig)
+    checkpoints: CheckpointsConfig = Field(default_factory=CheckpointsConfig)
+    track: TrackConfig = Field(default_factory=TrackConfig)
+    seed: int = Field(default=1, ge=0, lt=1 << 63, description="of initial weights, dropout and bootstrap")
+
+    def resolved(self) -> dict[str, Any]:
+        """The recipe with every default written out."""
+        return self.model_dump(mode="json")
+
+
+def load_train_recipe(path: Path | str) -> TrainRecipe:
+    """Read and check a train recipe; raises one RecipeError that lists every mistake."""
+    return check(Path(path).name, read_yaml(path), TrainRecipe)

@@ -1,0 +1,56 @@
+"""Sections `probes`, `gate` and `budget`: what is measured while training, and what it may cost."""
+
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from engine.base.stage import StrictModel
+from trainers.recipe.values import Positive
+
+
+class ProbesConfig(StrictModel):
+    """Held-out sets of the mixture's split that are measured before step 0 and at every checkpoint."""
+
+    general: list[str] = Field(default_factory=list, description="sets that count against the forgetting budget")
+    domain: list[str] = Field(default_factory=list, description="sets that show what is learnt")
+    benchmarks: list[str] = Field(
+        default_factory=list,
+        description="benchmarks the run will be judged by: the gate asks that its data was searched for them",
+    )
+    every_steps: Positive | None = Field(default=None, description="measure also every so many steps")
+    max_documents: Positive = Field(default=64, description="documents per set: the first by doc_id, which is a hash")
+
+    @model_validator(mode="after")
+    def _no_set_twice(self) -> Self:
+        names = [*self.sets, *self.benchmarks]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"{', '.join(twice)} listed twice. Needed: each once, general, domain or benchmarks")
+        return self
+
+    @property
+    def sets(self) -> list[str]:
+        """All held-out sets, general ones first."""
+        return [*self.general, *self.domain]
+
+
+class GateConfig(StrictModel):
+    """What the data must have been searched for before the run may start."""
+
+    min_planted_recall: float = Field(
+        default=0.95, ge=0, le=1, description="share of planted copies a search must have found"
+    )
+    waive: list[str] = Field(
+        default_factory=list,
+        description="probes and benchmarks that may be uncovered; the report says so in its first line",
+    )
+
+
+class BudgetConfig(StrictModel):
+    """How much may be forgotten."""
+
+    max_general_bpb_rise: float = Field(
+        default=0.02,
+        ge=0,
+        description="relative rise of bits per byte on general text; the interval's upper bound decides",
+    )
