@@ -40,13 +40,20 @@ class MicroBatch:
         return MicroBatch(ids, positions, predictors, labels, self.label_sources, self.edges)
 
 
-def micro_batches(step: StepRows, pad_id: int, rows_at_once: int | None = None) -> Iterator[MicroBatch]:
-    """Yield the rows in runs of at most `rows_at_once` (None: all at once)."""
+def micro_batches(
+    step: StepRows, pad_id: int, rows_at_once: int | None = None, is_flat: bool = False
+) -> Iterator[MicroBatch]:
+    """Yield the rows in runs of at most `rows_at_once` (None: all at once).
+
+    is_flat: one after the other as a single row [1, N], without padding.
+    """
     rows, sources = step.of_tokens(step.row_number), step.of_tokens(step.source)
     size = rows_at_once or max(1, step.num_rows)
     for first in range(0, step.num_rows, size):
         chosen = slice(*np.searchsorted(rows, (first, first + size)))
         mine, columns, ids, is_label = (one[chosen] for one in (rows - first, step.columns, step.ids, step.is_label))
+        if is_flat:
+            mine, columns = np.zeros_like(mine), np.arange(len(mine))
         num_rows, num_columns = int(mine[-1]) + 1, int(columns.max()) + 1
         flat = mine * num_columns + columns
         padded = np.full(num_rows * num_columns, pad_id, dtype=np.int64)

@@ -1,9 +1,11 @@
 """A language model as training and probes see it: packed rows of ids in, nats of labels out."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 
+from trainers.attention import DOCUMENTS, Documents
 from trainers.data import MicroBatch
 from trainers.losses import chunked_nats
 
@@ -11,8 +13,9 @@ from trainers.losses import chunked_nats
 class LanguageModel(torch.nn.Module):
     """A causal language model of transformers, with whatever adapters stand inside or beside it.
 
-    The one place that calls the model, in training, probes and proofs. transformers keeps the documents of a row apart
-    only without an attention mask and without a cache, and says nothing where there is one, so neither is ever given.
+    The one place that calls the model, in training, probes and proofs. Documents of a row are kept apart by
+    trainers.attention; where a model cannot use it, by transformers, which does so only without an attention mask and
+    without a cache, and says nothing where there is one, so neither is ever given.
     """
 
     def __init__(self, causal: Any, adapted: Any = None) -> None:
@@ -33,15 +36,30 @@ class LanguageModel(torch.nn.Module):
         weight: torch.Tensor = self.causal.get_output_embeddings().weight
         return weight
 
-    def states(self, ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
-        """Run the body: [R, T] ids and positions, which count from 0 within each document, to [R, T, H] states."""
+    @property
+    def is_flat(self) -> bool:
+        """Whether documents attend by their edges (trainers.attention), so that rows need no padding."""
+        return bool(self.causal.config._attn_implementation == DOCUMENTS)
+
+    def states(self, ids: torch.Tensor, positions: torch.Tensor, edges: Sequence[int] | None = None) -> torch.Tensor:
+        """Run the body: [R, T] ids and positions, which count from 0 within each document, to [R, T, H] states.
+
+        edges: where documents begin in the flattened rows, and their end; None: where positions are 0.
+        """
+        given: dict[str, Any] = {}
+        shape = ids.shape
+        if self.is_flat:
+            if edges is None:
+                edges = [*torch.nonzero(positions.flatten() == 0).flatten().tolist(), ids.numel()]
+            given = {"documents": Documents.at(list(edges), ids.device)}
+            ids, positions = ids.reshape(1, -1), positions.reshape(1, -1)
         body = self.causal.base_model
-        states: torch.Tensor = body(input_ids=ids, position_ids=positions, use_cache=False).last_hidden_state
-        return states
+        states: torch.Tensor = body(input_ids=ids, position_ids=positions, use_cache=False, **given).last_hidden_state
+        return states.view(*shape, -1)
 
     def forward(self, batch: MicroBatch) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the summed nats of the batch's labels (differentiable), and fp32[L] nats of each label."""
-        states = self.states(batch.ids, batch.positions)
+        states = self.states(batch.ids, batch.positions, batch.edges.tolist())
         return chunked_nats(states.flatten(0, 1), self.head, batch.predictors, batch.labels)
 
     def trained(self) -> dict[str, torch.nn.Parameter]:

@@ -105,8 +105,8 @@ def train_step(training: Training, step: int) -> dict[str, Any]:
 
 def _backward(training: Training, rows: StepRows) -> list[tuple[np.ndarray, np.ndarray]]:
     """Add up the gradients of this rank's rows; return (source, nats) of their labels, by micro-batch."""
-    found = []
-    for batch in micro_batches(rows, training.rows.store.meta.eos_id, training.recipe.micro_batch_rows):
+    found, pad_id, at_once = [], training.rows.store.meta.eos_id, training.recipe.micro_batch_rows
+    for batch in micro_batches(rows, pad_id, at_once, training.model.is_flat):
         summed, nats = training.model(batch.to(training.world.device))
         (summed / rows.step_labels).backward()
         training.optimizer.collect()

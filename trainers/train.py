@@ -27,6 +27,7 @@ from engine.formats.takedowns import require_none_taken_down
 from engine.formats.tokenizer import decode
 from engine.formats.workspace import DEFAULT_WORKSPACE, Workspace
 from trainers.adapters import add_adapters
+from trainers.attention import attend_by_document
 from trainers.checkpoint import latest_checkpoint, load_checkpoint
 from trainers.coverage import require_coverage
 from trainers.final import save_final
@@ -36,6 +37,7 @@ from trainers.loop import Training, train_steps
 from trainers.model import choose_device, choose_dtype, keep_freed_memory, load_base
 from trainers.optim import MasterOptimizer
 from trainers.probes import probe_documents
+from trainers.recipe.tuning import VIRTUAL
 from trainers.summary import summary_of, wall_seconds
 from trainers.tokenizer_files import write_chat_template
 from trainers.world import World
@@ -132,6 +134,8 @@ def _prepare(job: Job) -> Training:
     recipe, row_tokens = job.recipe, job.rows.schedule.meta.row_tokens
     world = World(choose_device())
     loaded = load_base(job.base, job.tokenizer, row_tokens, recipe.seed).to(world.device)
+    if recipe.tuning.method not in VIRTUAL:
+        attend_by_document(loaded, row_tokens)
     dtype = choose_dtype(recipe.precision, loaded.num_parameters(), world.device)
     model = add_adapters(loaded, recipe.tuning, recipe.seed)
     optimizer = MasterOptimizer(model, model.trained(), recipe.optimizer, dtype)

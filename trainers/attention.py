@@ -1,0 +1,183 @@
+"""Attention over packed documents: each document of a flattened batch attends to itself alone, by where it begins.
+
+transformers' own sdpa path makes a dense mask over the whole row from position_ids, and only as long as neither a mask
+nor a cache is given. Here no mask exists that could be lost: the attention of each document is computed by itself.
+
+    CUDA, 2 bytes a number    torch.nn.attention.varlen (flash attention over cu_seqlens), all documents at once
+    else, up to PLAIN_TOKENS  matrix products and a softmax, a document at a time
+    else                      scaled_dot_product_attention, causal, a document at a time
+
+Shapes: N tokens of all documents, Q query heads, K key heads, D width of a head.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+from typing import Any
+
+import torch
+
+DOCUMENTS = "provender_documents"
+"""What the attention is called among those of transformers."""
+PLAIN_TOKENS = 512
+"""Attention of one layer of SmolLM2-135M in bf16, forward and backward, on a CPU with AMX: milliseconds of one core for
+2,048 tokens, plain products against scaled_dot_product_attention, in documents of 64 tokens 36 and 107, of 292 88 and
+140, of 512 141 and 198, of 1,024 264 and 245."""
+TOLERANCE = 1e-4
+KINDS = {"full_attention", "sliding_attention"}
+
+
+@dataclass(frozen=True)
+class Documents:
+    """Where the documents of a flattened batch are."""
+
+    edges: list[int]
+    """Start of each document, and the end of the last."""
+    longest: int
+    starts: torch.Tensor | None
+    """The same as int32 on a CUDA device; None elsewhere."""
+
+    @classmethod
+    def at(cls, edges: list[int], device: torch.device) -> "Documents":
+        """Return the documents between `edges`."""
+        starts = torch.tensor(edges, dtype=torch.int32, device=device) if device.type == "cuda" else None
+        return cls(edges, max(stop - start for start, stop in pairwise(edges)), starts)
+
+
+@torch.no_grad()
+def attend_by_document(causal: Any, row_tokens: int) -> bool:
+    """Let a transformers model attend document by document; return False where it cannot, and stays as it is.
+
+    It cannot where rows are longer than a window or chunk of its attention, where its layers are of other kinds, or
+    where two documents in one row do not get the states they have alone (fp32, largest difference TOLERANCE of the
+    largest state): its attention does more than this one.
+    """
+    from transformers import AttentionInterface
+
+    config = causal.config
+    spans = [getattr(config, name, None) for name in ("sliding_window", "attention_chunk_size")]
+    if any(span is not None and span < row_tokens for span in spans):
+        return False
+    if not set(getattr(config, "layer_types", None) or KINDS) <= KINDS:
+        return False
+    AttentionInterface.register(DOCUMENTS, _attention)
+    before = config._attn_implementation
+    alone = [_states(causal, ids, None) for ids in _two_documents(causal)]
+    causal.set_attn_implementation(DOCUMENTS)
+    packed = _packed_states(causal) if config._attn_implementation == DOCUMENTS else None
+    expected = torch.cat(alone, dim=1)
+    if packed is None or not float((packed - expected).abs().max()) <= TOLERANCE * float(expected.abs().max()):
+        causal.set_attn_implementation(before)
+        return False
+    return True
+
+
+def _two_documents(causal: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    vocabulary, device = causal.get_input_embeddings().weight.shape[0], causal.device
+    first, second = torch.arange(7, device=device) % vocabulary, torch.arange(11, 20, device=device) % vocabulary
+    return first[None], second[None]
+
+
+def _packed_states(causal: Any) -> torch.Tensor | None:
+    first, second = _two_documents(causal)
+    edges = [0, first.shape[1], first.shape[1] + second.shape[1]]
+    try:
+        return _states(causal, torch.cat([first, second], dim=1), Documents.at(edges, causal.device))
+    except (TypeError, NotImplementedError):  # a body that takes no further arguments, an attention that needs more
+        return None
+
+
+def _states(causal: Any, ids: torch.Tensor, documents: Documents | None) -> torch.Tensor:
+    edges = [0, ids.shape[1]] if documents is None else documents.edges
+    positions = torch.cat([torch.arange(stop - start, device=ids.device) for start, stop in pairwise(edges)])[None]
+    was_training = causal.training
+    causal.eval()
+    given = {} if documents is None else {"documents": documents}
+    states = causal.base_model(input_ids=ids, position_ids=positions, use_cache=False, **given).last_hidden_state
+    causal.train(was_training)
+    return states.float()
+
+
+def _attention(
+    _module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    documents: Documents | None = None,
+    **others: Any,
+) -> tuple[torch.Tensor, None]:
+    """Return ([1, N, Q, D], None) of query [1, Q, N, D], key and value [1, K, N, D]; what transformers calls."""
+    unknown = [name for name in ("softcap", "s_aux", "position_bias") if others.get(name) is not None]
+    if unknown or attention_mask is not None:
+        raise NotImplementedError(f"attention with {', '.join(unknown) or 'a mask'}")
+    if documents is None:  # whole rows: a caller that knows of no documents
+        whole = _sdpa(query, key, value, dropout, scaling)
+        return whole.transpose(1, 2).contiguous(), None
+    if query.is_cuda and query.dtype in {torch.float16, torch.bfloat16} and not dropout:
+        return _varlen(query, key, value, scaling, documents), None
+    parts = []
+    for start, stop in pairwise(documents.edges):
+        is_plain = not query.is_cuda and not dropout and stop - start <= PLAIN_TOKENS
+        attend = _plain if is_plain else _sdpa
+        queries, keys, values = (part[:, :, start:stop] for part in (query, key, value))
+        parts.append(attend(queries, keys, values, dropout, scaling).transpose(1, 2))
+    return torch.cat(parts, dim=1), None
+
+
+def _sdpa(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, dropout: float, scaling: float | None
+) -> torch.Tensor:
+    return torch.nn.functional.scaled_dot_product_attention(
+        query,
+        key,
+        value,
+        dropout_p=dropout,
+        scale=scaling,
+        is_causal=query.shape[2] > 1,
+        enable_gqa=query.shape[1] != key.shape[1],
+    )
+
+
+def _plain(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, _dropout: float, scaling: float | None
+) -> torch.Tensor:
+    _, heads, length, width = query.shape
+    key_heads = key.shape[1]
+    group = heads // key_heads
+    queries = query.reshape(key_heads, group * length, width)
+    scores = torch.baddbmm(
+        _causal_bias(length, group, query.dtype), queries, key[0].transpose(1, 2), alpha=scaling or width**-0.5
+    )
+    return torch.bmm(scores.softmax(-1), value[0]).view(1, heads, length, value.shape[-1])
+
+
+@lru_cache(maxsize=64)  # lengths come again in every layer
+def _causal_bias(length: int, group: int, dtype: torch.dtype) -> torch.Tensor:
+    later = torch.ones(length, length, dtype=torch.bool).triu(1)
+    return torch.zeros(length, length, dtype=dtype).masked_fill_(later, float("-inf")).repeat(group, 1)[None]
+
+
+def _varlen(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scaling: float | None, documents: Documents
+) -> torch.Tensor:
+    from torch.nn.attention.varlen import varlen_attn
+
+    assert documents.starts is not None
+    queries, keys, values = (part[0].transpose(0, 1).contiguous() for part in (query, key, value))
+    out = varlen_attn(
+        queries,
+        keys,
+        values,
+        documents.starts,
+        documents.starts,
+        documents.longest,
+        documents.longest,
+        scale=scaling,
+        window_size=(-1, 0),  # causal
+        enable_gqa=query.shape[1] != key.shape[1],
+    )
+    assert isinstance(out, torch.Tensor)
+    return out[None]
