@@ -31,17 +31,16 @@ KINDS = {"full_attention", "sliding_attention"}
 class Documents:
     """Where the documents of a flattened batch are."""
 
-    edges: list[int]
-    """Start of each document, and the end of the last."""
-    longest: int
+    lengths: list[int]
+    """Tokens of each, in their order."""
     starts: torch.Tensor | None
-    """The same as int32 on a CUDA device; None elsewhere."""
+    """Where each begins and the last ends, int32, on a CUDA device; None elsewhere."""
 
     @classmethod
     def at(cls, edges: list[int], device: torch.device) -> "Documents":
-        """Return the documents between `edges`."""
+        """Return the documents between `edges`: the start of each, and the end of the last."""
         starts = torch.tensor(edges, dtype=torch.int32, device=device) if device.type == "cuda" else None
-        return cls(edges, max(stop - start for start, stop in pairwise(edges)), starts)
+        return cls([stop - start for start, stop in pairwise(edges)], starts)
 
 
 @torch.no_grad()
@@ -88,8 +87,8 @@ def _packed_states(causal: Any) -> torch.Tensor | None:
 
 
 def _states(causal: Any, ids: torch.Tensor, documents: Documents | None) -> torch.Tensor:
-    edges = [0, ids.shape[1]] if documents is None else documents.edges
-    positions = torch.cat([torch.arange(stop - start, device=ids.device) for start, stop in pairwise(edges)])[None]
+    lengths = [ids.shape[1]] if documents is None else documents.lengths
+    positions = torch.cat([torch.arange(length, device=ids.device) for length in lengths])[None]
     was_training = causal.training
     causal.eval()
     given = {} if documents is None else {"documents": documents}
@@ -118,13 +117,14 @@ def _attention(
         return whole.transpose(1, 2).contiguous(), None
     if query.is_cuda and query.dtype in {torch.float16, torch.bfloat16} and not dropout:
         return _varlen(query, key, value, scaling, documents), None
-    parts = []
-    for start, stop in pairwise(documents.edges):
-        is_plain = not query.is_cuda and not dropout and stop - start <= PLAIN_TOKENS
-        attend = _plain if is_plain else _sdpa
-        queries, keys, values = (part[:, :, start:stop] for part in (query, key, value))
-        parts.append(attend(queries, keys, values, dropout, scaling).transpose(1, 2))
-    return torch.cat(parts, dim=1), None
+    # Not slices: the gradient of each would be as large as the whole batch.
+    pieces = (torch.split(part, documents.lengths, dim=2) for part in (query, key, value))
+    is_plain = not query.is_cuda and not dropout
+    attended = [
+        (_plain if is_plain and q.shape[2] <= PLAIN_TOKENS else _sdpa)(q, k, v, dropout, scaling)
+        for q, k, v in zip(*pieces, strict=True)
+    ]
+    return torch.cat(attended, dim=2).transpose(1, 2).contiguous(), None
 
 
 def _sdpa(
@@ -167,14 +167,15 @@ def _varlen(
 
     assert documents.starts is not None
     queries, keys, values = (part[0].transpose(0, 1).contiguous() for part in (query, key, value))
+    longest = max(documents.lengths)
     out = varlen_attn(
         queries,
         keys,
         values,
         documents.starts,
         documents.starts,
-        documents.longest,
-        documents.longest,
+        longest,
+        longest,
         scale=scaling,
         window_size=(-1, 0),  # causal
         enable_gqa=query.shape[1] != key.shape[1],
