@@ -1,32 +1,34 @@
 """The loop: replays the schedule step by step, measures, writes down, and leaves checkpoints.
 
-The only position is the step number. Everything random in a step is drawn from (seed, step), so a run that was killed
-goes on from its newest checkpoint and ends with the same bits.
+The only position is the step number. Everything random in a step is drawn from (seed, step, micro-batch), so a
+run that was killed goes on from its newest checkpoint and ends with the same bits.
 """
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 
-from engine.base.errors import AuditError, problem
 from engine.base.hashing import digest_parts
 from engine.base.progress import progress
 from engine.formats.manifest import role_label
 from engine.formats.parquet import write_parquet
 from engine.formats.training_rows import StepRows, TrainingRows
-from trainers.checkpoint import save_checkpoint
+from trainers.checkpoint import prove_reload, save_checkpoint
 from trainers.data import micro_batches
 from trainers.forgetting import forgetting
 from trainers.language_model import LanguageModel
 from trainers.learning_rates import learning_rate
+from trainers.nonfinite import stop
 from trainers.optim import MasterOptimizer
 from trainers.probes import ProbeDocument, measure
 from trainers.recipe import TrainRecipe
 from trainers.record import RunRecord
+from trainers.trackers import Tracker, probe_figures, step_figures
 from trainers.world import World
 
 
@@ -42,73 +44,96 @@ class Training:
     world: World
     num_steps: int
     probes: list[ProbeDocument] = field(default_factory=list)
+    identity: dict[str, Any] = field(default_factory=dict)
+    """Whose checkpoints are written (trainers.job.Job.identity)."""
 
 
-def train_steps(training: Training, first: int) -> None:
+def train_steps(training: Training, first: int, trackers: Sequence[Tracker] = ()) -> None:
     """Make all optimizer steps after the first `first` ones, with their probes and checkpoints.
 
-    Raises AuditError where the loss or the gradient is no number any more.
+    Raises AuditError where the loss or the gradient is no number any more, or the optimizer's state does not survive
+    being saved (tried after the first step); ResourceError where the disk is too small.
     """
     recipe, last = training.recipe, training.num_steps
+    is_proven = False
     with progress("training", total=last, unit="steps") as bar:
         bar.advance(first)
-        _probe(training, first)
+        _probe(training, first, trackers)
         for step in range(first, last):
             figures = train_step(training, step)
+            is_proven = is_proven or prove_reload(training.record.folder, training.optimizer)
             training.record.append_step(figures)
+            for tracker in trackers:
+                tracker.add(step + 1, step_figures(figures))
             made = step + 1
             bar.advance(1, f"loss {figures['loss']:.3f}")
             is_checkpoint = made == last or _is_due(made, recipe.checkpoints.every_steps)
             # A checkpoint comes after its probes, so a run that goes on from it has them already.
             if is_checkpoint or _is_due(made, recipe.probes.every_steps):
-                _probe(training, made)
+                _probe(training, made, trackers)
             if is_checkpoint:
-                folder = training.record.folder / "checkpoints"
-                save_checkpoint(folder, made, training.optimizer, recipe.checkpoints.keep)
+                _checkpoint(training, made, trackers)
+
+
+def _checkpoint(training: Training, made: int, trackers: Sequence[Tracker]) -> None:
+    # What is tracked stands before the checkpoint does: points that are written twice are dropped, lost ones are lost.
+    for tracker in trackers:
+        tracker.flush()
+    folder, keep = training.record.folder / "checkpoints", training.recipe.checkpoints.keep
+    save_checkpoint(folder, made, training.optimizer, keep, training.identity)
+    training.record.write_metrics()
 
 
 def train_step(training: Training, step: int) -> dict[str, Any]:
     """Make optimizer step `step` (from 0); return its line of metrics.jsonl."""
     started = time.perf_counter()
-    recipe, world = training.recipe, training.world
-    torch.manual_seed(step_seed(recipe.seed, step))
+    world, optimizer = training.world, training.optimizer
     rows = training.rows.step(step, world.rank, world.size)
-    sums = _by_source(rows, _backward(training, rows), len(training.rows.sources))
-    tokens, labels, nats = world.sum(torch.from_numpy(sums).to(world.device)).cpu().numpy()
-    loss = float(nats.sum() / rows.step_labels)
-    rate = learning_rate(step, training.num_steps, recipe.optimizer)
-    norm = training.optimizer.step(rate) if math.isfinite(loss) else math.nan
-    if not math.isfinite(norm):
-        found = f"step {step + 1}: loss {loss:.4g}, gradient norm {norm:.4g}"
-        fix = "lower optimizer.learning_rate and train under another --name"
-        raise AuditError(problem(training.record.folder, found, "finite numbers", fix))
+    optimizer.begin(step)
+    found = _backward(training, rows, step)
+    sums = _by_source(rows, found, len(training.rows.sources))
+    summed = world.sum(torch.from_numpy(sums).to(world.device)).cpu().numpy()
+    loss = float(summed[2].sum() / rows.step_labels)
+    rate = learning_rate(step, training.num_steps, training.recipe.optimizer)
+    can_skip = optimizer.loss_scale is not None and optimizer.loss_scale.value > 1
+    norm = optimizer.step(rate) if math.isfinite(loss) else math.nan
+    is_skipped = math.isfinite(loss) and not math.isfinite(norm) and can_skip
+    if not (math.isfinite(norm) or is_skipped):
+        figures = {"step": step + 1, "loss": loss, "grad_norm": norm, "rank": world.rank}
+        stop(training.record, training.rows, rows, np.concatenate([np.zeros(0), *(n for _, n in found)]), figures)
     return {
         "step": step + 1,
         "loss": loss,
         "supervised_tokens": rows.step_labels,
-        "tokens": int(tokens.sum()),
+        "tokens": int(summed[0].sum()),
         "learning_rate": rate,
-        "grad_norm": norm,
+        "grad_norm": None if is_skipped else norm,
         "seconds": time.perf_counter() - started,
-        "sources": {
-            role_label(source, is_replay): {
-                "loss": float(nats[i] / labels[i]) if labels[i] else None,
-                "supervised_tokens": int(labels[i]),
-                "tokens": int(tokens[i]),
-                "is_replay": is_replay,
-            }
-            for i, (source, is_replay) in enumerate(training.rows.sources)
-            if tokens[i]
-        },
+        **({} if optimizer.loss_scale is None else {"skipped_steps": optimizer.loss_scale.skipped_steps}),
+        "sources": _of_sources(training.rows, *summed),
     }
 
 
-def _backward(training: Training, rows: StepRows) -> list[tuple[np.ndarray, np.ndarray]]:
+def _of_sources(rows: TrainingRows, tokens: np.ndarray, labels: np.ndarray, nats: np.ndarray) -> dict[str, Any]:
+    return {
+        role_label(source, is_replay): {
+            "loss": float(nats[i] / labels[i]) if labels[i] else None,
+            "supervised_tokens": int(labels[i]),
+            "tokens": int(tokens[i]),
+            "is_replay": is_replay,
+        }
+        for i, (source, is_replay) in enumerate(rows.sources)
+        if tokens[i]
+    }
+
+
+def _backward(training: Training, rows: StepRows, step: int) -> list[tuple[np.ndarray, np.ndarray]]:
     """Add up the gradients of this rank's rows; return (source, nats) of their labels, by micro-batch."""
     found, pad_id, at_once = [], training.rows.store.meta.eos_id, training.recipe.micro_batch_rows
-    for batch in micro_batches(rows, pad_id, at_once, training.model.is_flat):
+    for number, batch in enumerate(micro_batches(rows, pad_id, at_once, training.model.is_flat)):
+        torch.manual_seed(step_seed(training.recipe.seed, step, number))
         summed, nats = training.model(batch.to(training.world.device))
-        (summed / rows.step_labels).backward()
+        torch.autograd.backward(training.optimizer.scaled(summed / rows.step_labels))
         training.optimizer.collect()
         found.append((batch.label_sources, nats.cpu().numpy().astype(np.float64)))
     return found
@@ -124,20 +149,26 @@ def _by_source(rows: StepRows, labels: list[tuple[np.ndarray, np.ndarray]], numb
     return sums
 
 
-def step_seed(seed: int, step: int) -> int:
-    """Return the seed of everything random in one step, such as dropout."""
-    return int.from_bytes(digest_parts((seed.to_bytes(8, "little"), step.to_bytes(8, "little")))[:8], "little") >> 1
+def step_seed(seed: int, step: int, micro_batch: int = 0) -> int:
+    """Return the seed of everything random in one micro-batch of a step, such as dropout."""
+    parts = (number.to_bytes(8, "little") for number in (seed, step, micro_batch))
+    return int.from_bytes(digest_parts(tuple(parts))[:8], "little") >> 1
 
 
-def _probe(training: Training, step: int) -> None:
+def _probe(training: Training, step: int, trackers: Sequence[Tracker] = ()) -> None:
     recipe, record = training.recipe, training.record
     if not training.probes:
         return
-    if step not in record.probes().get_column("step"):
+    is_new = step not in record.probes().get_column("step")
+    if is_new:
         context = training.rows.schedule.meta.row_tokens
         record.append_probes(measure(training.model, training.probes, step, context, training.world.device))
     figures = forgetting(record.probes(), recipe.probes, recipe.budget.max_general_bpb_rise, recipe.seed)
     write_parquet(record.folder / "forgetting.parquet", figures)
+    if is_new:
+        for tracker in trackers:
+            tracker.add(step, probe_figures(figures, step))
+            tracker.flush()
 
 
 def _is_due(step: int, every: int | None) -> bool:

@@ -119,10 +119,14 @@ def choose_device() -> torch.device:
 
 
 def choose_dtype(precision: str, num_parameters: int, device: torch.device) -> torch.dtype:
-    """Return the type of the working weights; auto: bf16 where it is fast and the model big."""
+    """Return the type of the working weights; auto, for big models: bf16 where it is fast, else fp16 on CUDA."""
     if precision != "auto":
-        return {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
-    return torch.bfloat16 if num_parameters >= BIG_PARAMETERS and _has_fast_bf16(device) else torch.float32
+        return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+    if num_parameters < BIG_PARAMETERS:
+        return torch.float32
+    if _has_fast_bf16(device):
+        return torch.bfloat16
+    return torch.float16 if device.type == "cuda" else torch.float32
 
 
 def _has_fast_bf16(device: torch.device) -> bool:

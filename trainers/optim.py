@@ -1,14 +1,18 @@
-"""AdamW over fp32 masters, and its parameter groups.
+"""AdamW over fp32 masters, in 32 or 8 bits, and its parameter groups.
 
-Where the weights are bf16, each has an fp32 master cloned before the cast: a master made from rounded weights lies on
-the bf16 grid, and the first small updates round away in the forward pass (measured: up to 2.5 % of the loss).
+Where the weights are bf16 or fp16, each has an fp32 master cloned before the cast: a master made from rounded weights
+lies on the grid of the type, and the first small updates round away in the forward pass (measured: up to 2.5 % of the
+loss).
 """
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 
+from trainers.freezing import Freezing
+from trainers.loss_scale import LossScale
 from trainers.recipe import OptimizerConfig
 
 
@@ -21,19 +25,40 @@ class MasterOptimizer:
         parameters: Mapping[str, torch.nn.Parameter],
         config: OptimizerConfig,
         dtype: torch.dtype,
+        freezing: Freezing | None = None,
     ) -> None:
         """Take the trained `parameters` (fp32, by name) of `model`, then cast the model's weights to `dtype`.
 
-        Buffers keep their type: rotary frequencies rounded to bf16 would turn far positions by wrong angles.
+        Those that `freezing` never lets move get no master and no gradient. Buffers keep their type: rotary frequencies
+        rounded to bf16 would turn far positions by wrong angles.
         """
         self.config = config
-        self.working = dict(parameters)
+        self.freezing = freezing
+        self.loss_scale = LossScale() if dtype == torch.float16 else None
+        self._step = 0
+        still = [n for n in parameters if freezing is not None and freezing.opens_at(freezing.depths[n]) is None]
+        self._frozen = {name: parameters[name].requires_grad_(False) for name in still}
+        self._unrounded: dict[str, torch.Tensor] = {}
+        self.working = {name: p for name, p in parameters.items() if name not in self._frozen}
         self.masters = self.working
         if dtype != torch.float32:
             self.masters = {name: torch.nn.Parameter(p.detach().clone()) for name, p in self.working.items()}
+            # Of what never moves only that is kept which the cast would round; it lies on the CPU until the end.
+            self._unrounded = {n: p.detach().cpu() for n, p in self._frozen.items() if _rounds(p, dtype)}
             for parameter in model.parameters():
                 parameter.data = parameter.data.to(dtype)
-        self._adamw = torch.optim.AdamW(_groups(self.masters, config.weight_decay), betas=config.betas, fused=True)
+        self._adamw = _adamw(config, _groups(self.masters, config.weight_decay, freezing))
+
+    def begin(self, step: int) -> None:
+        """Let those parameters have gradients that move at `step` (from 0)."""
+        self._step = step
+        if self.freezing is not None:
+            for name, parameter in self.working.items():
+                parameter.requires_grad_(self.freezing.is_trainable(name, step))
+
+    def scaled(self, loss: torch.Tensor) -> torch.Tensor:
+        """Return the loss as its backward pass needs it: multiplied in fp16, else as it is."""
+        return loss if self.loss_scale is None else loss * self.loss_scale.value
 
     def collect(self) -> None:
         """Add the gradients of the working weights to those of the masters, in fp32."""
@@ -45,16 +70,29 @@ class MasterOptimizer:
             parameter.grad = None
 
     def step(self, rate: float) -> float:
-        """Make one step with learning rate `rate`; return the norm of the gradient before clipping."""
+        """Make one step with learning rate `rate`; return the norm of the gradient before clipping.
+
+        A norm that is no finite number changes nothing but the loss scale of fp16. Parameters without a gradient, the
+        frozen ones, are neither decayed nor do their moments move.
+        """
         masters = list(self.masters.values())
+        if self.loss_scale is not None:
+            torch._foreach_mul_([m.grad for m in masters if m.grad is not None], 1 / self.loss_scale.value)
         limit = math.inf if self.config.clip is None else self.config.clip
-        norm = torch.nn.utils.clip_grad_norm_(masters, limit)
-        for group in self._adamw.param_groups:
-            group["lr"] = rate
-        self._adamw.step()
+        norm = float(torch.nn.utils.clip_grad_norm_(masters, limit))
+        if self.loss_scale is not None:
+            self.loss_scale.update(math.isfinite(norm))
+        if math.isfinite(norm):
+            for group in self._adamw.param_groups:
+                group["lr"] = rate * self._share_of_rate(group["depth"])
+            self._adamw.step()
         self._adamw.zero_grad(set_to_none=True)
         self.publish()
-        return float(norm)
+        return norm
+
+    def _share_of_rate(self, depth: int) -> float:
+        share = 1.0 if self.freezing is None else self.freezing.multiplier(depth, self._step)
+        return share or 0.0
 
     @torch.no_grad()
     def publish(self) -> None:
@@ -64,14 +102,20 @@ class MasterOptimizer:
                 parameter.copy_(self.masters[name])
 
     def restore(self) -> None:
-        """Make the masters the model's weights, to be saved without the rounding."""
+        """Make the masters the model's weights, to be saved without the rounding, and what was frozen fp32 again."""
         for name, parameter in self.working.items():
             parameter.data = self.masters[name].data
+        for name, parameter in self._frozen.items():
+            parameter.data = self._unrounded.get(name, parameter.data).to(parameter.device, torch.float32)
 
     def state(self) -> dict[str, torch.Tensor]:
-        """Return AdamW's state as `<parameter>/<what>` -> tensor."""
+        """Return AdamW's state as `<parameter>/<what>` -> tensor of its own memory or of the optimizer's.
+
+        In 8 bits that is state1, state2 (uint8), their maps qmap1, qmap2 (fp32[256]) and the scales of their blocks
+        absmax1, absmax2, where the parameter has 4,096 elements or more; else state1 and state2 in fp32.
+        """
         return {
-            f"{name}/{what}": value
+            f"{name}/{what}": _as_tensor(what, value)
             for name, master in self.masters.items()
             for what, value in self._adamw.state[master].items()
         }
@@ -80,13 +124,54 @@ class MasterOptimizer:
         """Take over what `state` returned, exactly."""
         for key, value in state.items():
             name, _, what = key.rpartition("/")
-            master = self.masters[name]
-            self._adamw.state[master][what] = value.to(master.device)
+            self._adamw.state[self.masters[name]][what] = self._as_state(self.masters[name], what, value)
+
+    def _as_state(self, master: torch.nn.Parameter, what: str, value: torch.Tensor) -> Any:
+        if self.config.kind == "adamw":
+            return value.to(master.device)
+        if what == "step":
+            return int(value)
+        if what in ("state1", "state2"):  # these may lie in pages that leave a full CUDA device
+            buffer = self._adamw.get_state_buffer(master, dtype=value.dtype)
+            return buffer.copy_(value)
+        return value.to(master.device)
+
+    def alone(self, name: str) -> "MasterOptimizer":
+        """Return a fresh optimizer of the same kind over a copy of one master."""
+        copy = torch.nn.Parameter(self.masters[name].detach().clone())
+        return MasterOptimizer(torch.nn.Module(), {name: copy}, self.config, torch.float32)
 
 
-def _groups(masters: Mapping[str, torch.nn.Parameter], weight_decay: float) -> list[dict[str, object]]:
+def _adamw(config: OptimizerConfig, groups: list[dict[str, Any]]) -> Any:
+    if config.kind == "adamw":
+        return torch.optim.AdamW(groups, betas=config.betas, fused=True)
+    from bitsandbytes.optim import AdamW
+
+    # On a CPU nothing is paged: bitsandbytes falls back, with a warning for every run.
+    is_paged = config.kind == "paged_adamw_8bit" and any(p.is_cuda for group in groups for p in group["params"])
+    return AdamW(groups, betas=config.betas, optim_bits=8, is_paged=is_paged)
+
+
+def _groups(
+    masters: Mapping[str, torch.nn.Parameter], weight_decay: float, freezing: Freezing | None
+) -> list[dict[str, Any]]:
     # Norms and biases are vectors: decaying them towards zero has no use.
-    matrices = [p for p in masters.values() if p.ndim >= 2]
-    vectors = [p for p in masters.values() if p.ndim < 2]
-    groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
-    return [group for group in groups if group["params"]]
+    groups: dict[tuple[int, bool], list[torch.nn.Parameter]] = {}
+    for name, parameter in masters.items():
+        depth = 0 if freezing is None else freezing.depths[name]
+        groups.setdefault((depth, parameter.ndim < 2), []).append(parameter)
+    return [
+        {"params": groups[depth, is_vector], "weight_decay": 0.0 if is_vector else weight_decay, "depth": depth}
+        for depth, is_vector in sorted(groups)
+    ]
+
+
+def _rounds(parameter: torch.Tensor, dtype: torch.dtype) -> bool:
+    return not torch.equal(parameter.detach().to(dtype).float(), parameter.detach())
+
+
+def _as_tensor(what: str, value: Any) -> torch.Tensor:
+    if not isinstance(value, torch.Tensor):
+        return torch.tensor(value)
+    # One map serves all parameters, and a file of tensors holds none twice.
+    return value.clone() if what.startswith("qmap") else value

@@ -19,6 +19,7 @@ from engine.formats.parquet import read_parquet, write_parquet
 from engine.formats.run import PROBES_SCHEMA, metrics_lines, written_metrics
 from engine.formats.workspace_lock import in_use
 
+METRICS = "metrics.parquet"
 IDENTITY = ("recipe", "mixture", "base")
 NOT_COMPARED = {("recipe", "name"), ("recipe", "mixture"), ("recipe", "track")}
 """Keys that change nothing of what comes out; another reference to the same version is no other run, and the mixture's
@@ -43,7 +44,7 @@ class RunRecord:
         stored = self.content
         if stored is None:
             return
-        differs = _differences({key: stored[key] for key in IDENTITY}, dict(identity))
+        differs = differences({key: stored[key] for key in IDENTITY}, dict(identity))
         if differs:
             found = f"there is a run of this name with another {'; '.join(differs)}"
             fix = "name this one differently with --name, or delete the run's folder"
@@ -71,6 +72,8 @@ class RunRecord:
         kept = [line for line, figures in metrics_lines(self.folder) if figures["step"] <= step]
         with atomic_file(path) as temporary:
             temporary.write_bytes(b"".join(kept))
+        if (self.folder / METRICS).is_file():
+            self.write_metrics()
         if (self.folder / "probes.parquet").is_file():
             self._write_probes(self.probes().filter(pl.col("step") <= step))
 
@@ -92,16 +95,23 @@ class RunRecord:
         """metrics.jsonl as METRICS_SCHEMA (engine.formats.run.written_metrics)."""
         return written_metrics(self.folder)
 
+    def write_metrics(self) -> pl.DataFrame:
+        """Make metrics.parquet from metrics.jsonl; return it."""
+        metrics = self.metrics()
+        write_parquet(self.folder / METRICS, metrics)
+        return metrics
+
     def _write_probes(self, rows: pl.DataFrame) -> None:
         write_parquet(self.folder / "probes.parquet", rows)
 
 
-def _differences(stored: Any, wanted: Any, path: tuple[str, ...] = ()) -> list[str]:
+def differences(stored: Any, wanted: Any, path: tuple[str, ...] = ()) -> list[str]:
+    """Return `key (value there, value here)` of whatever makes two identities those of different runs."""
     if path in NOT_COMPARED or stored == wanted:
         return []
     if isinstance(stored, dict) and isinstance(wanted, dict):
         keys = [*stored, *(key for key in wanted if key not in stored)]
-        return [text for key in keys for text in _differences(stored.get(key), wanted.get(key), (*path, key))]
+        return [text for key in keys for text in differences(stored.get(key), wanted.get(key), (*path, key))]
     return [f"{'.'.join(path)} ({_shown(stored)} there, {_shown(wanted)} here)"]
 
 

@@ -19,7 +19,6 @@ import torch
 import engine
 from engine.base.atomic import atomic_folder
 from engine.base.progress import progress, say
-from engine.formats.parquet import write_parquet
 from engine.formats.receipt import NAME as RECEIPT
 from engine.formats.receipt import Receipt, write_receipt
 from engine.formats.split import Split
@@ -28,18 +27,22 @@ from engine.formats.tokenizer import decode
 from engine.formats.workspace import DEFAULT_WORKSPACE, Workspace
 from trainers.adapters import add_adapters
 from trainers.attention import attend_by_document
-from trainers.checkpoint import latest_checkpoint, load_checkpoint
+from trainers.blocks import checkpoint_blocks, compile_blocks, is_checkpointing, wants_checkpointing
+from trainers.checkpoint import latest_checkpoint, load_checkpoint, remove_leftovers
 from trainers.coverage import require_coverage
 from trainers.final import save_final
+from trainers.freezing import freezing_of
 from trainers.isolation import prove_isolation
 from trainers.job import Job, resolve_job
 from trainers.loop import Training, train_steps
 from trainers.model import choose_device, choose_dtype, keep_freed_memory, load_base
 from trainers.optim import MasterOptimizer
+from trainers.out_of_memory import told_what_would_fit
 from trainers.probes import probe_documents
 from trainers.recipe.tuning import VIRTUAL
 from trainers.summary import summary_of, wall_seconds
 from trainers.tokenizer_files import write_chat_template
+from trainers.trackers import require_trackers, tracking
 from trainers.world import World
 
 VERSION = 1
@@ -62,7 +65,10 @@ def train(recipe: Path | str, workspace: Path | str = DEFAULT_WORKSPACE, name: s
         waived = require_coverage(job.recipe.probes, job.recipe.gate, job.mixture, job.base.runs, job.workspace)
         for text in waived:
             say(f"{job.recipe.name}: waived: {text}")
-        _train(job, waived)
+        require_trackers(job.recipe.track)
+        computes_twice = wants_checkpointing(job.recipe.gradient_checkpointing, job.base.num_parameters)
+        with told_what_would_fit(job.recipe, job.rows.schedule.meta.rows_per_step, computes_twice):
+            _train(job, waived)
     content = record.content
     assert content is not None
     return {
@@ -107,6 +113,7 @@ def _train(job: Job, waived: list[str]) -> None:
 
 def _train_exclusively(job: Job, training: Training, proof: dict[str, Any], waived: list[str]) -> dict[str, Any]:
     record = job.record
+    remove_leftovers(record.folder / "checkpoints")
     first, checkpoint = latest_checkpoint(record.folder / "checkpoints")
     stored = record.content
     sessions = [*(stored["sessions"] if stored else []), {"from_step": first, **_environment(training.world)}]
@@ -125,8 +132,9 @@ def _train_exclusively(job: Job, training: Training, proof: dict[str, Any], waiv
     record.write(content)
     record.go_back_to(first)
     if checkpoint is not None:
-        load_checkpoint(checkpoint, training.optimizer)
-    train_steps(training, first)
+        load_checkpoint(checkpoint, training.optimizer, training.identity)
+    with tracking(job.recipe, record.folder, first) as trackers:
+        train_steps(training, first, trackers)
     return content
 
 
@@ -138,18 +146,23 @@ def _prepare(job: Job) -> Training:
         attend_by_document(loaded, row_tokens)
     dtype = choose_dtype(recipe.precision, loaded.num_parameters(), world.device)
     model = add_adapters(loaded, recipe.tuning, recipe.seed)
-    optimizer = MasterOptimizer(model, model.trained(), recipe.optimizer, dtype)
+    optimizer = MasterOptimizer(model, model.trained(), recipe.optimizer, dtype, freezing_of(loaded, recipe))
+    if recipe.optimizer.kind == "paged_adamw_8bit" and world.device.type != "cuda":
+        say(f"{recipe.name}: nothing is paged without CUDA: adamw_8bit")
+    if wants_checkpointing(recipe.gradient_checkpointing, job.base.num_parameters):
+        checkpoint_blocks(loaded)
+    if recipe.compile:
+        compile_blocks(loaded)
     split = job.mixture.manifest.split
     probes = []
     if recipe.probes.sets and split is not None:
         probes = probe_documents(recipe.probes, Split(job.workspace.split(split), split), job.tokenizer)
-    return Training(recipe, job.rows, model, optimizer, job.record, world, job.num_steps, probes)
+    return Training(recipe, job.rows, model, optimizer, job.record, world, job.num_steps, probes, job.identity())
 
 
 def _finish(job: Job, training: Training, content: dict[str, Any], started: float) -> None:
     record = job.record
-    metrics = record.metrics()
-    write_parquet(record.folder / "metrics.parquet", metrics)
+    metrics = record.write_metrics()
     training.optimizer.restore()
     with atomic_folder(record.folder / "final") as folder:
         digest = save_final(training.model.saved, job.base, job.tokenizer, folder, _some_texts(job))
@@ -181,6 +194,9 @@ def _describe_model(training: Training) -> dict[str, Any]:
         "architecture": type(causal).__name__,
         "parameters": sum(p.numel() for p in causal.parameters()),
         "trained_parameters": sum(p.numel() for p in optimizer.masters.values()),
+        "optimizer": optimizer.config.kind,
+        "freezing": None if optimizer.freezing is None else optimizer.freezing.describe(),
+        "gradient_checkpointing": is_checkpointing(causal),
         "precision": str(next(iter(optimizer.working.values())).dtype).removeprefix("torch."),
     }
 

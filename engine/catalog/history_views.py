@@ -78,13 +78,11 @@ def _create_runs(connection: duckdb.DuckDBPyConnection, runs: list[Run]) -> None
     running = [
         written_metrics(run.folder).select(pl.lit(run.name).alias("run"), pl.all())
         for run in runs
-        if not run.metrics_path.is_file()
+        if not run.has_all_metrics
     ]
     running_metrics = pl.concat([pl.DataFrame(schema=_RUN | METRICS_SCHEMA), *running])
     create_table(connection, "running_metrics", running_metrics)
-    selects = [
-        beside({"run": run.name}, run.metrics_path, METRICS_SCHEMA) for run in runs if run.metrics_path.is_file()
-    ]
+    selects = [beside({"run": run.name}, run.metrics_path, METRICS_SCHEMA) for run in runs if run.has_all_metrics]
     create_view(connection, "metrics", union([*selects, f"SELECT * FROM {STORED}.running_metrics"], {}))
 
 

@@ -3,7 +3,7 @@
 runs/<name>/
     run.json            the resolved train recipe, mixture and base by digest, lineage, versions; written at the start
     metrics.jsonl       one line per optimizer step (METRICS below, per-source figures under `sources`)
-    metrics.parquet     the same, one row per step and source (source null = the whole step); written at the end
+    metrics.parquet     the same, one row per step and source (source null = the whole step); made at every checkpoint
     probes.parquet      one row per probe, step and document
     forgetting.parquet  one row per probe and step: paired difference to step 0 with its interval
     checkpoints/step-000100/
@@ -74,19 +74,25 @@ class Run:
 
     @property
     def metrics_path(self) -> Path:
-        """metrics.parquet, which is there once the run is finished."""
+        """metrics.parquet, which is there from the first checkpoint on."""
         return self.folder / "metrics.parquet"
+
+    @property
+    def has_all_metrics(self) -> bool:
+        """Whether metrics.parquet holds every step: while a run goes on, metrics.jsonl is ahead of it."""
+        is_ahead = not self.is_finished and (self.folder / "metrics.jsonl").is_file()
+        return self.metrics_path.is_file() and not is_ahead
 
     def made_steps(self) -> int:
         """Return the last step that is in its metrics, 0 for none."""
-        if self.metrics_path.is_file():
+        if self.has_all_metrics:
             return int(read_parquet(self.metrics_path, columns=["step"])["step"].max() or 0)  # type: ignore[arg-type]
         return max((int(figures["step"]) for _, figures in metrics_lines(self.folder)), default=0)
 
     def metrics(self, steps: Iterable[int]) -> pl.DataFrame:
         """Return METRICS_SCHEMA of those of these steps (from 1) that were made; source null: the whole step."""
         is_wanted = pl.col("step").is_in(sorted(set(steps)))
-        if self.metrics_path.is_file():
+        if self.has_all_metrics:
             return read_parquet_where(self.metrics_path, is_wanted).select(list(METRICS_SCHEMA))
         return written_metrics(self.folder).filter(is_wanted)
 

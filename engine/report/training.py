@@ -181,8 +181,8 @@ def _mixture_of(run: Run, versions: Sequence[Mixture]) -> Mixture | None:
 
 
 def _metrics(run: Run) -> pl.DataFrame:
-    if (run.folder / "metrics.parquet").is_file():
-        return read_parquet(run.folder / "metrics.parquet")
+    if run.has_all_metrics:
+        return read_parquet(run.metrics_path)
     path = run.folder / "metrics.jsonl"
     if not path.is_file():
         return pl.DataFrame(schema=METRICS_SCHEMA)

@@ -5,9 +5,9 @@ One file per group of sections; nothing here imports torch.
 """
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from engine.base.recipe_errors import check, read_yaml
 from engine.base.stage import StrictModel
@@ -88,6 +88,12 @@ class TrainRecipe(StrictModel):
     checkpoints: CheckpointsConfig = Field(default_factory=CheckpointsConfig)
     track: TrackConfig = Field(default_factory=TrackConfig)
     seed: int = Field(default=1, ge=0, lt=1 << 63, description="of initial weights, dropout and bootstrap")
+
+    @model_validator(mode="after")
+    def _freezing_fits(self) -> Self:
+        if self.tuning.method != "full" and self.freezing != FreezingConfig():
+            raise ValueError(f"freezing given with method {self.tuning.method}. Needed: method full, or no freezing")
+        return self
 
     def resolved(self) -> dict[str, Any]:
         """The recipe with every default written out."""

@@ -5,7 +5,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from engine.base.stage import StrictModel
-from trainers.recipe.values import Count, Fraction, Positive
+from trainers.recipe.values import Count, Positive
 
 LOW_RANK = ("lora", "qlora")
 VIRTUAL = ("prompt", "prefix")
@@ -54,6 +54,9 @@ class FreezingConfig(StrictModel):
     unfreeze_every: Positive | None = Field(
         default=None, description="start with the last block and free one more every so many steps, from the top"
     )
-    layer_decay: Fraction = Field(
-        default=1.0, description="learning rate of a block as a share of that of the block above it"
+    layer_decay: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="learning rate of a block as a share of that of the block above it",
     )
