@@ -37,7 +37,9 @@ class MasterOptimizer:
         self.loss_scale = LossScale() if dtype == torch.float16 else None
         self._step = 0
         still = [n for n in parameters if freezing is not None and freezing.opens_at(freezing.depths[n]) is None]
-        self._frozen = {name: parameters[name].requires_grad_(False) for name in still}
+        self._frozen = {name: parameters[name] for name in still}
+        for parameter in self._frozen.values():
+            parameter.requires_grad_(False)
         self._unrounded: dict[str, torch.Tensor] = {}
         self.working = {name: p for name, p in parameters.items() if name not in self._frozen}
         self.masters = self.working

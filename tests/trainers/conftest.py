@@ -20,12 +20,15 @@ import pytest
 import sentencepiece
 import torch
 import yaml
+from safetensors.torch import load_file
 
+import trainers.loop
 from engine.base.atomic import read_json, write_json
 from engine.base.hashing import digest_bytes, digest_json
 from engine.formats.manifest import DOCUMENTS_SCHEMA, HeldOutSet, Manifest, Phase, open_mixture
 from engine.formats.parquet import write_parquet
 from engine.formats.receipt import Receipt, write_receipt
+from engine.formats.run import metrics_lines
 from engine.formats.schedule import SCHEMA as SCHEDULE_SCHEMA
 from engine.formats.schedule import ScheduleMeta
 from engine.formats.split import HELDOUT_SCHEMA
@@ -34,6 +37,7 @@ from engine.formats.token_store import StoreMeta
 from engine.formats.tokenizer import Tokenizer, TokenizerMeta, describe, load_tokenizer
 from engine.formats.training_rows import TrainingRows, open_training_rows
 from engine.formats.workspace import Workspace
+from trainers.train import train
 
 VOCAB, ROW_TOKENS, ROWS_PER_STEP = 512, 64, 4
 MODULES = (
@@ -389,3 +393,36 @@ def _write_manifest(
     write_parquet(folder / "documents.parquet", table)
     write_json(folder / "manifest.json", manifest.model_dump(mode="json"))
     write_receipt(folder, Receipt(made_by="mixture/1", digest=manifest.digest, rows=table.height, seconds=0.0))
+
+
+@pytest.fixture
+def same_run_when_killed(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """A function that trains a recipe straight, and again with an end of the process: both must leave the same."""
+
+    def compare(recipe: Callable[..., Path], at_step: int = 5, **changes: Any) -> None:
+        without = {"probes": None} | changes
+        train(recipe(**without | {"name": "straight"}), workspace.root)
+        path, original = recipe(**without | {"name": "killed"}), trainers.loop.train_step
+
+        def dying(training: Any, step: int) -> Any:
+            if step == at_step - 1:
+                raise KeyboardInterrupt
+            return original(training, step)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(trainers.loop, "train_step", dying)
+            with pytest.raises(KeyboardInterrupt):
+                train(path, workspace.root)
+        train(path, workspace.root)
+        one, other = (workspace.run(name) for name in ("straight", "killed"))
+        sessions = read_json(other / "run.json")["sessions"]
+        assert 0 < sessions[1]["from_step"] < at_step
+        for name in ("weights", "optimizer"):
+            newest = [max((folder / "checkpoints").iterdir()) for folder in (one, other)]
+            first, second = (load_file(folder / f"{name}.safetensors") for folder in newest)
+            assert first.keys() == second.keys()
+            assert all(torch.equal(first[key], second[key]) for key in first)
+        lines = [[{**line, "seconds": 0} for _, line in metrics_lines(folder)] for folder in (one, other)]
+        assert lines[0] == lines[1]
+
+    return compare
