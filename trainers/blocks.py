@@ -40,8 +40,11 @@ def checkpoint_blocks(causal: Any) -> None:
     if not causal.supports_gradient_checkpointing:
         found = f"{type(causal).__name__} cannot compute activations twice"
         raise InputError(problem("gradient_checkpointing", found, fix="set gradient_checkpointing: false"))
-    # Reentrant checkpoints would need gradients of the embeddings, which adapters do not have.
-    causal.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    # transformers renamed it within version 5.
+    enable = getattr(causal, "activation_checkpointing_enable", None) or causal.gradient_checkpointing_enable
+    enable({"use_reentrant": False})
+    # For reentrant checkpoints it lets the embeddings' output have a gradient, even where nothing below is trained.
+    causal.disable_input_require_grads()
 
 
 def is_checkpointing(causal: Any) -> bool:

@@ -144,12 +144,12 @@ def tokenizer(workspace: Workspace) -> Tokenizer:
 
 @pytest.fixture(scope="session")
 def byte_rows(tmp_path_factory: pytest.TempPathFactory) -> tuple[TrainingRows, Tokenizer]:
-    """The lines of the Zen of Python, four times, a byte a token: the same on every machine and Python."""
+    """The lines of the Zen of Python, six times, a byte a token: the same on every machine and Python."""
     workspace = Workspace(tmp_path_factory.mktemp("bytes"))
     with contextlib.redirect_stdout(io.StringIO()):
         import this
     lines = codecs.decode(this.s, "rot13").splitlines()
-    documents = [Document("zen", line, repeats=4) for line in lines if line]
+    documents = [Document("zen", line, repeats=6) for line in lines if line]
 
     def encode(texts: Sequence[str]) -> list[np.ndarray]:
         return [np.frombuffer(text.encode(), dtype=np.uint8).astype(np.int32) + 1 for text in texts]

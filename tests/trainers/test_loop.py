@@ -1,11 +1,15 @@
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 
+from engine.formats.parquet import write_parquet
+from engine.formats.schedule import SCHEMA, Schedule
 from engine.formats.tokenizer import Tokenizer
 from engine.formats.training_rows import TrainingRows
 from trainers.adapters import add_adapters
@@ -30,11 +34,41 @@ def prepare(rows: TrainingRows, tokenizer: Tokenizer, folder: Path, **changes: A
     return Training(recipe, rows, model, optimizer, RunRecord(folder), World(torch.device("cpu")), rows.num_steps)
 
 
-def test_losses_are_the_golden_ones(byte_rows: tuple[TrainingRows, Tokenizer], tmp_path: Path) -> None:
+def trajectory(training: Training, num_steps: int) -> np.ndarray:
+    """fp64[steps, 2]: loss and norm of the gradient."""
+    lines = [train_step(training, step) for step in range(num_steps)]
+    return np.array([[line["loss"], line["grad_norm"]] for line in lines])
+
+
+def assert_same_trajectory(found: np.ndarray, expected: np.ndarray, largest: float, mean: float) -> None:
+    """Loss and norm within `largest` at every step, and within `mean` on average, where faults of one side add up."""
+    assert np.abs(found / expected - 1).max() < largest
+    assert np.abs((found / expected - 1).mean(axis=0)).max() < mean
+
+
+def test_losses_and_norms_are_the_golden_ones(byte_rows: tuple[TrainingRows, Tokenizer], tmp_path: Path) -> None:
     training = prepare(*byte_rows, tmp_path, optimizer={"learning_rate": 1e-2})
-    losses = [train_step(training, step)["loss"] for step in range(10)]
     # Another CPU sums in another order.
-    assert losses == pytest.approx([float(line) for line in GOLDEN.read_text().split()], rel=1e-4)
+    assert_same_trajectory(trajectory(training, 20), np.loadtxt(GOLDEN), largest=1e-3, mean=1e-4)
+
+
+def test_eight_micro_batches_make_the_steps_of_one(byte_rows: tuple[TrainingRows, Tokenizer], tmp_path: Path) -> None:
+    rows, tokenizer = byte_rows
+    eight = replace(rows, schedule=of_eight_rows(rows.schedule, tmp_path / "eight"))
+    found = [
+        trajectory(prepare(eight, tokenizer, tmp_path, micro_batch_rows=size, optimizer={"learning_rate": 1e-2}), 10)
+        for size in (None, 1)
+    ]
+    assert sum(1 for _ in eight.gather(3).micro_batches(1)) == 8
+    assert_same_trajectory(found[0], found[1], largest=1e-4, mean=1e-5)
+
+
+def of_eight_rows(schedule: Schedule, folder: Path) -> Schedule:
+    """The schedule with two steps of four rows made one."""
+    second = pl.col("step") % 2
+    spans = schedule.spans().with_columns(pl.col("row") + second * 4, pl.col("step") // 2)
+    write_parquet(folder / "schedule.parquet", spans.cast(dict(SCHEMA)))
+    return replace(schedule, folder=folder)
 
 
 def test_losses_are_those_of_a_naive_loop(byte_rows: tuple[TrainingRows, Tokenizer], tmp_path: Path) -> None:
@@ -119,6 +153,32 @@ def test_dropout_of_a_step_is_drawn_from_seed_and_step_alone(
     assert step_seed(1, 5) != step_seed(1, 6)
     assert step_seed(1, 5) >= 0
     assert 0 <= step_seed(2**62, 10**9) < 2**63
+
+
+def test_dropout_of_a_micro_batch_does_not_depend_on_those_before(
+    rows: TrainingRows, tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    def dropped(drawn_elsewhere: int) -> list[torch.Tensor]:
+        """Where the first dropout of both micro-batches has zeros, with numbers drawn behind it."""
+        tuning = {"method": "lora", "r": 4, "dropout": 0.5}
+        training = prepare(rows, tokenizer, tmp_path, tuning=tuning, micro_batch_rows=2)
+        found = []
+
+        def hook(_: torch.nn.Module, __: Any, output: torch.Tensor) -> None:
+            found.append(output == 0)
+            torch.rand(drawn_elsewhere)
+
+        modules = training.model.causal.named_modules()
+        next(module for name, module in modules if name.endswith("lora_dropout.default")).register_forward_hook(hook)
+        train_step(training, 5)
+        return found
+
+    one, other = dropped(0), dropped(7)
+    assert len(one) == 2
+    assert all(torch.equal(first, second) for first, second in zip(one, other, strict=True))
+    assert not torch.equal(one[0], one[1])
+    assert step_seed(1, 5) == step_seed(1, 5, 0)
+    assert len({step_seed(1, step, number) for step in range(3) for number in range(3)}) == 9
 
 
 def test_learning_rate_and_norm_are_written_down(rows: TrainingRows, tokenizer: Tokenizer, tmp_path: Path) -> None:

@@ -35,9 +35,7 @@ def test_limit_of_the_process_is_told_too() -> None:
     assert os.waitpid(child, 0)[1] == 0
 
 
-@pytest.mark.parametrize(
-    "error", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory")]
-)
+@pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory")])
 def test_every_kind_of_it_is_known(error: Exception) -> None:
     with pytest.raises(ResourceError, match="out of memory"), told_what_would_fit(recipe(), 8, is_checkpointing=True):
         raise error
