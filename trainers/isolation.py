@@ -20,7 +20,7 @@ from engine.formats.training_rows import TrainingRows
 from trainers.data import MicroBatch, micro_batches
 from trainers.language_model import LanguageModel
 
-LOSS_TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 1e-2}
+LOSS_TOLERANCE = {torch.float32: 1e-4, torch.float16: 2e-3, torch.bfloat16: 1e-2}
 """Largest relative difference between packed and unpacked loss; bf16 rounds to 3 digits and was seen at 5e-4."""
 STEPS_SEARCHED = 64
 

@@ -64,7 +64,8 @@ class WeightsAndBiases:
     def __init__(self, project: str, recipe: TrainRecipe, folder: Path) -> None:
         """Open the run; its id comes from the run's folder, so sessions of one run are one run there."""
         self._points: list[tuple[int, dict[str, float]]] = []
-        self._run = importlib.import_module("wandb").init(
+        wandb = importlib.import_module("wandb")
+        self._run = wandb.init(
             project=project,
             name=recipe.name,
             id=digest_bytes(str(folder.resolve()).encode()).hex()[:16],
@@ -72,6 +73,7 @@ class WeightsAndBiases:
             dir=str(folder),
             resume="allow",
             mode=os.environ.get("WANDB_MODE", "offline"),
+            settings=wandb.Settings(silent=True, console="off"),
         )
 
     def add(self, step: int, figures: Mapping[str, float]) -> None:
@@ -86,7 +88,7 @@ class WeightsAndBiases:
 
     def close(self) -> None:
         """End the session; what no checkpoint followed is dropped."""
-        self._run.finish(quiet=True)
+        self._run.finish()
 
 
 def require_trackers(config: TrackConfig) -> None:

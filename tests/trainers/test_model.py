@@ -20,6 +20,7 @@ CPU = torch.device("cpu")
         ("auto", BIG_PARAMETERS - 1, True, torch.float32),
         ("fp32", BIG_PARAMETERS, True, torch.float32),
         ("bf16", 1, False, torch.bfloat16),
+        ("fp16", 1, True, torch.float16),
     ],
 )
 def test_bf16_is_for_big_models_where_it_is_fast(
@@ -27,6 +28,21 @@ def test_bf16_is_for_big_models_where_it_is_fast(
 ) -> None:
     monkeypatch.setattr(trainers.model, "_has_fast_bf16", lambda _: is_fast)
     assert choose_dtype(precision, parameters, CPU) == expected
+
+
+@pytest.mark.parametrize(
+    ("is_fast", "parameters", "expected"),
+    [
+        (True, BIG_PARAMETERS, torch.bfloat16),
+        (False, BIG_PARAMETERS, torch.float16),
+        (False, BIG_PARAMETERS - 1, torch.float32),
+    ],
+)
+def test_fp16_is_for_gpus_without_bf16(
+    monkeypatch: pytest.MonkeyPatch, is_fast: bool, parameters: int, expected: torch.dtype
+) -> None:
+    monkeypatch.setattr(trainers.model, "_has_fast_bf16", lambda _: is_fast)
+    assert choose_dtype("auto", parameters, torch.device("cuda")) == expected
 
 
 def test_demo_model_has_two_to_three_million_parameters_and_an_even_start(tokenizer: Tokenizer) -> None:

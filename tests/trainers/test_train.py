@@ -1,11 +1,13 @@
 """The verb, end to end, on a tiny model in fp32 on the CPU."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +17,23 @@ import torch
 from safetensors.torch import load_file
 
 import trainers.loop
+import trainers.optim
 import trainers.train
 from engine.base.errors import AuditError, InputError, RecipeError, ResourceError
 from engine.formats.manifest import open_mixture
 from engine.formats.parquet import read_parquet
-from engine.formats.run import FORGETTING_SCHEMA, METRICS_SCHEMA
+from engine.formats.run import FORGETTING_SCHEMA, METRICS_SCHEMA, open_run
 from engine.formats.workspace import Workspace
 from trainers.language_model import LanguageModel
+from trainers.loss_scale import LossScale
+from trainers.optim import MasterOptimizer
 from trainers.record import RunRecord
 from trainers.train import show_train, train
 
 FULL: dict[str, Any] = {"method": "full"}
 LORA: dict[str, Any] = {"method": "lora", "r": 4, "alpha": 8, "dropout": 0.2}
+WIDE: dict[str, Any] = {"method": "lora", "r": 128, "alpha": 128, "dropout": 0.2}
+"""Adapters of 4,096 elements and more, whose moments are in 8 bits where that is asked for."""
 Recipe = Callable[..., Path]
 
 
@@ -304,21 +311,99 @@ def test_mixture_is_recorded_by_version_and_digest(workspace: Workspace, recipe:
     assert content["lineage"] == {"runs": [], "pretraining": "none: initialised from the seed", "note": ""}
 
 
-@pytest.mark.slow
-def test_process_killed_by_the_system_goes_on_with_the_same_bits(
-    straight: Any, workspace: Workspace, recipe: Recipe
+@pytest.mark.parametrize("kind", ["adamw", "adamw_8bit"])
+def test_ten_steps_and_ten_more_are_twenty(
+    recipe: Recipe, same_run_when_killed: Callable[..., None], kind: str
 ) -> None:
-    code = "import sys, torch; torch.set_num_threads(1); from trainers.train import train; train(*sys.argv[1:])"
-    command = [sys.executable, "-c", code, str(recipe()), str(workspace.root)]
-    folder = workspace.run("tiny")
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+    changes = {"tuning": WIDE, "optimizer": {"learning_rate": 3e-3, "kind": kind}}
+    same_run_when_killed(recipe, at_step=14, micro_batch_rows=3, **changes)
+
+
+def test_run_in_fp16_goes_on_with_the_same_scale_and_counts_the_steps_it_skips(
+    workspace: Workspace, recipe: Recipe, same_run_when_killed: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Such a scale overflows until it has been halved often enough.
+    monkeypatch.setattr(trainers.optim, "LossScale", lambda: LossScale(2.0**20))
+    same_run_when_killed(recipe, precision="fp16", max_steps=6, checkpoints={"every_steps": 2})
+    lines = lines_of(workspace.run("killed"))
+    skipped = [line["skipped_steps"] for line in lines]
+    assert 0 < skipped[-1] < 6
+    assert [line["grad_norm"] is None for line in lines] == [b > a for a, b in pairwise([0, *skipped])]
+    state = json.loads((workspace.run("killed") / "checkpoints" / "step-000006" / "state.json").read_text())
+    assert state["loss_scale"] == {
+        "value": 2.0 ** (20 - skipped[-1]),
+        "good_steps": 6 - skipped[-1],
+        "skipped_steps": skipped[-1],
+    }
+
+
+@pytest.mark.slow
+def test_command_killed_by_the_system_goes_on_with_the_same_bits(workspace: Workspace, recipe: Recipe) -> None:
+    changes = {"tuning": WIDE, "optimizer": {"learning_rate": 3e-3, "kind": "adamw_8bit"}}
+    straight = Path(train(recipe(**changes, name="straight"), workspace.root)["folder"])
+    verb = [sys.executable, "-m", "engine.cli", "train", str(recipe(**changes))]
+    command = [*verb, "--workspace", str(workspace.root), "--json"]
+    folder, one_thread = workspace.run("tiny"), os.environ | {"OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(command, env=one_thread, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         while process.poll() is None and not (folder / "checkpoints" / "step-000010").exists():
             time.sleep(0.002)
         process.kill()
     if (folder / "receipt.json").exists():
         pytest.skip("the run was done before it could be killed")
-    subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
-    assert_same_run(folder, straight(FULL, recipe))
+    subprocess.run(command, check=True, env=one_thread, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    assert_same_run(folder, straight)
+
+
+def test_checkpoint_of_another_recipe_is_refused(workspace: Workspace, recipe: Recipe) -> None:
+    for name, seed in (("tiny", 1), ("other", 2)):
+        train(recipe(name=name, seed=seed, max_steps=3, probes=None), workspace.root)
+    folders = [workspace.run(name) for name in ("tiny", "other")]
+    for name in ("checkpoints", "receipt.json"):
+        target = folders[0] / name
+        shutil.rmtree(target) if target.is_dir() else target.unlink()
+    shutil.copytree(folders[1] / "checkpoints", folders[0] / "checkpoints")
+    with pytest.raises(InputError, match=r"that of another run: recipe\.seed \(2 there, 1 here\)"):
+        train(recipe(max_steps=3, probes=None), workspace.root)
+
+
+def test_metrics_table_is_made_at_every_checkpoint_and_readers_see_the_steps_after_it(
+    workspace: Workspace, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = workspace.run("tiny")
+    with monkeypatch.context() as patched:
+        die_at(patched, "train_step", 14)
+        with pytest.raises(Killed):
+            train(recipe(), workspace.root)
+    assert read_parquet(folder / "metrics.parquet").get_column("step").max() == 10
+    assert open_run(workspace, "tiny").made_steps() == 13
+    RunRecord(folder).go_back_to(8)
+    assert read_parquet(folder / "metrics.parquet").get_column("step").max() == 8
+
+
+def test_state_of_the_optimizer_is_proven_once_a_session(
+    workspace: Workspace, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(self: MasterOptimizer, state: dict[str, torch.Tensor]) -> None:
+        return None
+
+    monkeypatch.setattr(MasterOptimizer, "load_state", broken)
+    with pytest.raises(AuditError, match="differ after a reload"):
+        train(recipe(probes=None), workspace.root)
+    assert not (workspace.run("tiny") / "checkpoints").exists()
+
+
+def test_run_says_what_moves_and_how(workspace: Workspace, recipe: Recipe) -> None:
+    changes = {"optimizer": {"learning_rate": 3e-3, "kind": "paged_adamw_8bit"}, "gradient_checkpointing": True}
+    train(recipe(max_steps=2, probes=None, freezing={"blocks": 1}, **changes), workspace.root)
+    model = json.loads((workspace.run("tiny") / "run.json").read_text())["model"]
+    assert (model["optimizer"], model["gradient_checkpointing"]) == ("paged_adamw_8bit", True)
+    assert model["freezing"] == {
+        "blocks": 2,
+        "tied_head": True,
+        "embeddings_and_tied_head": "from step 1",
+        "blocks_from_the_bottom": ["never", "from step 1"],
+    }
+    assert model["trained_parameters"] < model["parameters"]
 
 
 def test_outcome_is_told_in_a_few_lines(workspace: Workspace, recipe: Recipe) -> None:
