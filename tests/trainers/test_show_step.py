@@ -126,6 +126,7 @@ def test_finished_run_is_read_from_its_parquet_file(workspace: Workspace) -> Non
     folder = write_run(workspace, lines=0)
     rows = [LINE | {"step": 2, "source": None}, {"step": 2, "source": "code", "loss": 2.5}]
     write_parquet(folder / "metrics.parquet", pl.DataFrame(rows, schema=METRICS_SCHEMA))
+    (folder / "receipt.json").touch()
     result = show("tiny", 2, workspace.root)
     assert (result["loss"], [one["loss"] for one in result["sources"]]) == (3.25, [2.5, None])
 
