@@ -34,7 +34,7 @@ def stop(
         f"step {figures['step']}: loss {figures['loss']:.4g}, gradient norm {figures['grad_norm']:.4g}; "
         f"worst documents: {worst}; all {len(documents)} are in {path.name}; the checkpoint of step {kept} stands"
     )
-    fix = "look at these documents, or lower optimizer.learning_rate and train under another --name"
+    fix = "look at these documents; or lower optimizer.learning_rate, or leave fp16, and train under another --name"
     raise AuditError(problem(record.folder, found, "finite numbers", fix))
 
 

@@ -141,7 +141,11 @@ class MasterOptimizer:
     def alone(self, name: str) -> "MasterOptimizer":
         """Return a fresh optimizer of the same kind over a copy of one master."""
         copy = torch.nn.Parameter(self.masters[name].detach().clone())
-        return MasterOptimizer(torch.nn.Module(), {name: copy}, self.config, torch.float32)
+        # bitsandbytes never lets go of a page, and the state is the same without.
+        kind = self.config.kind.removeprefix("paged_")
+        return MasterOptimizer(
+            torch.nn.Module(), {name: copy}, self.config.model_copy(update={"kind": kind}), torch.float32
+        )
 
 
 def _adamw(config: OptimizerConfig, groups: list[dict[str, Any]]) -> Any:

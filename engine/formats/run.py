@@ -6,6 +6,8 @@ runs/<name>/
     metrics.parquet     the same, one row per step and source (source null = the whole step); made at every checkpoint
     probes.parquet      one row per probe, step and document
     forgetting.parquet  one row per probe and step: paired difference to step 0 with its interval
+    nonfinite.json      only where a loss or gradient was no number: the documents of that step, worst first
+    tensorboard/ wandb/ only where the recipe asks for them
     checkpoints/step-000100/
     final/              a normal Hugging Face folder, or a PEFT adapter folder
     receipt.json        done

@@ -393,6 +393,23 @@ def test_state_of_the_optimizer_is_proven_once_a_session(
     assert not (workspace.run("tiny") / "checkpoints").exists()
 
 
+def test_run_out_of_memory_says_what_would_fit_and_keeps_its_checkpoint(
+    workspace: Workspace, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = trainers.loop.learning_rate
+
+    def starving(step: int, *arguments: Any) -> float:
+        if step == 12:
+            torch.empty(1 << 58, dtype=torch.uint8)
+        return original(step, *arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(trainers.loop, "learning_rate", starving)
+        with pytest.raises(ResourceError, match=r"tiny: out of memory .* set micro_batch_rows: 2 \(it is 4\)"):
+            train(recipe(probes=None), workspace.root)
+    assert [path.name for path in (workspace.run("tiny") / "checkpoints").iterdir()] == ["step-000010"]
+
+
 def test_run_says_what_moves_and_how(workspace: Workspace, recipe: Recipe) -> None:
     changes = {"optimizer": {"learning_rate": 3e-3, "kind": "paged_adamw_8bit"}, "gradient_checkpointing": True}
     train(recipe(max_steps=2, probes=None, freezing={"blocks": 1}, **changes), workspace.root)
