@@ -7,9 +7,9 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from engine.base.errors import InputError
 from engine.formats.tokenizer import Tokenizer
+from engine.formats.training_rows import TrainingRows
 from tests.trainers.test_loop import prepare
 from trainers.blocks import blocks_of, checkpoint_blocks, compile_blocks, is_checkpointing, wants_checkpointing
-from trainers.data import TrainingRows
 from trainers.loop import train_step
 
 

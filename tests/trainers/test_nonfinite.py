@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from engine.base.errors import AuditError
+from engine.formats.training_rows import TrainingRows
 from engine.formats.workspace import Workspace
-from trainers.data import TrainingRows
 from trainers.language_model import LanguageModel
 from trainers.nonfinite import worst_documents
 from trainers.optim import MasterOptimizer
@@ -22,16 +22,16 @@ STEP = 13
 def naive_nats(rows: TrainingRows, nats: np.ndarray) -> dict[str, list[float]]:
     """Nats by document of one step, span by span."""
     names = rows.mixture.documents().sort("document").get_column("doc_id")
-    spans, found, at = rows.spans_of(STEP), {}, 0
-    for document, offset, length in zip(spans["document"], spans["offset"], spans["length"], strict=True):
-        labels = int(rows.store.labels(int(offset), int(length)).sum())
+    step_rows, found, at = rows.step(STEP), {}, 0
+    for document, start, stop in zip(step_rows.document, *(step_rows.bounds[k:] for k in (0, 1)), strict=False):
+        labels = int(step_rows.is_label[start:stop].sum())
         found.setdefault(names[int(document)].hex(), []).extend(nats[at : at + labels])
         at += labels
     return {document: parts for document, parts in found.items() if parts}
 
 
 def test_nats_are_added_up_by_document_worst_mean_first(rows: TrainingRows) -> None:
-    step_rows = rows.gather(STEP)
+    step_rows = rows.step(STEP)
     nats = np.random.default_rng(1).exponential(size=step_rows.step_labels)
     expected = naive_nats(rows, nats)
     found = worst_documents(rows, step_rows, nats)
@@ -44,8 +44,8 @@ def test_nats_are_added_up_by_document_worst_mean_first(rows: TrainingRows) -> N
 
 
 def test_documents_that_are_no_number_come_first(rows: TrainingRows) -> None:
-    step_rows = rows.gather(STEP)
-    owners = step_rows.documents[step_rows.is_label]
+    step_rows = rows.step(STEP)
+    owners = step_rows.of_tokens(step_rows.document)[step_rows.is_label]
     chosen = owners[len(owners) // 2]
     nats = np.where(owners == chosen, np.nan, 1e6)
     first, second = worst_documents(rows, step_rows, nats)[:2]
@@ -86,7 +86,7 @@ def test_run_stops_names_the_documents_and_keeps_its_checkpoint(
     assert told["documents"][0]["doc_id"] in str(raised.value)
     assert f"all {len(told['documents'])} are in nonfinite.json; the checkpoint of step 10 stands" in str(raised.value)
     assert (told["step"], told["grad_norm"]) == (STEP + 1, "nan")
-    assert len(told["documents"]) == len(naive_nats(rows, np.zeros(rows.gather(STEP).step_labels)))
+    assert len(told["documents"]) == len(naive_nats(rows, np.zeros(rows.step(STEP).step_labels)))
     # Nothing of the step is left, and without its cause the run goes on.
     assert [path.name for path in (folder / "checkpoints").iterdir()] == ["step-000010"]
     assert train(recipe(probes=None), workspace.root)["steps"] == 20
