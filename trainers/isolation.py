@@ -74,11 +74,11 @@ def _compare_unpacked(model: LanguageModel, batch: MicroBatch, edges: list[int],
     for start, stop in pairwise(edges):
         inside = (batch.predictors >= start) & (batch.predictors < stop)
         if bool(inside.any()):
-            logits = model.causal(input_ids=batch.ids[:, start:stop], use_cache=False).logits[0].float()
+            logits = model.library_logits(batch.ids[:, start:stop])[0].float()
             chosen = logits[batch.predictors[inside] - start]
             alone += float(torch.nn.functional.cross_entropy(chosen, batch.labels[inside], reduction="sum"))
     model.train(was_training)
-    tolerance = LOSS_TOLERANCE[next(model.parameters()).dtype]
+    tolerance = LOSS_TOLERANCE[model.head.dtype]
     if not abs(float(packed) - alone) <= tolerance * max(alone, 1.0):
         found = f"loss {float(packed):.4f} nats for the packed row, {alone:.4f} for its documents one by one"
         fix = "use an architecture whose logits are its last states times the head"

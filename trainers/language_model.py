@@ -8,6 +8,7 @@ import torch
 from trainers.attention import DOCUMENTS, Documents
 from trainers.data import MicroBatch
 from trainers.losses import chunked_nats
+from trainers.virtual_tokens import VirtualTokens
 
 
 class LanguageModel(torch.nn.Module):
@@ -24,6 +25,9 @@ class LanguageModel(torch.nn.Module):
         self.causal = causal
         # Not a submodule: its parameters are those that stand inside `causal` already.
         self._adapted = (adapted,)
+        is_prompted = adapted is not None and adapted.active_peft_config.is_prompt_learning
+        self._virtual = VirtualTokens(adapted) if is_prompted else None
+        self.prompt_encoder = adapted.prompt_encoder if is_prompted else None
 
     @property
     def saved(self) -> Any:
@@ -46,6 +50,8 @@ class LanguageModel(torch.nn.Module):
 
         edges: where documents begin in the flattened rows, and their end; None: where positions are 0.
         """
+        if self._virtual is not None:
+            return self._virtual.states(ids, positions)
         given: dict[str, Any] = {}
         shape = ids.shape
         if self.is_flat:
@@ -62,6 +68,17 @@ class LanguageModel(torch.nn.Module):
         states = self.states(batch.ids, batch.positions, batch.edges.tolist())
         return chunked_nats(states.flatten(0, 1), self.head, batch.predictors, batch.labels)
 
+    def library_logits(self, ids: torch.Tensor) -> torch.Tensor:
+        """Return [1, T, V] logits of one document, [1, T], by the forward pass of transformers or peft: the oracle."""
+        logits: torch.Tensor = self.saved(input_ids=ids, use_cache=False).logits
+        return logits[:, -ids.shape[1] :]  # behind the learnt embeddings, where there are some
+
     def trained(self) -> dict[str, torch.nn.Parameter]:
-        """Return the parameters that training changes, by their name in the transformers model; tied ones once."""
-        return {name: parameter for name, parameter in self.causal.named_parameters() if parameter.requires_grad}
+        """Return the parameters that training changes, by their name in the transformers model; tied ones once.
+
+        Those of a prompt or prefix stand beside the model and are called prompt_encoder.*.
+        """
+        named = dict(self.causal.named_parameters())
+        if self.prompt_encoder is not None:
+            named |= {f"prompt_encoder.{name}": one for name, one in self.prompt_encoder.named_parameters()}
+        return {name: parameter for name, parameter in named.items() if parameter.requires_grad}

@@ -17,6 +17,8 @@ from trainers.recipe import BaseConfig, TinyConfig
 
 ADAPTER_FILE = "adapter_config.json"
 WEIGHTS = "*.safetensors"
+MERGED = ("LORA", "IA3")
+"""Kinds of adapters, in the words of peft, that can become part of the weights they stand on."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,11 @@ def _from_run(run: Run, workspace: Workspace, tokenizer: Tokenizer) -> Base:
 
 
 def _under_adapter(run: Run, workspace: Workspace, tokenizer: Tokenizer) -> Base:
+    kind = read_json(run.folder / "final" / ADAPTER_FILE)["peft_type"]
+    if kind not in MERGED:
+        found = f"what it trained ({kind.lower().replace('_', ' ')}) stands in front of a model and is no part of it"
+        fix = "use its folder final/ with peft, start from its base, or train that with method lora"
+        raise InputError(problem(run.folder, found, "an adapter that can be merged", fix))
     recipe, below = run.content["recipe"], run.content["base"]
     config = BaseConfig.model_validate(recipe["base"])
     if below["kind"] == "path":  # written relative to a recipe that is not here

@@ -4,11 +4,13 @@ Loading as fp32 is what lets masters be cloned before the cast to bf16 (trainers
 """
 
 import ctypes
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from engine.base.atomic import read_json
 from engine.base.errors import InputError, problem
 from engine.formats.base_model import digest_model
 from engine.formats.tokenizer import Tokenizer
@@ -21,19 +23,23 @@ BIG_PARAMETERS = 50_000_000
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
 
-def load_base(base: Base, tokenizer: Tokenizer, row_tokens: int, seed: int) -> Any:
+def load_base(
+    base: Base, tokenizer: Tokenizer, row_tokens: int, seed: int, load: Callable[[Path], Any] | None = None
+) -> Any:
     """Return a transformers causal language model in fp32, on the CPU, in training mode.
 
-    Raises InputError where the folder is no such model or the mixture has ids beyond its embeddings.
+    `row_tokens`: positions of the longest row, learnt ones counted. `load` replaces `load_folder`, and may choose
+    another type and device. Raises InputError where the folder is no such model or the mixture has ids beyond its
+    embeddings.
     """
     if base.tiny is not None:
         return _tiny_llama(base.tiny, tokenizer, row_tokens, seed)
     assert base.folder is not None
     if (base.folder / ADAPTER_FILE).is_file():
         assert base.parent is not None
-        model = merge_adapter(load_base(base.parent, tokenizer, row_tokens, seed), base.folder)
+        model = merge_adapter(load_base(base.parent, tokenizer, row_tokens, seed, load), base.folder)
     else:
-        model = load_folder(base.folder)
+        model = (load or load_folder)(base.folder)
     if base.kind == "model" and digest_model(base.folder) != base.digest:
         fix = f"add the model again: provender models add {base.folder}"
         raise InputError(problem(base.folder, f"model '{base.name}' changed since it was added", fix=fix))
@@ -44,7 +50,7 @@ def load_base(base: Base, tokenizer: Tokenizer, row_tokens: int, seed: int) -> A
         raise InputError(problem(base.folder, found, "an embedding for every id", "use the model's own tokenizer"))
     longest = getattr(model.config, "max_position_embeddings", None)
     if longest is not None and row_tokens > longest:
-        found = f"the model knows {longest:,} positions, the mixture's rows have {row_tokens:,} tokens"
+        found = f"the model knows {longest:,} positions, the mixture's rows need {row_tokens:,}"
         raise InputError(problem(base.folder, found, "rows that fit", f"set row_tokens: {longest} in the mixture"))
     return model.train()
 
@@ -81,21 +87,30 @@ def _tiny_llama(tiny: TinyConfig, tokenizer: Tokenizer, row_tokens: int, seed: i
     return LlamaForCausalLM(config).float().train()
 
 
-def load_folder(folder: Path) -> Any:
-    """Return the causal language model of a Hugging Face folder in fp32; raises InputError where it is none."""
+def load_folder(folder: Path, dtype: torch.dtype = torch.float32, **how: Any) -> Any:
+    """Return the causal language model of a Hugging Face folder, its weights as `dtype`.
+
+    `how`: further arguments of from_pretrained. Raises InputError where it is none, or its weights are quantised.
+    """
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
     hide_progress()
     needed = "a causal language model of transformers"
+    config = folder / "config.json"
+    if config.is_file() and (quantised := read_json(config).get("quantization_config")):
+        kind = quantised.get("quant_method", "an unknown method") if isinstance(quantised, dict) else quantised
+        fix = "use the model it was made from; method qlora quantises it while loading"
+        raise InputError(problem(folder, f"its weights are quantised already ({kind})", "plain weights", fix))
     try:
         model, found = AutoModelForCausalLM.from_pretrained(
             folder,
-            dtype=torch.float32,
+            dtype=dtype,
             attn_implementation="sdpa",
             local_files_only=True,
             trust_remote_code=False,
             output_loading_info=True,
+            **how,
         )
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]

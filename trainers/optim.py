@@ -48,7 +48,8 @@ class MasterOptimizer:
             # Of what never moves only that is kept which the cast would round; it lies on the CPU until the end.
             self._unrounded = {n: p.detach().cpu() for n, p in self._frozen.items() if _rounds(p, dtype)}
             for parameter in model.parameters():
-                parameter.data = parameter.data.to(dtype)
+                if parameter.is_floating_point():  # weights in 4 bits are integers, and stay
+                    parameter.data = parameter.data.to(dtype)
         self._adamw = _adamw(config, _groups(self.masters, config.weight_decay, freezing))
 
     def begin(self, step: int) -> None:
@@ -161,11 +162,11 @@ def _adamw(config: OptimizerConfig, groups: list[dict[str, Any]]) -> Any:
 def _groups(
     masters: Mapping[str, torch.nn.Parameter], weight_decay: float, freezing: Freezing | None
 ) -> list[dict[str, Any]]:
-    # Norms and biases are vectors: decaying them towards zero has no use.
+    # Norms and biases are vectors: decaying them towards zero has no use. So are the scales of IA3, of shape [n, 1].
     groups: dict[tuple[int, bool], list[torch.nn.Parameter]] = {}
     for name, parameter in masters.items():
         depth = 0 if freezing is None else freezing.depths[name]
-        groups.setdefault((depth, parameter.ndim < 2), []).append(parameter)
+        groups.setdefault((depth, parameter.squeeze().ndim < 2), []).append(parameter)
     return [
         {"params": groups[depth, is_vector], "weight_decay": 0.0 if is_vector else weight_decay, "depth": depth}
         for depth, is_vector in sorted(groups)

@@ -39,6 +39,7 @@ from trainers.model import choose_device, choose_dtype, keep_freed_memory, load_
 from trainers.optim import MasterOptimizer
 from trainers.out_of_memory import told_what_would_fit
 from trainers.probes import probe_documents
+from trainers.quantised import load_quantised
 from trainers.recipe.tuning import VIRTUAL
 from trainers.summary import summary_of, wall_seconds
 from trainers.tokenizer_files import write_chat_template
@@ -141,10 +142,15 @@ def _train_exclusively(job: Job, training: Training, proof: dict[str, Any], waiv
 def _prepare(job: Job) -> Training:
     recipe, row_tokens = job.recipe, job.rows.schedule.meta.row_tokens
     world = World(choose_device())
-    loaded = load_base(job.base, job.tokenizer, row_tokens, recipe.seed).to(world.device)
+    longest = row_tokens + recipe.tuning.positions_in_front
+    if recipe.tuning.method == "qlora":
+        dtype = choose_dtype(recipe.precision, job.base.num_parameters or 0, world.device)
+        loaded = load_quantised(job.base, job.tokenizer, longest, recipe.seed, dtype, world.device)
+    else:
+        loaded = load_base(job.base, job.tokenizer, longest, recipe.seed).to(world.device)
+        dtype = choose_dtype(recipe.precision, loaded.num_parameters(), world.device)
     if recipe.tuning.method not in VIRTUAL:
         attend_by_document(loaded, row_tokens)
-    dtype = choose_dtype(recipe.precision, loaded.num_parameters(), world.device)
     model = add_adapters(loaded, recipe.tuning, recipe.seed)
     optimizer = MasterOptimizer(model, model.trained(), recipe.optimizer, dtype, freezing_of(loaded, recipe))
     if recipe.optimizer.kind == "paged_adamw_8bit" and world.device.type != "cuda":
@@ -192,12 +198,13 @@ def _describe_model(training: Training) -> dict[str, Any]:
     causal, optimizer = training.model.causal, training.optimizer
     return {
         "architecture": type(causal).__name__,
-        "parameters": sum(p.numel() for p in causal.parameters()),
+        "parameters": causal.num_parameters(),
         "trained_parameters": sum(p.numel() for p in optimizer.masters.values()),
         "optimizer": optimizer.config.kind,
         "freezing": None if optimizer.freezing is None else optimizer.freezing.describe(),
         "gradient_checkpointing": is_checkpointing(causal),
         "precision": str(next(iter(optimizer.working.values())).dtype).removeprefix("torch."),
+        "quantised": "nf4" if getattr(causal, "is_loaded_in_4bit", False) else None,
     }
 
 

@@ -226,7 +226,7 @@ def test_base_with_another_tokenizer_is_refused(workspace: Workspace, recipe: Re
     ("change", "message"),
     [
         ({"vocab_size": 100}, "100 embeddings for a tokenizer of 512 ids"),
-        ({"max_position_embeddings": 32}, "the model knows 32 positions, the mixture's rows have 64 tokens"),
+        ({"max_position_embeddings": 32}, "the model knows 32 positions, the mixture's rows need 64"),
     ],
 )
 def test_base_that_is_too_small_is_refused(

@@ -21,9 +21,14 @@ class TuningConfig(StrictModel):
         "prompt: learnt embeddings in front; prefix: learnt keys and values in front",
     )
     r: Positive = Field(default=16, description="rank of low-rank adapters")
-    alpha: float = Field(default=32, gt=0, description="low-rank adapters are scaled by alpha / r")
+    alpha: float = Field(default=32, gt=0, allow_inf_nan=False, description="low-rank adapters are scaled by alpha / r")
     dropout: float = Field(default=0.05, ge=0, lt=1, description="dropout in front of low-rank adapters")
     virtual_tokens: Positive = Field(default=20, description="learnt positions in front of every document")
+
+    @property
+    def positions_in_front(self) -> int:
+        """Learnt positions in front of every document, which count towards the model's context."""
+        return self.virtual_tokens if self.method in VIRTUAL else 0
 
     @model_validator(mode="after")
     def _only_what_is_read(self) -> Self:
