@@ -1,9 +1,9 @@
 """The verb `merge`: the adapter of a run becomes part of its base, in a folder that plain transformers loads.
 
-The base is loaded anew in the type its folder names, never in 4 bits: adding to quantised weights would quantise the sum
-again. What a base in 4 bits was to the adapter is therefore gone after the merge, and so is the rounding of a base that
-was trained as bf16; both are measured, on what was written and read back: the difference between (base as trained +
-adapter) and the folder, in logits and in nats per token of real documents.
+The base is loaded anew in the type its folder names, never in 4 bits: adding to quantised weights would quantise the
+sum again. What a base in 4 bits was to the adapter is therefore gone after the merge, and so is the rounding of a base
+that was trained as bf16; both are measured, on what was written and read back: the difference between (base as trained
++ adapter) and the folder, in logits and in nats per token of real documents.
 """
 
 import shutil
@@ -37,8 +37,9 @@ from trainers.recipe import BaseConfig, ProbesConfig
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 COMPARED_DOCUMENTS, COMPARED_TOKENS = 16, 128
 """Documents the gap is measured on, and the tokens of each that are taken at most."""
-LARGEST_GAP = {"nf4": 0.5, None: 0.02}
-"""Nats per token by which the merged model may differ from what was trained, by how its base was quantised."""
+LARGEST_GAP = {"nf4": 0.5, None: 0.1}
+"""Nats per token by which the merged model may differ from what was trained, by how its base was quantised. Measured on
+SmolLM2-135M: 0.22 for NF4 (the merged model being better), 0.02 where only bf16 rounds, nothing in fp32."""
 
 
 @dataclass(frozen=True)
@@ -109,8 +110,8 @@ def show_merge(result: dict[str, Any]) -> str:
             f"{result['run']} merged into {result['base']['name']} ({result['dtype']}): "
             f"{result['tensors_changed']} tensors changed by {100 * result['relative_change']:.3g} % of their norm",
             f"  gap to the adapter on {result['documents']} documents, {result['tokens']:,} tokens: "
-            f"{result['nats_per_token_trained']:.4f} -> {result['nats_per_token_merged']:.4f} nats per token, "
-            f"logits differ by {result['mean_logit_difference']:.2g} (mean), {result['max_logit_difference']:.2g} (max)",
+            f"{result['nats_per_token_trained']:.4f} -> {result['nats_per_token_merged']:.4f} nats per token, logits "
+            f"differ by {result['mean_logit_difference']:.2g} (mean), {result['max_logit_difference']:.2g} (max)",
             f"  {result['folder']}",
         ]
     )
@@ -188,7 +189,9 @@ def _measure_trained(trained: Trained, documents: list[np.ndarray], device: torc
 
 def _write_merged(trained: Trained, dtype: torch.dtype, folder: Path) -> dict[str, Any]:
     """Merge in memory, layer by layer, write a Hugging Face folder; return how much changed."""
-    adapted = open_adapter(trained.load(dtype, torch.device("cpu"), None), trained.run.folder / "final")
+    # Rounded once, after the sum: a base that is stored wider than it is wanted is merged as it is stored.
+    exact = torch.promote_types(dtype, _stored_dtype(trained.parent))
+    adapted = open_adapter(trained.load(exact, torch.device("cpu"), None), trained.run.folder / "final")
     number, change, whole = 0, 0.0, 0.0
     for name, before, after in _merge_layers(adapted):
         difference = float((after.double() - before.double()).norm())
@@ -199,7 +202,7 @@ def _write_merged(trained: Trained, dtype: torch.dtype, folder: Path) -> dict[st
     if not number:
         found, fix = "merging the adapter changed no weight", "train it longer, or with a higher learning rate"
         raise AuditError(problem(trained.run.folder, found, "at least one tensor that changes", fix))
-    adapted.unload().save_pretrained(folder)
+    adapted.unload().to(dtype).save_pretrained(folder)
     final = trained.run.folder / "final"
     for name in (*FILES.values(), *BESIDE):
         if (final / name).is_file():
@@ -234,8 +237,8 @@ def _compare(trained: _Measured, merged: _Measured, documents: list[np.ndarray])
     return {
         "documents": len(documents),
         "tokens": labels,
-        "nats_per_token_trained": nats[0] / labels,
-        "nats_per_token_merged": nats[1] / labels,
+        "nats_per_token_trained": float(nats[0] / labels),
+        "nats_per_token_merged": float(nats[1] / labels),
         "max_logit_difference": largest,
         "mean_logit_difference": total / start,
     }

