@@ -9,7 +9,7 @@ import torch
 from peft import PeftModel
 from safetensors.torch import load_file
 from torch.nn.functional import cross_entropy
-from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
+from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, Qwen3Config, Qwen3ForCausalLM
 
 from engine.base.errors import InputError, RecipeError
 from engine.formats.tokenizer import Tokenizer
@@ -24,7 +24,7 @@ from trainers.model import load_base
 from trainers.optim import MasterOptimizer
 from trainers.probes import ProbeDocument, measure
 from trainers.quantised import load_quantised
-from trainers.recipe import OptimizerConfig, TinyConfig, TuningConfig
+from trainers.recipe import OptimizerConfig, TinyConfig, TuningConfig, load_train_recipe
 from trainers.train import train
 
 CPU = torch.device("cpu")
@@ -172,6 +172,20 @@ def test_loss_is_that_of_pefts_own_forward_pass_on_each_document_alone(
 
 
 @pytest.mark.parametrize("method", IN_FRONT)
+@torch.no_grad()
+def test_heads_that_share_keys_and_have_a_width_of_their_own_take_learnt_positions(
+    rows: TrainingRows, batch: MicroBatch, method: str
+) -> None:
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16}
+    causal = Qwen3ForCausalLM(
+        Qwen3Config(vocab_size=512, hidden_size=32, intermediate_size=64, num_hidden_layers=2, **heads)
+    )
+    model = add_adapters(causal, TuningConfig.model_validate(TUNINGS[method]), seed=1)
+    shake(model)
+    assert prove_isolation(model.eval(), rows, CPU)["packed_equals_unpacked"]
+
+
+@pytest.mark.parametrize("method", IN_FRONT)
 def test_gradient_is_that_of_pefts_own_forward_pass(base: Callable[[str], Any], batch: MicroBatch, method: str) -> None:
     model = tuned(base, method)
     ((name, parameter),) = model.trained().items()
@@ -247,11 +261,16 @@ def test_scales_of_ia3_are_not_decayed_to_zero(base: Callable[[str], Any]) -> No
     assert all(torch.equal(master, torch.ones_like(master)) for master in optimizer.masters.values())
 
 
-def test_prefix_under_gradient_checkpointing_is_refused(base: Callable[[str], Any], batch: MicroBatch) -> None:
+def test_prefix_under_gradient_checkpointing_is_refused(
+    base: Callable[[str], Any], batch: MicroBatch, recipe: Recipe
+) -> None:
     model = tuned(base, "prefix").train()
     model.causal.gradient_checkpointing_enable({"use_reentrant": False})
     with pytest.raises(RecipeError, match=r"gradient_checkpointing: a prefix cannot be combined with it"):
         model(batch)
+    path = recipe(tuning=TUNINGS["prefix"], gradient_checkpointing=True)
+    with pytest.raises(RecipeError, match="gradient_checkpointing with method prefix"):
+        load_train_recipe(path)
 
 
 @pytest.mark.parametrize("method", TUNINGS)

@@ -168,9 +168,7 @@ def test_merged_model_that_is_not_the_trained_one_is_refused(
             yield name, before, after
 
     monkeypatch.setattr(trainers.merge, "_merge_layers", too_much)
-    with pytest.raises(
-        AuditError, match=r"nats per token merged, .* as it was trained\. Needed: the same within 0\.1"
-    ):
+    with pytest.raises(AuditError, match=r"nats per token merged, .* as it was trained\. Needed: the same within 0\.1"):
         merge("tiny", tmp_path / "merged", workspace.root)
     assert not (tmp_path / "merged").exists()
 

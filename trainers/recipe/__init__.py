@@ -95,6 +95,15 @@ class TrainRecipe(StrictModel):
             raise ValueError(f"freezing given with method {self.tuning.method}. Needed: method full, or no freezing")
         return self
 
+    @model_validator(mode="after")
+    def _prefix_keeps_its_cache(self) -> Self:
+        # transformers drops the cache of a checkpointed layer, and the prefix is that cache.
+        if self.tuning.method == "prefix" and self.gradient_checkpointing:
+            raise ValueError(
+                "gradient_checkpointing with method prefix. Needed: gradient_checkpointing: false, or method prompt"
+            )
+        return self
+
     def resolved(self) -> dict[str, Any]:
         """The recipe with every default written out."""
         return self.model_dump(mode="json")
