@@ -24,7 +24,7 @@ PLAIN_TOKENS = 512
 2,048 tokens, plain products against scaled_dot_product_attention, in documents of 64 tokens 36 and 107, of 292 88 and
 140, of 512 141 and 198, of 1,024 264 and 245."""
 TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-4, torch.bfloat16: 2e-2, torch.float16: 4e-3}
-"""Of the largest state, by the type of the states: a base in 4 bits computes in bf16 where the hardware is fast at it."""
+"""Of the largest state, by its type: a base in 4 bits computes in bf16 where the hardware is fast at it."""
 KINDS = {"full_attention", "sliding_attention"}
 
 

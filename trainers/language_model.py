@@ -16,7 +16,8 @@ class LanguageModel(torch.nn.Module):
 
     The one place that calls the model, in training, probes and proofs. Documents of a row are kept apart by
     trainers.attention; where a model cannot use it, by transformers, which does so only without an attention mask and
-    without a cache, and says nothing where there is one, so neither is ever given.
+    without a cache, and says nothing where there is one, so neither is ever given with a packed row. Documents behind a
+    learnt prefix, which is a cache, are rows of their own (trainers.virtual_tokens).
     """
 
     def __init__(self, causal: Any, adapted: Any = None) -> None:

@@ -6,9 +6,10 @@ import numpy as np
 
 from trainers.recipe import OptimizerConfig, TrainRecipe
 
-PEFT_RATES = {"lora": 1e-4, "qlora": 1e-4, "ia3": 3e-3, "prompt": 3e-2, "prefix": 1e-2}
+PEFT_RATES = {"lora": 1e-4, "qlora": 1e-4, "ia3": 3e-3, "prompt": 3e-3, "prefix": 1e-2}
 """LoRA and QLoRA: Dettmers et al. 2023 (arXiv:2305.14314), table of hyper-parameters; IA3: Liu et al. 2022
-(arXiv:2205.05638), 3e-3; prompt and prefix: learnt vectors start small and take rates of the order of 1e-2."""
+(arXiv:2205.05638), 3e-3; prompt and prefix: measured on SmolLM2-135M over 8 steps: a prompt overshoots at 1e-2 and
+3e-2, a prefix falls faster at 1e-2 than at 1e-3."""
 SFT_RATE = 1e-5
 TINY_RATE = 3e-3
 PRETRAINING_RATES = (

@@ -52,11 +52,8 @@ class VirtualTokens:
         if self._is_prefix:
             if causal.training and causal.is_gradient_checkpointing:
                 # transformers would drop the cache, which is the prefix, and only warn.
-                found, fix = (
-                    "a prefix cannot be combined with it",
-                    "set gradient_checkpointing: false, or method: prompt",
-                )
-                raise RecipeError(problem("gradient_checkpointing", found, fix=fix))
+                fix = "set gradient_checkpointing: false, or method: prompt"
+                raise RecipeError(problem("gradient_checkpointing", "a prefix cannot be combined with it", fix=fix))
             prefix = adapted.get_prompt(len(ids))
             states = causal.base_model(input_ids=ids, past_key_values=prefix, use_cache=False).last_hidden_state
             return states
