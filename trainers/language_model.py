@@ -14,16 +14,10 @@ from trainers.virtual_tokens import VirtualTokens
 class LanguageModel(torch.nn.Module):
     """A causal language model of transformers, with whatever adapters stand inside or beside it.
 
-    <<<<<<< HEAD
-        The one place that calls the model, in training, probes and proofs. Documents of a row are kept apart by
-        trainers.attention; where a model cannot use it, by transformers, which does so only without an attention mask and
-        without a cache, and says nothing where there is one, so neither is ever given with a packed row. Documents behind a
-        learnt prefix, which is a cache, are rows of their own (trainers.virtual_tokens).
-    =======
-        The one place that calls the model, in training, probes and proofs. transformers keeps the documents of a row apart
-        only without an attention mask and without a cache, and says nothing where there is one, so neither is ever given
-        with a packed row; documents behind a learnt prefix, which is a cache, are rows of their own (virtual_tokens.py).
-    >>>>>>> d57f50a (Learnt positions: wording)
+    The one place that calls the model, in training, probes and proofs. Documents of a row are kept apart by
+    trainers.attention; where a model cannot use it, by transformers, which does so only without an attention mask and
+    without a cache, and says nothing where there is one, so neither is ever given with a packed row. Documents behind a
+    learnt prefix, which is a cache, are rows of their own (trainers.virtual_tokens).
     """
 
     def __init__(self, causal: Any, adapted: Any = None) -> None:

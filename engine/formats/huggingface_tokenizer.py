@@ -5,7 +5,7 @@ added tokens, and a Unigram or WordLevel model has its special tokens among the 
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -77,6 +77,29 @@ def with_control_tokens(
     new = [{"id": number, "content": piece} for piece, number in numbers.items() if piece not in known]
     added = [token | _PLAIN if token["content"] in numbers else token for token in [*old, *new]]
     return {**content, "added_tokens": sorted(added, key=lambda token: token["id"]), "model": model}
+
+
+def with_merges(content: Mapping[str, Any], pairs: Sequence[tuple[int, int]], added: Sequence[str]) -> dict[str, Any]:
+    """Return the content of a BPE tokenizer.json with merges behind all others.
+
+    pairs: of ids, in their order; the piece that pair i makes is `added[i]`, with the next id behind the vocabulary.
+    """
+    model = dict(content["model"])
+    # The library numbers added tokens by the size of the vocabulary, unless they stand in it with their own ids.
+    vocabulary = dict(model["vocab"]) | {token["content"]: token["id"] for token in content["added_tokens"]}
+    first = max(vocabulary.values()) + 1
+    pieces = {number: piece for piece, number in vocabulary.items()}
+    pieces |= {first + position: piece for position, piece in enumerate(added)}
+    new = [(pieces[left], pieces[right]) for left, right in pairs]
+    old = model["merges"]
+    if old and isinstance(old[0], str):  # as before tokenizers 0.20
+        old = [tuple(merge.split(" ")) for merge in old]
+        as_strings = not any(" " in piece for pair in new for piece in pair)
+        merges = [" ".join(pair) if as_strings else list(pair) for pair in (*old, *new)]
+    else:
+        merges = [*old, *(list(pair) for pair in new)]
+    vocabulary |= {piece: first + position for position, piece in enumerate(added)}
+    return {**content, "model": model | {"vocab": vocabulary, "merges": merges}}
 
 
 def config_with_control_tokens(content: Any, renamed: Mapping[str, str], numbers: Mapping[str, int]) -> Any:

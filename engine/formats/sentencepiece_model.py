@@ -5,6 +5,7 @@ pieces as field 1: text (1), score (2), type (3), as sentencepiece_model.proto o
 lines that are needed of the encoding are here, so that no protobuf runtime is.
 """
 
+import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -14,6 +15,9 @@ NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)
 _PIECES = 1  # field of ModelProto
 _TEXT, _KIND = 1, 3  # fields of SentencePiece
 _NORMALIZER, _DUMMY_PREFIX = 3, 3  # normalizer_spec of ModelProto, add_dummy_prefix of NormalizerSpec
+_TRAINER, _MODEL_TYPE = 2, 3  # trainer_spec of ModelProto, model_type of TrainerSpec
+_MODEL_TYPES = {1: "unigram", 2: "bpe", 3: "word", 4: "char"}
+_SCORE = b"\x15"
 _VARINT, _BYTES = 0, 2  # wire types that are written here
 _SCORE_0 = b"\x15\0\0\0\0"
 # The type of a user-defined piece as it stands in the file; may also be part of something else.
@@ -49,6 +53,26 @@ def with_control_pieces(model: bytes, renamed: Mapping[str, str], marked: Sequen
     for old, new in {**renamed, **{text: text for text in marked}}.items():
         pieces[position[old]] = replace(pieces[position[old]], text=new, kind=CONTROL)
     return write_pieces([*pieces, *(Piece(text, CONTROL) for text in added)], other)
+
+
+def with_pieces(model: bytes, added: Sequence[str]) -> bytes:
+    """Return a BPE model with these normal pieces at the end, merged after all others and in their order."""
+    pieces, other = read_pieces(model)
+    scores = [struct.unpack("<f", piece.other[1:5])[0] for piece in pieces if piece.kind == NORMAL and piece.other]
+    lowest = min(scores, default=0.0)
+    new = [Piece(text, NORMAL, _SCORE + struct.pack("<f", lowest - 1 - n)) for n, text in enumerate(added)]
+    return write_pieces([*pieces, *new], other)
+
+
+def model_type(model: bytes) -> str:
+    """Return unigram, bpe, word or char."""
+    found = 1
+    for field, _, value in _fields(model):
+        if field == _TRAINER:
+            for key, whole, _ in _fields(value):
+                if key == _MODEL_TYPE:
+                    found = _varint(whole, _varint(whole, 0)[1])[0]
+    return _MODEL_TYPES.get(found, f"type {found}")
 
 
 def without_dummy_prefix(model: bytes) -> bytes:

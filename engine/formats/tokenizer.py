@@ -45,6 +45,10 @@ class TokenizerMeta(StrictModel):
     slots: dict[str, str | None] = Field(
         default_factory=dict, description="tag -> the piece of the parent whose id it took; null: its id is new"
     )
+    pieces: dict[str, list[int]] = Field(
+        default_factory=dict,
+        description="pieces behind the parent's vocabulary, in the order of ids: piece -> the ids of the parent it is",
+    )
     beside: str | None = Field(
         default=None, description="digest of the files beside the parent that were copied too; null: there were none"
     )
@@ -91,6 +95,8 @@ def meta_digest(file_digest: str, meta: TokenizerMeta) -> str:
     content: dict[str, Any] = {"file": file_digest, "eos": meta.eos_id, "bos": meta.bos_id, "slots": meta.control_slots}
     if meta.parent is not None:
         content |= {"parent": meta.parent, "control_tokens": meta.control_tokens, "taken": meta.slots}
+    if meta.pieces:
+        content["pieces"] = list(meta.pieces.values())
     if meta.beside is not None:
         content["beside"] = meta.beside
     return digest_json(content)

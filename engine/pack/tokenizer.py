@@ -23,6 +23,7 @@ from engine.base.errors import InputError, RecipeError, problem
 from engine.base.hashing import digest_bytes, seeded_order
 from engine.base.stage import StrictModel
 from engine.formats.tokenizer import FILES, TokenizerMeta, describe
+from engine.pack.extend_tokenizer import TokenizerExtension
 
 UNK_ID, BOS_ID, EOS_ID, PAD_ID = range(4)
 CONTROL_PIECE = "<|control:{}|>"
@@ -51,11 +52,14 @@ class TokenizerTraining(StrictModel):
 
 
 class TokenizerConfig(StrictModel):
-    """The tokenizer of a recipe: trained here, that of a model, or a folder."""
+    """The tokenizer of a recipe: trained here, that of a model, or a folder; extended for a domain where asked."""
 
     train: TokenizerTraining | None = Field(default=None, description="train one on documents of this recipe")
     model: str | None = Field(default=None, description="name of an added model, whose tokenizer is used")
     path: str | None = Field(default=None, description="tokenizer folder, relative to the recipe")
+    extend: TokenizerExtension | None = Field(
+        default=None, description="pieces for a domain, added behind the vocabulary; BPE only"
+    )
 
     @model_validator(mode="after")
     def _is_one_way(self) -> "TokenizerConfig":

@@ -155,6 +155,7 @@ def _with_seed(part: Any, seed: int) -> Any:
 
 
 def _seeded_tokenizer(tokenizer: TokenizerConfig | None, seed: int) -> TokenizerConfig | None:
-    if tokenizer is None or tokenizer.train is None:
-        return tokenizer
-    return tokenizer.model_copy(update={"train": _with_seed(tokenizer.train, seed)})
+    if tokenizer is None:
+        return None
+    parts = {"train": tokenizer.train, "extend": tokenizer.extend}
+    return tokenizer.model_copy(update={name: _with_seed(part, seed) for name, part in parts.items()})

@@ -38,7 +38,7 @@ from engine.run.mixing import build_mixtures
 from engine.run.recipe_state import recipe_state
 from engine.run.selecting import guard, select
 from engine.run.stage_run import Annotated
-from engine.run.steps import CONTROL_TOKENS, FRESH, MADE, STALE, TOKEN_STORE, PlanEndsError, RunContext
+from engine.run.steps import CONTROL_TOKENS, FRESH, MADE, NEW_PIECES, STALE, TOKEN_STORE, PlanEndsError, RunContext
 from engine.run.tokens import named_tokenizer, token_store_of, tokenizer_of
 from engine.run.what_if import is_last_selection, what_if
 from engine.run.workers import number_of_jobs
@@ -142,10 +142,10 @@ def tokenizer_train(
 ) -> dict[str, Any]:
     """Run a recipe up to its tokenizer and return where it is, its size and its digest."""
     context = _context(recipe, workspace, False, jobs, memory)
-    if context.recipe.tokenizer is None or context.recipe.tokenizer.train is None:
-        raise RecipeError(
-            problem(context.recipe.path.name, "it trains no tokenizer", fix="add tokenizer: {train: {sources: [...]}}")
-        )
+    config = context.recipe.tokenizer
+    if config is None or (config.train is None and config.extend is None):
+        fix = "add tokenizer: {train: {sources: [...]}}"
+        raise RecipeError(problem(context.recipe.path.name, "it trains or extends no tokenizer", fix=fix))
     with in_use(context.workspace.root):
         state = annotate(context, take_in_sources(context))
         selection = select(context, state)
@@ -226,11 +226,13 @@ def _plan(
         following = [s.config.column_prefix for s in context.recipe.annotate]
         following += ["split"] if context.recipe.split else []
         following += ["selection"]
-        trains = context.recipe.tokenizer is not None and context.recipe.tokenizer.train is not None
+        config = context.recipe.tokenizer
+        trained = ["tokenizer"] if config is not None and config.train is not None else []
+        trained += [NEW_PIECES] if config is not None and config.extend is not None else []
         if mixtures:
             searches = any(stage.config.stage == SEARCH for stage in context.recipe.annotate)
             tags = [CONTROL_TOKENS] if context.recipe.control_tokens is not None else []
-            following += [*(["tokenizer"] if trains else []), *tags, TOKEN_STORE, *(["audit"] if searches else [])]
+            following += [*trained, *tags, TOKEN_STORE, *(["audit"] if searches else [])]
             following += [f"mixture {name}" for name in mixtures]
         steps += [{"name": n, "state": STALE, "why": f"follows {stopped_at}"} for n in following if n not in known]
     return {

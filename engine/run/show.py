@@ -7,7 +7,7 @@ from typing import Any
 from engine.base.terminal import one_line, table, terminal_width, wrapped
 from engine.mixture.show import repeated_share, show_control_tokens
 from engine.run.show_schedules import cut_documents, wide_shares
-from engine.run.steps import FRESH, TOKEN_STORE, counted_rows
+from engine.run.steps import FRESH, NEW_PIECES, TOKEN_STORE, counted_rows
 
 _SHOWN_MARKERS = 20  # Gemma has thousands of unused ones
 
@@ -31,6 +31,7 @@ def show_run(result: dict[str, Any]) -> str:
     if result["n_eff"]:
         figures = (f"{unit} {n['before']:.2f} -> {n['after']:.2f}" for unit, n in result["n_eff"].items())
         parts.append(f"N_eff of the sources, read -> kept: {', '.join(figures)}")
+    parts += _new_pieces(result["steps"])
     parts += show_control_tokens(result.get("control_tokens", ()))
     parts += _tokens_in_front(result["steps"])
     parts += [*_markers_as_text(result.get("markers_as_text", ())), *_look_alikes(result["steps"])]
@@ -48,6 +49,22 @@ def _fresh(steps: Sequence[Mapping[str, Any]]) -> list[str]:
     if len(names) == len(steps):
         return [f"nothing changed: {len(names)} step{'s are' if len(names) > 1 else ' is'} fresh"] if names else []
     return [wrapped(f"fresh: {', '.join(names)}", terminal_width())] if names else []
+
+
+def _new_pieces(steps: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return a line with what the new pieces of the tokenizer save, where it was extended."""
+    made = next((step["details"] for step in steps if step["name"] == NEW_PIECES), None)
+    if made is None:
+        return []
+
+    def told(figures: Mapping[str, Any]) -> str:
+        before, after = figures["tokens_before"], figures["tokens_after"]
+        return f"{before:,} -> {after:,} tokens (-{figures['share_saved']:.1%})"
+
+    fewer = f" (of {made['pieces_asked']:,} asked: no more save a token)" * (made["pieces"] < made["pieces_asked"])
+    held_out = f"; held out {told(made['held_out'])}" if made["held_out"]["documents"] else ""
+    named = f"{made['pieces']:,} new pieces{fewer} for {', '.join(made['sources'])}"
+    return [wrapped(f"{named}: {told(made['chosen_on'])}{held_out}", terminal_width())]
 
 
 def _tokens_in_front(steps: Iterable[Mapping[str, Any]]) -> list[str]:

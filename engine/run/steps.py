@@ -21,6 +21,8 @@ from engine.recipe import DataRecipe
 FRESH, MADE, STALE = "fresh", "made", "stale"
 TOKEN_STORE = "token store"
 """The step that makes the token store; with a space, so that no stage can have its name."""
+NEW_PIECES = "new pieces"
+"""The step that extends the vocabulary of a tokenizer for a domain."""
 CONTROL_TOKENS = "control tokens"
 """The step that gives control tokens their ids in a copy of the tokenizer."""
 PAIRS = "(pairs)"

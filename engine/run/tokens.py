@@ -18,10 +18,12 @@ from engine.formats.selection import KEPT, Selection
 from engine.formats.token_store import TokenStore, open_token_store
 from engine.formats.tokenizer import Tokenizer, load_tokenizer, pointed_at
 from engine.pack.encode_documents import Batch
+from engine.pack.extend_tokenizer import TokenizerExtension
 from engine.pack.tokenise import build_token_store, token_store_digest
 from engine.pack.tokenizer import TokenizerTraining, sample_texts, train_tokenizer
 from engine.run.control_tokens import ControlIdsOf, control_ids_of, with_control_tokens
 from engine.run.edited import edited_messages, edited_texts
+from engine.run.extended_tokenizer import extended
 from engine.run.rendering import rendering_of
 from engine.run.scheduling import is_whole_store
 from engine.run.stage_run import Annotated
@@ -40,7 +42,20 @@ def tokenizer_of(context: RunContext, state: Annotated, selection: Selection) ->
 
 
 def named_tokenizer(context: RunContext, state: Annotated, selection: Selection) -> Tokenizer:
-    """Train, find or load the tokenizer the recipe names."""
+    """Train, find or load the tokenizer the recipe names, and extend it where the recipe says so."""
+    found = _base_tokenizer(context, state, selection)
+    config = context.recipe.tokenizer
+    if config is None or config.extend is None:
+        return found
+    extension = config.extend
+    chosen = [s for s in state.sources if s.name in extension.sources]
+    documents = kept_digest(chosen, selection, state.edits_of)
+    return extended(
+        context, found, extension, documents, lambda: training_texts(chosen, selection, state.edits_of, extension)
+    )
+
+
+def _base_tokenizer(context: RunContext, state: Annotated, selection: Selection) -> Tokenizer:
     config = context.recipe.tokenizer
     if config is None:
         raise RecipeError(
@@ -65,7 +80,7 @@ def _trained(context: RunContext, state: Annotated, selection: Selection) -> Tok
     chosen = [s for s in state.sources if s.name in config.train.sources]
     identity = {
         "version": VERSION,
-        "config": config.model_dump(mode="json"),
+        "config": config.model_dump(mode="json", exclude={"extend"}),
         "documents": kept_digest(chosen, selection, state.edits_of),
     }
     digest = digest_json(identity)
@@ -137,9 +152,12 @@ def kept_digest(sources: list[SourceDocuments], selection: Selection, edits_of: 
 
 
 def training_texts(
-    sources: list[SourceDocuments], selection: Selection, edits_of: EditsOf, training: TokenizerTraining
+    sources: list[SourceDocuments],
+    selection: Selection,
+    edits_of: EditsOf,
+    training: TokenizerTraining | TokenizerExtension,
 ) -> list[str]:
-    """Return the sample of kept texts a tokenizer is trained on, in an order that no cut into shards changes."""
+    """Return the sample of kept texts a tokenizer is made or extended on, in an order no cut into shards changes."""
     stream = (text for batch in kept_batches(sources, selection, edits_of) for text in batch.texts)
     return sorted(sample_texts(stream, training.max_bytes, training.seed), key=lambda text: digest_bytes(text.encode()))
 
