@@ -10,6 +10,7 @@ prefix  learnt keys and values in front of every document (Li and Liang 2021, ar
 import importlib
 import logging
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,26 +18,28 @@ import torch
 
 from engine.base.errors import InputError, RecipeError, problem
 from trainers.language_model import LanguageModel
+from trainers.new_rows import NewRow
 from trainers.recipe import TuningConfig
 from trainers.recipe.tuning import LOW_RANK
 from trainers.virtual_tokens import start_from_activations
+from trainers.vocabulary import trained_beside
 
 LLAMA_IA3 = ("k_proj", "v_proj", "down_proj")
 LLAMA_IA3_FEEDFORWARD = ("down_proj",)
 
 
-def add_adapters(model: Any, tuning: TuningConfig, seed: int) -> LanguageModel:
+def add_adapters(model: Any, tuning: TuningConfig, seed: int, rows: Sequence[NewRow] = ()) -> LanguageModel:
     """Return the language model with what `tuning` trains: all of it, or adapters.
 
-    The adapters are put into `model` in place, in fp32; its own weights are frozen. Deterministic in `seed`. Raises
-    InputError or RecipeError where the model has no place for them.
+    The adapters are put into `model` in place, in fp32; its own weights are frozen, but for the new `rows`, which train
+    beside them. Deterministic in `seed`. Raises InputError or RecipeError where the model has no place for them.
     """
     if tuning.method == "full":
         model.requires_grad_(True)
         return LanguageModel(model)
     peft = _peft()
     model.requires_grad_(False)
-    config = _low_rank(peft, model, tuning) if tuning.method in LOW_RANK else _config(peft, model, tuning)
+    config = _low_rank(peft, model, tuning, rows) if tuning.method in LOW_RANK else _config(peft, model, tuning)
     torch.manual_seed(seed)
     try:
         adapted = peft.get_peft_model(model, config, autocast_adapter_dtype=False)
@@ -61,7 +64,7 @@ def open_adapter(model: Any, folder: Path) -> Any:
     return _peft().PeftModel.from_pretrained(model, folder)
 
 
-def _low_rank(peft: Any, model: Any, tuning: TuningConfig) -> Any:
+def _low_rank(peft: Any, model: Any, tuning: TuningConfig, rows: Sequence[NewRow]) -> Any:
     layers = _linear_layers(model)
     if not layers:
         found = f"a {type(model).__name__} has no linear layers besides its head"
@@ -76,6 +79,7 @@ def _low_rank(peft: Any, model: Any, tuning: TuningConfig) -> Any:
         lora_alpha=tuning.alpha,
         lora_dropout=tuning.dropout,
         target_modules="all-linear",  # every linear but the head
+        trainable_token_indices=trained_beside(model, rows),
     )
 
 

@@ -12,6 +12,7 @@ from engine.formats.training_rows import TrainingRows, open_training_rows
 from engine.formats.workspace import Workspace
 from trainers.learning_rates import default_rate
 from trainers.lineage import Base, resolve_base
+from trainers.new_rows import check_new_rows
 from trainers.recipe import TrainRecipe, load_train_recipe
 from trainers.record import RunRecord
 
@@ -58,6 +59,7 @@ def resolve_job(path: Path, workspace: Workspace, name: str | None) -> Job:
     tokenizer = _open_tokenizer(mixture, workspace)
     base = resolve_base(recipe.base, workspace, path.parent, tokenizer, recipe.seed)
     record = RunRecord(workspace.run(recipe.name))
+    check_new_rows(recipe, base.new_rows)
     recipe = _filled_in(recipe, mixture, base)
     return Job(recipe, workspace, mixture, tokenizer, base, rows, record, recipe.max_steps or rows.num_steps)
 

@@ -1,24 +1,24 @@
 """Where a run starts: its base by digest, and every run behind it. Nothing here reads a weight or imports torch."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from engine.base.atomic import read_json
 from engine.base.errors import InputError, problem
 from engine.base.hashing import digest_file, digest_json
 from engine.formats.base_model import count_parameters, digest_model, find_model
 from engine.formats.receipt import read_receipt
 from engine.formats.run import Run, open_run, require_finished
-from engine.formats.tokenizer import FILES, META, Tokenizer, TokenizerMeta
+from engine.formats.tokenizer import FILES, Tokenizer
 from engine.formats.workspace import Workspace
+from trainers.new_rows import NewRow, has_new_ids, new_rows, with_parents
 from trainers.recipe import BaseConfig, TinyConfig
 
 ADAPTER_FILE = "adapter_config.json"
 WEIGHTS = "*.safetensors"
 MERGED = ("LORA", "IA3")
 """Kinds of adapters, in the words of peft, that can become part of the weights they stand on."""
+NEEDED_TOKENIZER = "one tokenizer, or one made from it by control tokens or an extension"
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,10 @@ class Base:
     tiny: TinyConfig | None = None
     parent: "Base | None" = None
     """What an adapter stands on; None for every other base."""
+    adapter_tokenizer: Tokenizer | None = None
+    """The tokenizer an adapter was trained with: `parent` has its rows; None for every other base."""
+    new_rows: tuple[NewRow, ...] = ()
+    """Rows it lacks for the tokenizer it was resolved for."""
     runs: tuple[dict[str, Any], ...] = ()
     """The runs behind it as run.json tells them (`run`, `mixture`), oldest first; they need not be there any more."""
     pretraining: str = "unknown"
@@ -70,24 +74,28 @@ def resolve_base(config: BaseConfig, workspace: Workspace, relative_to: Path, to
         base = Base("model", model.name, model.digest, model.folder, note=model.meta.note)
     else:
         base = _from_folder(relative_to / str(config.path))
-    _require_tokenizer(base, tokenizer, workspace)
-    return base
+    return replace(base, new_rows=_rows_for(base, tokenizer, workspace))
 
 
 def _from_run(run: Run, workspace: Workspace, tokenizer: Tokenizer) -> Base:
     mixture, behind = run.content["mixture"], run.content["lineage"]
-    if mixture["tokenizer"] not in [digest for digest, _ in _with_parents(tokenizer, workspace)]:
+    own = {one.meta.digest: one for one in with_parents(tokenizer, workspace)}.get(mixture["tokenizer"])
+    if own is None:
         found = f"trained with tokenizer {mixture['tokenizer'][:12]}, the mixture has {tokenizer.meta.digest[:12]}"
-        raise InputError(problem(run.folder, found, "one tokenizer", "build the mixture with the run's tokenizer"))
+        fix = "build the mixture with the run's tokenizer"
+        raise InputError(problem(run.folder, found, NEEDED_TOKENIZER, fix))
     receipt = read_receipt(run.folder)
     assert receipt is not None
     final = run.folder / "final"
+    has_adapter = (final / ADAPTER_FILE).is_file()
     return Base(
         "run",
         run.name,
         receipt.digest,
         final,
-        parent=_under_adapter(run, workspace, tokenizer) if (final / ADAPTER_FILE).is_file() else None,
+        parent=_under_adapter(run, workspace, own) if has_adapter else None,
+        adapter_tokenizer=own if has_adapter else None,
+        new_rows=new_rows(tokenizer, own.meta.digest, workspace),
         runs=(*behind["runs"], {"run": run.name, "mixture": mixture}),
         pretraining=behind["pretraining"],
         note=behind["note"],
@@ -117,34 +125,25 @@ def _from_folder(folder: Path) -> Base:
     return Base("path", str(folder.resolve()), digest_model(folder), folder)
 
 
-def _require_tokenizer(base: Base, tokenizer: Tokenizer, workspace: Workspace) -> None:
-    # A folder without a tokenizer proves nothing; the size of the vocabulary is checked when it is loaded.
+def _rows_for(base: Base, tokenizer: Tokenizer, workspace: Workspace) -> tuple[NewRow, ...]:
+    """Return the rows a model's folder lacks; raises InputError where its tokenizer is another one.
+
+    A folder without a tokenizer proves nothing; the size of its vocabulary is checked when it is loaded.
+    """
     folder, name = base.folder, FILES[tokenizer.meta.kind]
     assert folder is not None
     others = [other for other in FILES.values() if (folder / other).is_file()]
-    same = not others or (
-        name in others
-        and any(_same_tokenizer(folder / name, own / name) for _, own in _with_parents(tokenizer, workspace))
-    )
-    if not same:
-        found = "its tokenizer is not the one the mixture is made with"
-        raise InputError(problem(folder, found, "one tokenizer", "name the model in tokenizer: of the data recipe"))
-
-
-def _with_parents(tokenizer: Tokenizer, workspace: Workspace) -> Iterator[tuple[str, Path]]:
-    """Yield digest and folder of a tokenizer and of those it is a copy of; all give the same ids for text.
-
-    A copy with control tokens in free slots suits the model of its parent: the rows are there, and stood for nothing.
-    """
-    meta, folder = tokenizer.meta, tokenizer.folder
-    yield meta.digest, folder
-    while meta.parent is not None:
-        folder = workspace.tokenizer(meta.parent)
-        if not (folder / META).is_file():
-            fix = "run the data recipe again"
-            raise InputError(problem(folder, "the tokenizer without control tokens is gone", fix=fix))
-        meta = TokenizerMeta.model_validate(read_json(folder / META))
-        yield meta.digest, folder
+    if not others:
+        if has_new_ids(tokenizer, workspace):
+            found = "it has no tokenizer, so nobody can say which rows the new tokens of the mixture lack"
+            raise InputError(problem(folder, found, "tokenizer.json or tokenizer.model beside the weights"))
+        return ()
+    for own in with_parents(tokenizer, workspace):
+        if name in others and _same_tokenizer(folder / name, own.folder / name):
+            return new_rows(tokenizer, own.meta.digest, workspace)
+    found = "its tokenizer is not the one the mixture is made with"
+    fix = "name the model in tokenizer: of the data recipe"
+    raise InputError(problem(folder, found, NEEDED_TOKENIZER, fix))
 
 
 def _same_tokenizer(one: Path, other: Path) -> bool:

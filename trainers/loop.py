@@ -7,6 +7,7 @@ run that was killed goes on from its newest checkpoint and ends with the same bi
 import math
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,6 +30,7 @@ from trainers.probes import ProbeDocument, measure
 from trainers.recipe import TrainRecipe
 from trainers.record import RunRecord
 from trainers.trackers import Tracker, probe_figures, step_figures
+from trainers.vocabulary import NewRowsFirst
 from trainers.world import World
 
 
@@ -46,6 +48,8 @@ class Training:
     probes: list[ProbeDocument] = field(default_factory=list)
     identity: dict[str, Any] = field(default_factory=dict)
     """Whose checkpoints are written (trainers.job.Job.identity)."""
+    new_rows_first: NewRowsFirst | None = None
+    """What keeps everything else still in the first steps; None: nothing does."""
 
 
 def train_steps(training: Training, first: int, trackers: Sequence[Tracker] = ()) -> None:
@@ -96,7 +100,8 @@ def train_step(training: Training, step: int) -> dict[str, Any]:
     loss = float(summed[2].sum() / rows.step_labels)
     rate = learning_rate(step, training.num_steps, training.recipe.optimizer)
     can_skip = optimizer.loss_scale is not None and optimizer.loss_scale.value > 1
-    norm = optimizer.step(rate) if math.isfinite(loss) else math.nan
+    with training.new_rows_first.at(step, optimizer) if training.new_rows_first else nullcontext():
+        norm = optimizer.step(rate) if math.isfinite(loss) else math.nan
     is_skipped = math.isfinite(loss) and not math.isfinite(norm) and can_skip
     if not (math.isfinite(norm) or is_skipped):
         figures = {"step": step + 1, "loss": loss, "grad_norm": norm, "rank": world.rank}

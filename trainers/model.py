@@ -17,6 +17,7 @@ from engine.formats.tokenizer import Tokenizer
 from trainers.adapters import merge_adapter
 from trainers.lineage import ADAPTER_FILE, Base
 from trainers.recipe import TinyConfig
+from trainers.vocabulary import add_rows
 
 BIG_PARAMETERS = 50_000_000
 """From here on bf16 pays: a Llama of 2.5 million parameters ran at 0.6 of its fp32 speed in bf16 on a CPU with AMX."""
@@ -26,7 +27,7 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 def load_base(
     base: Base, tokenizer: Tokenizer, row_tokens: int, seed: int, load: Callable[[Path], Any] | None = None
 ) -> Any:
-    """Return a transformers causal language model in fp32, on the CPU, in training mode.
+    """Return a transformers causal language model in fp32, on the CPU, in training mode, with a row for every token.
 
     `row_tokens`: positions of the longest row, learnt ones counted. `load` replaces `load_folder`, and may choose
     another type and device. Raises InputError where the folder is no such model or the mixture has ids beyond its
@@ -37,31 +38,19 @@ def load_base(
     assert base.folder is not None
     if (base.folder / ADAPTER_FILE).is_file():
         assert base.parent is not None
-        model = merge_adapter(load_base(base.parent, tokenizer, row_tokens, seed, load), base.folder)
+        before = base.adapter_tokenizer or tokenizer
+        model = merge_adapter(load_base(base.parent, before, row_tokens, seed, load), base.folder)
     else:
         model = (load or load_folder)(base.folder)
     if base.kind == "model" and digest_model(base.folder) != base.digest:
         fix = f"add the model again: provender models add {base.folder}"
         raise InputError(problem(base.folder, f"model '{base.name}' changed since it was added", fix=fix))
-    num_embeddings = model.get_input_embeddings().weight.shape[0]
-    if num_embeddings < tokenizer.meta.vocab_size:
-        _require_rows(base.folder, num_embeddings, tokenizer)
-        found = f"{num_embeddings:,} embeddings for a tokenizer of {tokenizer.meta.vocab_size:,} ids"
-        raise InputError(problem(base.folder, found, "an embedding for every id", "use the model's own tokenizer"))
+    add_rows(model, base.new_rows, tokenizer.meta.vocab_size)
     longest = getattr(model.config, "max_position_embeddings", None)
     if longest is not None and row_tokens > longest:
         found = f"the model knows {longest:,} positions, the mixture's rows need {row_tokens:,}"
         raise InputError(problem(base.folder, found, "rows that fit", f"set row_tokens: {longest} in the mixture"))
     return model.train()
-
-
-def _require_rows(folder: Path, num_embeddings: int, tokenizer: Tokenizer) -> None:
-    """Raise InputError where control tokens of the mixture have ids behind the model's last row."""
-    new = [token for token, number in tokenizer.meta.control_tokens.items() if number >= num_embeddings]
-    if new:
-        found = f"it has {num_embeddings:,} rows and none for {len(new)} new tokens of the mixture, {new[0]} the first"
-        fix = "use a base whose tokenizer has free slots (and grow: false), for rows come with vocabulary extension"
-        raise InputError(problem(folder, found, "a row for every token", fix))
 
 
 def _tiny_llama(tiny: TinyConfig, tokenizer: Tokenizer, row_tokens: int, seed: int) -> Any:

@@ -36,6 +36,7 @@ from trainers.isolation import prove_isolation
 from trainers.job import Job, resolve_job
 from trainers.loop import Training, train_steps
 from trainers.model import choose_device, choose_dtype, keep_freed_memory, load_base
+from trainers.new_rows import described
 from trainers.optim import MasterOptimizer
 from trainers.out_of_memory import told_what_would_fit
 from trainers.probes import probe_documents
@@ -44,6 +45,7 @@ from trainers.recipe.tuning import VIRTUAL
 from trainers.summary import summary_of, wall_seconds
 from trainers.tokenizer_files import write_chat_template
 from trainers.trackers import require_trackers, tracking
+from trainers.vocabulary import NewRowsFirst
 from trainers.world import World
 
 VERSION = 1
@@ -125,6 +127,7 @@ def _train_exclusively(job: Job, training: Training, proof: dict[str, Any], waiv
         **job.identity(),
         "lineage": job.base.lineage(),
         "model": _describe_model(training),
+        "vocabulary": described(job.base.new_rows, job.tokenizer.folder),
         "isolation": proof,
         "waived": waived,
         "sessions": sessions,
@@ -151,8 +154,9 @@ def _prepare(job: Job) -> Training:
         dtype = choose_dtype(recipe.precision, loaded.num_parameters(), world.device)
     if recipe.tuning.method not in VIRTUAL:
         attend_by_document(loaded, row_tokens)
-    model = add_adapters(loaded, recipe.tuning, recipe.seed)
+    model = add_adapters(loaded, recipe.tuning, recipe.seed, job.base.new_rows)
     optimizer = MasterOptimizer(model, model.trained(), recipe.optimizer, dtype, freezing_of(loaded, recipe))
+    first = NewRowsFirst(model, job.base.new_rows, recipe.vocabulary.new_rows_steps)
     if recipe.optimizer.kind == "paged_adamw_8bit" and world.device.type != "cuda":
         say(f"{recipe.name}: nothing is paged without CUDA: adamw_8bit")
     if wants_checkpointing(recipe.gradient_checkpointing, job.base.num_parameters):
@@ -163,7 +167,7 @@ def _prepare(job: Job) -> Training:
     probes = []
     if recipe.probes.sets and split is not None:
         probes = probe_documents(recipe.probes, Split(job.workspace.split(split), split), job.tokenizer)
-    return Training(recipe, job.rows, model, optimizer, job.record, world, job.num_steps, probes, job.identity())
+    return Training(recipe, job.rows, model, optimizer, job.record, world, job.num_steps, probes, job.identity(), first)
 
 
 def _finish(job: Job, training: Training, content: dict[str, Any], started: float) -> None:

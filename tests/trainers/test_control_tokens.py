@@ -105,12 +105,17 @@ def test_model_of_the_parent_trains_on_tags_in_its_free_slots(
         resolve_base(BaseConfig(path=str(final)), workspace, Path(), other, 1)
 
 
-def test_new_ids_without_rows_are_refused_with_their_number(
-    workspace: Workspace, model_folder: Path, grown: Tokenizer
+def test_new_ids_get_rows_from_the_words_of_their_names(
+    workspace: Workspace, model_folder: Path, parent: Tokenizer, grown: Tokenizer
 ) -> None:
     base = resolve_base(BaseConfig(path=str(model_folder)), workspace, Path(), grown, 1)
-    with pytest.raises(InputError, match=r"it has 400 rows and none for 2 new tokens of the mixture, <\|lang:en\|>"):
-        load_base(base, grown, 64, 1)
+    assert [(row.id, row.token) for row in base.new_rows] == [(400, "<|lang:en|>"), (401, "<|lang:fr|>")]
+    assert list(base.new_rows[1].old_ids) == parent.encode(["lang fr"])[0].tolist()
+    before = LlamaForCausalLM.from_pretrained(model_folder).get_input_embeddings().weight
+    after = load_base(base, grown, 64, 1).get_input_embeddings().weight
+    assert after.shape[0] == ROWS + 2
+    assert torch.equal(after[:ROWS], before)
+    assert torch.allclose(after[401], before[list(base.new_rows[1].old_ids)].mean(0), atol=1e-6)
 
 
 def test_model_from_scratch_has_rows_for_new_ids(
@@ -124,7 +129,7 @@ def test_model_from_scratch_has_rows_for_new_ids(
 
 def test_parent_that_is_gone_is_told(workspace: Workspace, model_folder: Path, in_slots: Tokenizer) -> None:
     shutil.rmtree(workspace.tokenizer(str(in_slots.meta.parent)))
-    with pytest.raises(InputError, match="the tokenizer without control tokens is gone"):
+    with pytest.raises(InputError, match="the tokenizer it was made from is gone"):
         resolve_base(BaseConfig(path=str(model_folder)), workspace, Path(), in_slots, 1)
 
 
