@@ -22,12 +22,14 @@ from engine.run.pipeline import run as run_recipe
 from tests.trainers.conftest import Document, write_mixture
 from trainers.checkpoint import latest_checkpoint, load_checkpoint
 from trainers.job import resolve_job
+from trainers.language_model import LanguageModel
 from trainers.lineage import resolve_base
 from trainers.model import load_base
 from trainers.new_rows import NewRow
-from trainers.recipe import BaseConfig
+from trainers.optim import MasterOptimizer
+from trainers.recipe import BaseConfig, OptimizerConfig
 from trainers.train import _prepare, train
-from trainers.vocabulary import add_rows
+from trainers.vocabulary import NewRowsFirst, add_rows
 
 Recipe = Callable[..., Path]
 Texts = dict[str, list[str]]
@@ -113,7 +115,10 @@ def test_new_rows_are_means_and_old_rows_keep_their_bits(place: Path, name: str)
         for piece, number in zip(load_tokenizer(place / "pieces").meta.pieces, range(ROWS, ROWS + PIECES), strict=True):
             ids = parent.encode([piece.replace("\u2581", " ")])[0].tolist()
             assert len(ids) > 1
-            assert torch.allclose(new[number], old[ids].mean(0), atol=1e-6)
+            # A run of one piece, such as spaces, has the mean of one row, from which it differs a little.
+            several = len(set(ids)) > 1
+            assert torch.allclose(new[number], old[ids].mean(0), atol=1e-6 if several else 2e-3)
+            assert several or not torch.equal(new[number], old[ids[0]])
         assert len(new[ROWS : ROWS + NEW].unique(dim=0)) == NEW
 
 
@@ -157,6 +162,33 @@ def test_in_the_first_steps_nothing_but_new_rows_moves(place: Path, recipe: Reci
     moved = weights(everything / "final")
     assert not torch.equal(moved["model.layers.0.mlp.up_proj.weight"], start["model.layers.0.mlp.up_proj.weight"])
     assert not torch.equal(moved[matrices[0]][:ROWS], start[matrices[0]][:ROWS])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_moments_and_working_weights_of_old_rows_stay_too(dtype: torch.dtype) -> None:
+    config = LlamaConfig(vocab_size=8, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8)
+    rows = [NewRow(8, "ab", (1, 2), False), NewRow(9, "abc", (1, 2, 3), False)]
+    causal = LlamaForCausalLM(config)
+    add_rows(causal, rows, 10)
+    model = LanguageModel(causal)
+    optimizer = MasterOptimizer(model, model.trained(), OptimizerConfig(weight_decay=50.0), dtype)
+    first = NewRowsFirst(model, rows, 2)
+    embeddings = causal.get_input_embeddings().weight
+    before = embeddings.detach().clone()
+    for step in range(2):
+        causal(input_ids=torch.arange(10)[None]).logits.float().pow(2).sum().backward()
+        optimizer.collect()
+        with first.at(step, optimizer):
+            optimizer.step(1e-2)
+    name = "model.embed_tokens.weight"
+    assert torch.equal(embeddings[:8], before[:8])
+    assert not torch.equal(embeddings[8:], before[8:])
+    assert torch.equal(embeddings, optimizer.masters[name].to(dtype))
+    state = optimizer.state()
+    assert {key.rpartition("/")[0] for key in state} == {name, "lm_head.weight"}
+    for what in ("exp_avg", "exp_avg_sq"):
+        assert not state[f"{name}/{what}"][:8].any()
+        assert state[f"{name}/{what}"][8:].any()
 
 
 class Killed(BaseException):
