@@ -82,6 +82,13 @@ def check_new_rows(recipe: TrainRecipe, rows: tuple[NewRow, ...]) -> None:
         found = f"method {method} trains no row, and the mixture has {len(rows)} tokens the base has none for"
         fix = f"use method {' or '.join(SUPPORTED)}, or a mixture with the base's tokenizer"
         raise RecipeError(problem(f"{recipe.name}: tuning", found, "a method that trains new rows", fix))
+    if rows and recipe.freezing.embeddings:
+        found = f"true, and {len(rows)} tokens of the mixture have rows that nobody trained yet"
+        fix = "set freezing.embeddings: false, and vocabulary.new_rows_steps to train these rows alone at first"
+        raise RecipeError(problem(f"{recipe.name}: freezing.embeddings", found, "new rows that train", fix))
+    if recipe.vocabulary.new_rows_steps and recipe.freezing.unfreeze_every is not None:
+        found = "unfreeze_every given, which frees the embeddings last, with new_rows_steps, which trains them first"
+        raise RecipeError(problem(f"{recipe.name}: vocabulary", found, "one of the two", "leave out one"))
     if recipe.vocabulary.new_rows_steps and not rows:
         found = f"got {recipe.vocabulary.new_rows_steps}, and the base has a row for every token of the mixture"
         fix = "leave it out, or extend the tokenizer in the data recipe (tokenizer: {extend: ...})"

@@ -311,6 +311,11 @@ def test_methods_that_train_no_row_and_steps_without_rows_are_refused(place: Pat
     for method in ("ia3", "prompt", "prefix"):
         with pytest.raises(RecipeError, match=f"method {method} trains no row, and the mixture has {NEW} tokens"):
             trained(place, recipe, "tied", tuning={"method": method})
+    with pytest.raises(RecipeError, match="14 tokens of the mixture have rows that nobody trained yet"):
+        trained(place, recipe, "tied", freezing={"embeddings": True})
+    both = {"freezing": {"unfreeze_every": 2}, "vocabulary": {"new_rows_steps": 2}}
+    with pytest.raises(RecipeError, match="which frees the embeddings last, with new_rows_steps"):
+        trained(place, recipe, "tied", **both)
     with pytest.raises(RecipeError, match="the base has a row for every token"):
         trained(place, recipe, "tied", mixture="plain", vocabulary={"new_rows_steps": 2})
 
