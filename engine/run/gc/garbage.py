@@ -35,7 +35,7 @@ KEPT = {"mixtures", "recipes", "runs", "labels", "report.html", LOCK, takedowns.
 """What else belongs to a workspace; never looked into but for temporary files."""
 GONE = f"{TEMPORARY_PREFIX}gone-"
 """What a removed artifact is called until its files are gone."""
-_POINTER = re.compile(r"(?:trained|tagged)-[0-9a-f]{12}\.json")
+_POINTER = re.compile(r"(?:trained|tagged|extended)-[0-9a-f]{12}\.json")
 _WATCH = "watch.json"
 _DAY_SECONDS = 24 * 3600
 

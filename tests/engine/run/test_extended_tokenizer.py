@@ -14,6 +14,7 @@ from engine.formats.token_store import open_token_store
 from engine.formats.tokenizer import decode, load_tokenizer
 from engine.formats.workspace import Workspace
 from engine.pack.extend_tokenizer import PIECES, require_same_text
+from engine.run.gc import gc
 from engine.run.pipeline import run, tokenizer_train
 from engine.run.show import show_run
 
@@ -92,6 +93,19 @@ def test_control_tokens_stand_behind_new_pieces(folder: Path) -> None:
 def test_verb_trains_and_extends(folder: Path) -> None:
     named = {"train": {"sources": ["general"], "vocab_size": 330, "control_slots": 1}, "extend": extend(3)}
     assert tokenizer_train(write(folder, named), folder / "ws")["vocab_size"] == 333
+
+
+def test_garbage_collection_knows_extended_tokenizers(folder: Path) -> None:
+    root = folder / "collected"
+    named = {"train": {"sources": ["general"], "vocab_size": 330, "control_slots": 1}, "extend": extend(12)}
+    run(write(folder, named), root)
+    tokenizer_train(write(folder, named | {"extend": extend(4)}), root)
+    pointers = set(root.glob("tokenizers/extended-*.json"))
+    result = gc(root)
+    assert result["unknown"] == []
+    left = set(root.glob("tokenizers/extended-*.json"))
+    assert (len(pointers), len(left)) == (2, 1)
+    assert run(write(folder, named), root, dry_run=True)["steps"][-3]["state"] == "fresh"
 
 
 def test_unknown_source_of_pieces_is_told(folder: Path) -> None:
