@@ -13,10 +13,11 @@ from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausa
 
 from engine.base.errors import InputError, RecipeError
 from engine.formats.tokenizer import Tokenizer
+from engine.formats.training_rows import TrainingRows
 from engine.formats.workspace import Workspace
 from trainers.adapters import add_adapters
 from trainers.checkpoint import load_checkpoint, save_checkpoint
-from trainers.data import MicroBatch, TrainingRows
+from trainers.data import MicroBatch
 from trainers.isolation import prove_isolation
 from trainers.language_model import LanguageModel
 from trainers.lineage import Base

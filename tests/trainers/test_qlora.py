@@ -19,9 +19,10 @@ from engine.base.errors import InputError
 from engine.cli import main
 from engine.formats.base_model import find_model
 from engine.formats.tokenizer import Tokenizer, load_tokenizer
+from engine.formats.training_rows import TrainingRows
 from engine.formats.workspace import Workspace
 from trainers.adapters import add_adapters
-from trainers.data import MicroBatch, TrainingRows
+from trainers.data import MicroBatch
 from trainers.isolation import prove_isolation
 from trainers.language_model import LanguageModel
 from trainers.lineage import Base
