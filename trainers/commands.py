@@ -27,6 +27,13 @@ COMMANDS = [
         (
             argument("recipe", help="training recipe, a YAML file"),
             argument("--name", help="name of the run (default: the recipe's)"),
+            argument(
+                "--dry-run",
+                help="check everything up to loading; print what is trained, memory by part, whether it fits and what "
+                "to change; write nothing",
+                action="store_true",
+            ),
+            argument("--ranks", help="with --dry-run: plan for so many devices under torchrun", type=int, metavar="N"),
         ),
         "trainers.train:show_train",
         "the same command goes on from the last checkpoint",

@@ -34,7 +34,7 @@ def load_base(
     embeddings.
     """
     if base.tiny is not None:
-        return _tiny_llama(base.tiny, tokenizer, row_tokens, seed)
+        return tiny_llama(base.tiny, tokenizer, row_tokens, seed)
     assert base.folder is not None
     if (base.folder / ADAPTER_FILE).is_file():
         assert base.parent is not None
@@ -53,7 +53,8 @@ def load_base(
     return model.train()
 
 
-def _tiny_llama(tiny: TinyConfig, tokenizer: Tokenizer, row_tokens: int, seed: int) -> Any:
+def tiny_llama(tiny: TinyConfig, tokenizer: Tokenizer, row_tokens: int, seed: int) -> Any:
+    """Return a Llama of these sizes with weights from the seed."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
     config = LlamaConfig(

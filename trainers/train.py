@@ -30,6 +30,7 @@ from trainers.attention import attend_by_document
 from trainers.blocks import checkpoint_blocks, compile_blocks, is_checkpointing, wants_checkpointing
 from trainers.checkpoint import latest_checkpoint, load_checkpoint, remove_leftovers
 from trainers.coverage import require_coverage
+from trainers.dry_run import announce, plan_of, show_plan
 from trainers.final import save_final
 from trainers.freezing import freezing_of
 from trainers.isolation import prove_isolation
@@ -52,23 +53,31 @@ VERSION = 1
 TEXTS_TRIED = 64
 
 
-def train(recipe: Path | str, workspace: Path | str = DEFAULT_WORKSPACE, name: str | None = None) -> dict[str, Any]:
+def train(
+    recipe: Path | str,
+    workspace: Path | str = DEFAULT_WORKSPACE,
+    name: str | None = None,
+    dry_run: bool = False,
+    ranks: int | None = None,
+) -> dict[str, Any]:
     """Train as the recipe says, or go on where a killed run of it stopped; return the run's summary.
 
-    `name` replaces the run's name. A finished run answers at once. Raises RecipeError (recipe, or a name that belongs
-    to another run), InputError (a file, a mixture with documents that were taken down), AuditError (an uncovered probe,
-    documents that see each other, a loss that is no number). Exceeding the forgetting budget is no error:
-    `within_budget` says it.
+    `name` replaces the run's name. A finished run answers at once. `dry_run`: check all that, return what the run would
+    be and need (trainers.dry_run), for so many `ranks`, and write nothing. Raises RecipeError (recipe, or a name that
+    belongs to another run), InputError (a file, a mixture with documents that were taken down), AuditError (an
+    uncovered probe, documents that see each other, a loss that is no number). Exceeding the forgetting budget is no
+    error: `within_budget` says it.
     """
     job = resolve_job(Path(recipe), Workspace.open(workspace), name)
     record = job.record
     record.require_same(job.identity())
+    if dry_run:
+        return plan_of(job, _passed_gates(job), ranks)
     if not (record.folder / RECEIPT).is_file():
-        require_none_taken_down(job.workspace, job.mixture)
-        waived = require_coverage(job.recipe.probes, job.recipe.gate, job.mixture, job.base.runs, job.workspace)
+        waived = _passed_gates(job)
         for text in waived:
             say(f"{job.recipe.name}: waived: {text}")
-        require_trackers(job.recipe.track)
+        announce(job)
         computes_twice = wants_checkpointing(job.recipe.gradient_checkpointing, job.base.num_parameters)
         with told_what_would_fit(job.recipe, job.rows.schedule.meta.rows_per_step, computes_twice):
             _train(job, waived)
@@ -84,6 +93,8 @@ def train(recipe: Path | str, workspace: Path | str = DEFAULT_WORKSPACE, name: s
 
 def show_train(result: dict[str, Any]) -> str:
     """Return the run's outcome, for a terminal; what the gate was told to let through stands first."""
+    if result.get("dry_run"):
+        return show_plan(result)
     lines = [
         *(f"WAIVED: {text}" for text in result["waived"]),
         f"{result['run']}: {result['steps']:,} steps on {result['mixture']}, loss {result['loss_first']:.3f} -> "
@@ -100,6 +111,13 @@ def show_train(result: dict[str, Any]) -> str:
         verdict = "within" if result["within_budget"] else "OVER"
         lines.append(f"  forgetting: {verdict} the budget of {100 * result['max_general_bpb_rise']:+.2f} %")
     return "\n".join([*lines, f"  {result['folder']}"])
+
+
+def _passed_gates(job: Job) -> list[str]:
+    """Return what the recipe waives; raises where anything else keeps the run from starting."""
+    require_none_taken_down(job.workspace, job.mixture)
+    require_trackers(job.recipe.track)
+    return require_coverage(job.recipe.probes, job.recipe.gate, job.mixture, job.base.runs, job.workspace)
 
 
 def _train(job: Job, waived: list[str]) -> None:

@@ -4,7 +4,6 @@ A shard of N bytes of text needs about `SHARD_FACTOR` x N while it is worked on 
 so the ceiling bounds how many shards are worked on at once. It never changes a result.
 """
 
-import os
 import re
 import resource
 import sys
@@ -12,6 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from engine.base.errors import RecipeError, problem
+from engine.base.machine_memory import available_memory
 from engine.formats.documents import Shard
 
 SHARD_FACTOR = 8
@@ -26,15 +26,6 @@ def memory_ceiling(asked: str | None) -> int:
     if match is None:
         raise RecipeError(problem("--memory", f"'{asked}'", "a number with a unit", "write for example 4GB or 512MB"))
     return int(float(match[1]) * _UNITS[match[2].upper()])
-
-
-def available_memory() -> int:
-    """Return the bytes of memory of this machine, or of the container where that allows less (cgroup v2, v1)."""
-    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    for path in (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes")):
-        if path.is_file() and (limit := path.read_text().strip()).isdigit():
-            total = min(total, int(limit))
-    return total
 
 
 def workers_within(ceiling: int, jobs: int, shards: Iterable[Shard]) -> int:

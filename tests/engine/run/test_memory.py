@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from engine.base.errors import RecipeError
+from engine.base.machine_memory import available_memory, free_memory
 from engine.formats.documents import Shard
-from engine.run.memory import SHARD_FACTOR, available_memory, memory_ceiling, workers_within
+from engine.run.memory import SHARD_FACTOR, memory_ceiling, workers_within
 
 SHARD = Shard("web", "00000", "k", 1, 1_000_000, Path("i"), Path("t"), "text", (0,))
 
@@ -21,6 +22,10 @@ def test_sizes_are_read_with_their_unit(asked: str, size: int) -> None:
 
 def test_default_is_half_of_what_there_is() -> None:
     assert memory_ceiling(None) == available_memory() // 2 > 0
+
+
+def test_free_memory_is_part_of_what_there_is() -> None:
+    assert 0 < free_memory() <= available_memory()
 
 
 def test_nonsense_is_an_error_that_shows_the_form() -> None:
