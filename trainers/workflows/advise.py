@@ -1,0 +1,225 @@
+"""The verb `advise`: is this training a good idea, what does it need, and which rules of the field does it break.
+
+Counts come from the mixture, memory and time from the plan (trainers.dry_run), and how far the domain is from what the
+base knows from a few held-out documents, measured under the base before any training.
+"""
+
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from engine.base.progress import progress
+from engine.base.terminal import table, terminal_width, wrapped
+from engine.formats.split import Split
+from engine.formats.workspace import DEFAULT_WORKSPACE, Workspace
+from trainers.dry_run import duration, plan_of, show_plan
+from trainers.job import Job, resolve_job
+from trainers.learning_rates import pretraining_rate
+from trainers.workflows.field_rules import FAR, RULES, Numbers, broken_rules
+
+PROBED_DOCUMENTS = 8
+"""Of each set."""
+FEW_EXAMPLES, MANY_EXAMPLES = 50, 10_000
+FEW_TOKENS, MANY_TOKENS = 1_000_000, 10_000_000
+ROOM = 1.05
+"""From here on, bits per byte of the domain to those of general text, there is room for continued pre-training."""
+BACKWARD = {True: 3.0, False: 2.0}
+"""Cost of a training step to that of a forward pass: all weights, or adapters, which need no gradient of the weights
+(Kaplan et al. 2020, arXiv:2001.08361, section 2.1: the backward pass costs twice the forward pass)."""
+
+
+def advise(
+    recipe: Path | str, workspace: Path | str = DEFAULT_WORKSPACE, name: str | None = None, no_probe: bool = False
+) -> dict[str, Any]:
+    """Return what speaks for and against a train recipe; trains and writes nothing.
+
+    `no_probe`: do not load the base to measure held-out text. Raises as `train` does before it loads.
+    """
+    job = resolve_job(Path(recipe), Workspace.open(workspace), name)
+    plan = plan_of(job, [])
+    fit = tokenizer_fit(job)
+    probe = None if no_probe else probe_base(job)
+    numbers = numbers_of(job, plan, fit, probe)
+    if plan["seconds"] is None and probe is not None:
+        speed = probe["tokens_per_second"] / BACKWARD[numbers.method == "full"]
+        plan |= {
+            "seconds": round(plan["tokens"] / speed),
+            "seconds_from": f"roughly, from the probe: {speed:,.0f} tokens a second",
+        }
+    room, room_why = room_of(numbers)
+    way, way_why = approach(numbers, room)
+    return {
+        "run": job.recipe.name,
+        "numbers": asdict(numbers),
+        "tokenizer_fit": fit,
+        "probe": probe,
+        "room": room,
+        "room_why": room_why,
+        "approach": way,
+        "approach_why": way_why,
+        "broken": broken_rules(numbers),
+        "rules": len(RULES),
+        "plan": plan,
+    }
+
+
+def tokenizer_fit(job: Job) -> dict[str, float | None]:
+    """Return bytes per token of the domain and of general text: of replay, else of the general held-out sets."""
+    store = job.rows.store.documents(["num_bytes", "num_tokens"]).with_row_index("store_row")
+    used = job.mixture.documents(["store_row", "is_replay"]).unique()
+    joined = used.join(store, on="store_row", how="left").filter(pl.col("num_bytes") > 0)
+    found: dict[str, float | None] = {"domain": None, "general": None}
+    for role, is_replay in (("domain", False), ("general", True)):
+        chosen = joined.filter(pl.col("is_replay") == is_replay)
+        if chosen.height:
+            found[role] = round(int(chosen["num_bytes"].sum()) / int(chosen["num_tokens"].cast(pl.Int64).sum()), 4)
+    general, split = job.recipe.probes.general, job.mixture.manifest.split
+    if found["general"] is None and general and split is not None:
+        heldout = Split(job.workspace.split(split), split).heldout().filter(pl.col("set").is_in(general))
+        tokens = sum(
+            len(ids) + 1 for ids in job.tokenizer.encode(heldout["text"].to_list())
+        )  # and EOS, as in the store
+        found["general"] = round(int(heldout["num_bytes"].sum()) / tokens, 4) if tokens else None
+    return found
+
+
+def probe_base(job: Job) -> dict[str, Any] | None:
+    """Return bits per byte of a few held-out documents, domain and general, under the base, and how long it took.
+
+    None where the base is untrained, or the recipe names no set of both kinds.
+    """
+    probes, split = job.recipe.probes, job.mixture.manifest.split
+    if job.base.tiny is not None or not (probes.general and probes.domain) or split is None:
+        return None
+    from trainers.attention import attend_by_document
+    from trainers.language_model import LanguageModel
+    from trainers.model import choose_device, load_base
+    from trainers.probes import measure, probe_documents
+
+    few = probes.model_copy(update={"max_documents": min(probes.max_documents, PROBED_DOCUMENTS)})
+    documents = probe_documents(few, Split(job.workspace.split(split), split), job.tokenizer)
+    context, device = job.rows.schedule.meta.row_tokens, choose_device()
+    with progress(f"measuring {len(documents)} held-out documents under {job.base.name}"):
+        causal = load_base(job.base, job.tokenizer, context, job.recipe.seed).to(device)
+        attend_by_document(causal, context)
+        started = time.perf_counter()
+        measured = measure(LanguageModel(causal), documents, 0, context, device)
+        seconds = time.perf_counter() - started
+    kinds = measured.with_columns(pl.col("probe").is_in(probes.general).alias("is_general"))
+    bits = pl.col("nats").sum() / pl.col("bytes").sum() / pl.lit(2.0).log()
+    by_kind = dict(kinds.group_by("is_general").agg(bits.alias("bits")).iter_rows())
+    return {
+        "documents": len(documents),
+        "domain_bits_per_byte": round(by_kind[False], 4),
+        "general_bits_per_byte": round(by_kind[True], 4),
+        "tokens": int(measured["tokens"].sum()),
+        "seconds": round(seconds, 3),
+        "tokens_per_second": int(measured["tokens"].sum()) / seconds,
+    }
+
+
+def numbers_of(job: Job, plan: dict[str, Any], fit: dict[str, float | None], probe: dict[str, Any] | None) -> Numbers:
+    """Return the plan's numbers for the rules."""
+    recipe, row_tokens = job.recipe, job.rows.schedule.meta.row_tokens
+    documents = job.mixture.documents(["is_replay", "store_row", "num_tokens", "supervised_tokens"])
+    domain = documents.filter(~pl.col("is_replay")).unique("store_row")
+    spans = job.rows.schedule.spans_where(pl.col("step") < job.num_steps)
+    roles = job.mixture.documents(["document", "is_replay"])
+    sums = dict.fromkeys((True, False), (0, 0))
+    joined = spans.join(roles, on="document", how="left")
+    counts = [pl.col(name).cast(pl.Int64).sum() for name in ("length", "supervised_tokens")]
+    for is_replay, tokens, labels in joined.group_by("is_replay").agg(counts).iter_rows():
+        sums[is_replay] = (tokens, labels)
+    unique_tokens = int(domain["num_tokens"].cast(pl.Int64).sum())
+    ratio = None if fit["domain"] is None or fit["general"] is None else fit["general"] / fit["domain"]
+    bits = None if probe is None else probe["domain_bits_per_byte"] / probe["general_bits_per_byte"]
+    assert recipe.optimizer.learning_rate is not None
+    return Numbers(
+        objective=recipe.objective or "dapt",
+        method=recipe.tuning.method,
+        is_from_scratch=job.base.tiny is not None,
+        parameters=plan["parameters"],
+        trained_parameters=plan["trained_parameters"],
+        examples=domain.height,
+        unique_tokens=unique_tokens,
+        unique_labels=int(domain["supervised_tokens"].cast(pl.Int64).sum()),
+        tokens=plan["tokens"],
+        epochs=round(sums[False][0] / max(1, unique_tokens), 4),
+        replay_share=round(sums[True][1] / max(1, plan["supervised_tokens"]), 4),
+        learning_rate=recipe.optimizer.learning_rate,
+        pretraining_rate=pretraining_rate(plan["parameters"]),
+        warmup_fraction=recipe.optimizer.warmup_fraction,
+        cut_share=round(domain.filter(pl.col("num_tokens") > row_tokens).height / max(1, domain.height), 4),
+        tokens_per_byte_ratio=None if ratio is None else round(ratio, 4),
+        bits_per_byte_ratio=None if bits is None else round(bits, 4),
+    )
+
+
+def room_of(numbers: Numbers) -> tuple[str, str]:
+    """Return yes, little or unknown: is there room for continued pre-training, and why."""
+    ratio = numbers.bits_per_byte_ratio
+    if numbers.is_from_scratch:
+        return "yes", "the base is untrained"
+    if ratio is None:
+        return (
+            "unknown",
+            "no held-out text was measured under the base (sets of both kinds under probes, no --no-probe)",
+        )
+    said = f"the base needs {ratio:.2f} times the bits per byte of general text for the domain's"
+    if ratio < ROOM:
+        return "little", f"{said}: it knows such text already"
+    return "yes", f"{said}: {'far from what it knows' if ratio >= FAR else 'related to what it knows'}"
+
+
+def approach(numbers: Numbers, room: str) -> tuple[str, str]:
+    """Return prompt, retrieval, lora or full, and why; the borders are rules of thumb."""
+    if numbers.is_from_scratch:
+        return "full", "an untrained base has nothing to adapt"
+    if numbers.objective == "sft":
+        number = f"{numbers.examples:,} examples"
+        if numbers.examples < FEW_EXAMPLES:
+            return "prompt", f"{number}: put some into the prompt; gains of tuning begin at 50 to 100 (OpenAI's guide)"
+        if numbers.examples < MANY_EXAMPLES:
+            return "lora", f"{number}: adapters learn as much from so few and forget less (arXiv:2405.09673)"
+        return "full", f"{number}: enough for all weights; LoRA with a large r is as good up to its capacity"
+    number = f"{numbers.unique_tokens:,} distinct tokens"
+    if numbers.unique_tokens < FEW_TOKENS:
+        return "retrieval", f"{number}: facts of so little text are better looked up (arXiv:2312.05934)"
+    if room == "little":
+        return "prompt", "there is little left to learn of this text; try prompts and retrieval first"
+    if numbers.unique_tokens < MANY_TOKENS:
+        return "lora", f"{number}: adapters, which forget less (arXiv:2405.09673)"
+    return "full", f"{number}: all weights learn more of so much text than adapters (arXiv:2405.09673)"
+
+
+def show_advise(result: dict[str, Any]) -> str:
+    """Return the advice for a terminal."""
+    numbers, fit, probe = result["numbers"], result["tokenizer_fit"], result["probe"]
+    data = [
+        ["documents of the domain", f"{numbers['examples']:,}"],
+        ["distinct tokens, labels", f"{numbers['unique_tokens']:,}, {numbers['unique_labels']:,}"],
+        ["times seen", f"{numbers['epochs']:.2f}"],
+        ["replay, of the labels", f"{numbers['replay_share']:.1%}"],
+        ["bytes per token, domain and general", f"{_or_unknown(fit['domain'])}, {_or_unknown(fit['general'])}"],
+    ]
+    if probe is not None:
+        measured = f"{probe['domain_bits_per_byte']:.4f}, {probe['general_bits_per_byte']:.4f}"
+        took = f"({probe['documents']} documents, {duration(probe['seconds'])})"
+        data.append(["bits per byte, domain and general", f"{measured} {took}"])
+    width = terminal_width()
+    lines = [show_plan(result["plan"]), "", table(["of the data", ""], data), ""]
+    lines.append(wrapped(f"room for continued pre-training: {result['room']}: {result['room_why']}", width, 2))
+    lines.append(wrapped(f"advised: {result['approach']}: {result['approach_why']}", width, 2))
+    broken = result["broken"]
+    lines.append(f"{len(broken)} of {result['rules']} rules of the field are broken" + (":" if broken else ""))
+    for rule in broken:
+        source = f"rule of thumb: {rule['source']}" if rule["is_rule_of_thumb"] else rule["source"]
+        lines.append(wrapped(f"{rule['rule']}: {rule['found']}. Needed: {rule['needed']}. [{source}]", width, 2))
+    return "\n".join(lines)
+
+
+def _or_unknown(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.2f}"

@@ -1,0 +1,218 @@
+"""Rules of the field that a training plan may break, each with its numbers and where it comes from.
+
+A rule with an arXiv number or a documentation page was looked up there; one marked as a rule of thumb is common
+practice without a study behind it that would hold everywhere. All are about models that were trained before, but for
+`tokens_from_scratch`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+LOW_RANK = ("lora", "qlora")
+FAR = 1.25
+"""A domain is called far where the base needs this much more bits per byte for it than for general text."""
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """What a plan says of itself; shares and ratios are 0 to 1 and more."""
+
+    objective: str
+    """dapt or sft."""
+    method: str
+    is_from_scratch: bool
+    parameters: int
+    trained_parameters: int
+    examples: int
+    """Distinct documents, or chats, of the domain."""
+    unique_tokens: int
+    """Tokens of the distinct documents of the domain."""
+    unique_labels: int
+    """Supervised ones of them."""
+    tokens: int
+    """Tokens of the whole run, repeats and replay included."""
+    epochs: float
+    """How often the domain's tokens are seen."""
+    replay_share: float
+    """Of the supervised tokens."""
+    learning_rate: float
+    pretraining_rate: float
+    """With which models of this size are pre-trained."""
+    warmup_fraction: float
+    cut_share: float
+    """Documents of the domain that are longer than a row."""
+    tokens_per_byte_ratio: float | None = None
+    """Of the domain, to general text."""
+    bits_per_byte_ratio: float | None = None
+    """Of the domain, to general text, under the base."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A rule: `check` returns (what the plan has, what the rule wants), None where it is kept or does not apply."""
+
+    name: str
+    source: str
+    check: Callable[[Numbers], tuple[str, str] | None]
+    is_rule_of_thumb: bool = False
+
+
+def broken_rules(numbers: Numbers) -> list[dict[str, object]]:
+    """Return rule, found, needed, source and is_rule_of_thumb of every rule that the plan breaks."""
+    found = [(rule, rule.check(numbers)) for rule in RULES]
+    return [
+        {
+            "rule": rule.name,
+            "found": said[0],
+            "needed": said[1],
+            "source": rule.source,
+            "is_rule_of_thumb": rule.is_rule_of_thumb,
+        }
+        for rule, said in found
+        if said is not None
+    ]
+
+
+def replay_range(numbers: Numbers) -> tuple[float, float]:
+    """Return the least and the most replay that the field advises, by how far the domain is."""
+    ratio = numbers.bits_per_byte_ratio
+    if ratio is None:
+        return 0.05, 0.25
+    return (0.10, 0.25) if ratio >= FAR else (0.05, 0.10)
+
+
+def rate_range(numbers: Numbers) -> tuple[float, float] | None:
+    """Return the usual learning rates of the plan's mode; None for modes without a rule."""
+    if numbers.method in LOW_RANK:
+        return 5e-5, 5e-4
+    if numbers.method != "full" or numbers.is_from_scratch:
+        return None
+    return (5e-6, 5e-5) if numbers.objective == "sft" else (0.03 * numbers.pretraining_rate, numbers.pretraining_rate)
+
+
+def _examples(least: int, methods: tuple[str, ...]) -> Callable[[Numbers], tuple[str, str] | None]:
+    def check(n: Numbers) -> tuple[str, str] | None:
+        if n.objective != "sft" or n.method not in methods or n.is_from_scratch or n.examples >= least:
+            return None
+        return f"{n.examples:,} examples", f"{least:,} or more for {n.method}"
+
+    return check
+
+
+def _no_replay(n: Numbers) -> tuple[str, str] | None:
+    if n.objective != "dapt" or n.is_from_scratch or n.replay_share > 0:
+        return None
+    return "no replay", "never 0 when pre-training goes on: general text is forgotten"
+
+
+def _little_replay(n: Numbers) -> tuple[str, str] | None:
+    least, most = replay_range(n)
+    if n.objective != "dapt" or n.is_from_scratch or not 0 < n.replay_share < least:
+        return None
+    return f"{n.replay_share:.1%} replay", f"{least:.0%} to {most:.0%}{_how_far(n)}"
+
+
+def _much_replay(n: Numbers) -> tuple[str, str] | None:
+    least, most = replay_range(n)
+    # Shares are met by whole documents, so a share asked for may be exceeded by a little.
+    if n.objective != "dapt" or n.is_from_scratch or n.replay_share <= most + 0.01:
+        return None
+    return f"{n.replay_share:.1%} replay", f"{least:.0%} to {most:.0%}{_how_far(n)}"
+
+
+def _how_far(n: Numbers) -> str:
+    ratio = n.bits_per_byte_ratio
+    if ratio is None:
+        return ""
+    return f" for a {'far' if ratio >= FAR else 'related'} domain ({ratio:.2f} of general text's bits per byte)"
+
+
+def _rate(methods: tuple[str, ...], objectives: tuple[str, ...]) -> Callable[[Numbers], tuple[str, str] | None]:
+    def check(n: Numbers) -> tuple[str, str] | None:
+        allowed = rate_range(n)
+        if n.method not in methods or n.objective not in objectives or allowed is None:
+            return None
+        low, high = allowed
+        if low * 0.999 <= n.learning_rate <= high * 1.001:
+            return None
+        return f"learning rate {n.learning_rate:g}", f"{low:.2g} to {high:.2g}"
+
+    return check
+
+
+def _rank(n: Numbers) -> tuple[str, str] | None:
+    if n.method not in LOW_RANK or n.trained_parameters >= n.unique_labels:
+        return None
+    return (
+        f"{n.trained_parameters:,} trained parameters for {n.unique_labels:,} distinct labels",
+        "no fewer parameters than labels: a larger r, or all weights",
+    )
+
+
+def _epochs(n: Numbers) -> tuple[str, str] | None:
+    if n.epochs <= 4:
+        return None
+    return f"{n.epochs:.1f} times over the domain", "at most 4; repeats beyond are worth ever less"
+
+
+def _warmup(n: Numbers) -> tuple[str, str] | None:
+    if 0.01 <= n.warmup_fraction <= 0.1:
+        return None
+    return f"{n.warmup_fraction:.1%} of the steps warm up", "1 % to 10 %"
+
+
+def _context(n: Numbers) -> tuple[str, str] | None:
+    if n.cut_share <= 0.05:
+        return None
+    return f"{n.cut_share:.0%} of the documents are longer than a row and are cut", "5 % or fewer: a larger row_tokens"
+
+
+def _vocabulary(n: Numbers) -> tuple[str, str] | None:
+    ratio = n.tokens_per_byte_ratio
+    if ratio is None or ratio <= 1.2:
+        return None
+    return (
+        f"{ratio:.2f} times as many tokens per byte as general text",
+        "at most 1.2: extend the vocabulary for the domain",
+    )
+
+
+def _from_scratch(n: Numbers) -> tuple[str, str] | None:
+    if not n.is_from_scratch or n.tokens >= 20 * n.parameters:
+        return None
+    return (
+        f"{n.tokens / n.parameters:.2g} tokens per parameter from scratch",
+        "about 20 for the best use of the compute",
+    )
+
+
+_IBRAHIM = "Ibrahim et al. 2024, arXiv:2403.08763: 5 % from English to English, 25 % from English to German"
+RULES = (
+    Rule("examples_for_adapters", "guides ask for 500 and more", _examples(500, LOW_RANK), is_rule_of_thumb=True),
+    Rule("examples_for_full", "guides ask for 10,000 and more", _examples(10_000, ("full",)), is_rule_of_thumb=True),
+    Rule("replay_never_zero", _IBRAHIM, _no_replay),
+    Rule("replay_too_little", _IBRAHIM, _little_replay),
+    Rule("replay_too_much", _IBRAHIM, _much_replay),
+    Rule(
+        "rate_of_adapters",
+        "Dettmers et al. 2023, arXiv:2305.14314 (1e-4 to 2e-4); Biderman et al. 2024, arXiv:2405.09673 (up to 5e-4)",
+        _rate(LOW_RANK, ("dapt", "sft")),
+    ),
+    Rule("rate_of_full_sft", "Touvron et al. 2023, arXiv:2307.09288 (2e-5)", _rate(("full",), ("sft",))),
+    Rule(
+        "rate_of_full_dapt",
+        "Ibrahim et al. 2024, arXiv:2403.08763 (warmed up again to pre-training's); rates by size: Brown et al. 2020, "
+        "arXiv:2005.14165, table 2.1",
+        _rate(("full",), ("dapt",)),
+    ),
+    Rule(
+        "rank_for_the_data",
+        "Schulman et al. 2025, LoRA Without Regret, and Tinker's LoRA primer: parameters no fewer than trained tokens",
+        _rank,
+    ),
+    Rule("epochs", "Muennighoff et al. 2023, arXiv:2305.16264: up to 4 epochs as good as new text", _epochs),
+    Rule("warm_up", "trainers' defaults lie between 1 % and 10 %", _warmup, is_rule_of_thumb=True),
+    Rule("context_length", "documents that are cut lose what their end refers to", _context, is_rule_of_thumb=True),
+    Rule("tokenizer_fit", "a fifth more tokens cost a fifth more time and context", _vocabulary, is_rule_of_thumb=True),
+    Rule("tokens_from_scratch", "Hoffmann et al. 2022, arXiv:2203.15556", _from_scratch),
+)
