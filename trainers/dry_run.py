@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 import torch
 
+from engine.base.machine_memory import free_memory
 from engine.base.progress import say
 from engine.formats.run import open_run, run_names
 from trainers.job import Job
@@ -48,7 +49,9 @@ def plan_of(job: Job, waived: list[str], ranks: int | None = None) -> dict[str, 
 def _sizes(job: Job, device: torch.device, ranks: int) -> dict[str, Any]:
     recipe = job.recipe
     memory, free = memory_of(job, device, ranks), free_bytes(device)
-    fits = memory.needed <= free
+    host = memory.total_parameters * 4 if device.type == "cuda" else 0
+    host_free = free_memory()
+    fits = memory.needed <= free and host * ranks <= host_free
     return {
         "run": recipe.name,
         "base": job.base.described(),
@@ -61,6 +64,8 @@ def _sizes(job: Job, device: torch.device, ranks: int) -> dict[str, Any]:
         "parallel": recipe.parallel if ranks > 1 else None,
         "memory": memory.described(),
         "free_memory": free,
+        "host_memory": host,
+        "host_free": host_free,
         "fits": fits,
         "changes": [] if fits else list(_changes(job, device, ranks, free)),
     }
@@ -155,7 +160,7 @@ def duration(seconds: float) -> str:
     for size, unit in ((86400, "days"), (3600, "hours"), (60, "minutes")):
         if seconds >= 2 * size:
             return f"{seconds / size:,.1f} {unit}"
-    return f"{seconds:,.0f} seconds"
+    return f"{seconds:,.0f} seconds" if seconds >= 10 else f"{seconds:.1f} seconds"
 
 
 def _kind(recipe: dict[str, Any]) -> dict[str, Any]:
@@ -220,6 +225,10 @@ def _memory(plan: dict[str, Any]) -> str:
     return (
         f"memory of {plan['device']}: at most {_gigabytes(memory['peak'])} at once ({parts}) in {memory['precision']}"
         f"{twice}; {_gigabytes(plan['free_memory'])} are free"
+    ) + (
+        f"; loading takes {_gigabytes(plan['host_memory'])} of the host's {_gigabytes(plan['host_free'])}"
+        if plan["host_memory"]
+        else ""
     )
 
 

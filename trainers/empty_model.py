@@ -1,6 +1,7 @@
 """The model of a run without its weights: on the meta device, where tensors have shapes and no memory."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ from engine.formats.tokenizer import Tokenizer
 from trainers.adapters import add_adapters
 from trainers.freezing import freezing_of
 from trainers.lineage import Base
-from trainers.model import tiny_llama
+from trainers.model import require_positions, tiny_llama
 from trainers.recipe import TrainRecipe
 from trainers.recipe.tuning import VIRTUAL
 
@@ -29,13 +30,18 @@ class EmptyModel:
 
 
 def empty_base(base: Base, tokenizer: Tokenizer, row_tokens: int) -> Any:
-    """Return the base on the meta device, with a row for every id; raises InputError for a folder of another kind."""
+    """Return the base on the meta device, with a row for every id.
+
+    Raises InputError for a folder of another kind, and for rows longer than it has positions.
+    """
     while base.parent is not None:  # an adapter is merged into it
         base = base.parent
     with torch.device("meta"):
         if base.tiny is not None:
             return tiny_llama(base.tiny, tokenizer, row_tokens, 0)
-        model = _of_folder(base)
+        assert base.folder is not None
+        model = _of_folder(base.folder)
+        require_positions(model.config, base.folder, row_tokens)
         if model.get_input_embeddings().weight.shape[0] < tokenizer.meta.vocab_size:
             model.resize_token_embeddings(tokenizer.meta.vocab_size, mean_resizing=False)
         return model.train()
@@ -63,16 +69,16 @@ def empty_model(base: Base, recipe: TrainRecipe, tokenizer: Tokenizer, row_token
     return EmptyModel(causal, sum(shapes), tuple(parameter.numel() for parameter in trained.values()), linears)
 
 
-def _of_folder(base: Base) -> Any:
+def _of_folder(folder: Path) -> Any:
     from transformers import AutoConfig, AutoModelForCausalLM
 
     try:
-        config = AutoConfig.from_pretrained(base.folder, local_files_only=True, trust_remote_code=False)
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         return AutoModelForCausalLM.from_config(config, dtype=torch.float32, attn_implementation="sdpa")
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         needed = "a causal language model of transformers"
-        raise InputError(problem(str(base.folder), f"cannot be built ({reason})", needed)) from error
+        raise InputError(problem(folder, f"cannot be loaded ({reason})", needed)) from error
 
 
 def _virtual(causal: Any, method: str, virtual_tokens: int) -> int:

@@ -46,11 +46,16 @@ def load_base(
         fix = f"add the model again: provender models add {base.folder}"
         raise InputError(problem(base.folder, f"model '{base.name}' changed since it was added", fix=fix))
     add_rows(model, base.new_rows, tokenizer.meta.vocab_size)
-    longest = getattr(model.config, "max_position_embeddings", None)
+    require_positions(model.config, base.folder, row_tokens)
+    return model.train()
+
+
+def require_positions(config: Any, folder: Path, row_tokens: int) -> None:
+    """Raise InputError where the mixture's rows, learnt positions counted, are longer than the model's context."""
+    longest = getattr(config, "max_position_embeddings", None)
     if longest is not None and row_tokens > longest:
         found = f"the model knows {longest:,} positions, the mixture's rows need {row_tokens:,}"
-        raise InputError(problem(base.folder, found, "rows that fit", f"set row_tokens: {longest} in the mixture"))
-    return model.train()
+        raise InputError(problem(folder, found, "rows that fit", f"set row_tokens: {longest} in the mixture"))
 
 
 def tiny_llama(tiny: TinyConfig, tokenizer: Tokenizer, row_tokens: int, seed: int) -> Any:

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import LlamaConfig, LlamaForCausalLM
 
 import trainers.dry_run
-from engine.base.errors import AuditError
+from engine.base.errors import AuditError, InputError
 from engine.formats.workspace import Workspace
 from tests.trainers.conftest import TINY
 from trainers.activations import count_activations
@@ -198,6 +199,17 @@ def test_what_does_not_fit_comes_with_what_would(
     said = capsys.readouterr().err
     assert "37,024 parameters are trained" in said
     assert "it may not fit; would need less: micro_batch_rows" in said
+
+
+def test_rows_longer_than_the_context_are_told_before_loading(
+    workspace: Workspace, recipe: Recipe, tmp_path: Path
+) -> None:
+    folder = tmp_path / "short"
+    sizes = {"vocab_size": 512, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1}
+    config = LlamaConfig(**sizes, num_attention_heads=2, num_key_value_heads=2, max_position_embeddings=32)
+    LlamaForCausalLM(config).save_pretrained(folder)
+    with pytest.raises(InputError, match="knows 32 positions, the mixture's rows have 64"):
+        train(recipe(base={"path": str(folder)}), workspace.root, dry_run=True)
 
 
 def test_a_gate_stops_a_dry_run_too(workspace: Workspace, recipe: Recipe) -> None:
