@@ -1,6 +1,7 @@
 """Memory is foretold before anything is loaded, and is what is really allocated."""
 
 import itertools
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 import trainers.dry_run
 from engine.base.errors import AuditError, InputError
+from engine.cli import main
 from engine.formats.workspace import Workspace
 from tests.trainers.conftest import TINY
 from trainers.activations import count_activations
@@ -23,8 +25,8 @@ from trainers.train import show_train, train
 
 CPU = torch.device("cpu")
 LORA = {"tuning": {"method": "lora"}}
-MIDDLE = {"hidden_size": 512, "layers": 6, "heads": 8, "intermediate_size": 1408}
-"""20 million parameters."""
+MIDDLE = {"hidden_size": 512, "layers": 4, "heads": 8, "intermediate_size": 1408}
+"""13 million parameters."""
 WAYS: dict[str, dict[str, Any]] = {
     "full": {},
     "lora": LORA,
@@ -67,10 +69,10 @@ def test_the_peak_is_that_of_the_tensors_really_allocated(way: str, workspace: W
     assert 0.9 < expected.peak / allocated(recipe(**changes), workspace) < 1.2
 
 
-def test_so_it_is_of_20_million_parameters(workspace: Workspace, recipe: Recipe) -> None:
-    changes = {"base": {"tiny": MIDDLE}, "probes": None, "max_steps": 1, "precision": "bf16"}
+def test_so_it_is_of_13_million_parameters(workspace: Workspace, recipe: Recipe) -> None:
+    changes = {"base": {"tiny": MIDDLE}, "probes": None, "max_steps": 1}
     expected = foretold(recipe, workspace, **changes)
-    assert expected.total_parameters == 19_536_384
+    assert expected.total_parameters == 13_111_808
     assert 0.9 < expected.peak / allocated(recipe(**changes), workspace) < 1.2
 
 
@@ -171,6 +173,15 @@ def test_a_dry_run_says_what_the_run_would_be_and_writes_nothing(workspace: Work
     assert "37,024 parameters are trained, 100 % of 37,024" in text
     assert "it fits" in text
     assert "time: unknown" in text
+
+
+@pytest.mark.parametrize("verb", [["train", "--dry-run"], ["advise"]])
+def test_the_command_prints_one_object(
+    verb: list[str], workspace: Workspace, recipe: Recipe, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([verb[0], str(recipe()), "--workspace", str(workspace.root), "--json", *verb[1:]]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed.get("plan", printed)["trained_parameters"] == 37_024
 
 
 def test_time_is_that_of_a_finished_run_of_the_same_kind(workspace: Workspace, recipe: Recipe) -> None:
