@@ -97,7 +97,7 @@ def show_plan(plan: dict[str, Any]) -> str:
     else:
         lines.append("  it does NOT fit; less would be needed with:")
         lines += [
-            f"    {change['change']}: {_gigabytes(change['needed'])}" + (", fits" if change["fits"] else "")
+            f"    {change['change']}: {_gigabytes(change['peak'])}" + (", fits" if change["fits"] else "")
             for change in plan["changes"]
         ]
     seconds = plan["seconds"]
@@ -239,4 +239,4 @@ def _gigabytes(size: int) -> str:
 
 def _listed(changes: list[dict[str, Any]]) -> str:
     fitting = [change for change in changes if change["fits"]] or changes
-    return "; ".join(f"{change['change']} ({_gigabytes(change['needed'])})" for change in fitting)
+    return "; ".join(f"{change['change']} ({_gigabytes(change['peak'])})" for change in fitting)
