@@ -15,6 +15,7 @@ from trainers.lineage import Base, resolve_base
 from trainers.new_rows import check_new_rows
 from trainers.recipe import TrainRecipe, load_train_recipe
 from trainers.record import RunRecord
+from trainers.template_checks import template_of
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class Job:
             "schedule": manifest.schedule,
             "tokenizer": manifest.tokenizer,
             "split": manifest.split,
+            "template": template_of(manifest),
         }
         return {"recipe": self.recipe.resolved(), "mixture": named, "base": self.base.described()}
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from engine.base.atomic import read_json
 from engine.formats.markers import is_marker
 
 if TYPE_CHECKING:
@@ -19,6 +20,18 @@ BESIDE = ("tokenizer_config.json", "special_tokens_map.json", "chat_template.jin
 _PLAIN = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
 # U+FDD0 and U+FDD1 are no characters and stand in no text that was ever meant for exchange.
 _OUT_OF_REACH = "\ufdd0{}\ufdd1"
+
+
+def chat_template_in(folder: Path) -> str | None:
+    """Return the chat template (Jinja) that transformers would use from a folder, None where it has none."""
+    # A file of its own counts before the configuration.
+    if (folder / "chat_template.jinja").is_file():
+        return (folder / "chat_template.jinja").read_text(encoding="utf-8")
+    path = folder / "tokenizer_config.json"
+    found = read_json(path).get("chat_template") if path.is_file() else None
+    if isinstance(found, list):
+        found = {one["name"]: one["template"] for one in found}.get("default")
+    return found if isinstance(found, str) else None
 
 
 def open_for_text(path: Path, is_continuation: bool = False) -> "Tokenizer":

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from engine.base.atomic import read_json
 from engine.base.errors import InputError, problem
 from engine.base.hashing import digest_json
+from engine.formats.huggingface_tokenizer import chat_template_in
 from engine.formats.messages import RESPONDS, Message
 from engine.formats.tokenizer import Tokenizer, special_pieces
 from engine.pack.templates import BOS, NAMES, TEXT, TOKEN, TOKENIZERS_OWN, Segment, TemplateError
@@ -177,8 +178,8 @@ def chat_template_of(tokenizer: Tokenizer, beside: Path, day: datetime.date | No
     """
     import jinja2
 
-    folder = next((place for place in (tokenizer.folder, beside) if _source_in(place) is not None), None)
-    source = _source_in(folder) if folder is not None else None
+    folder = next((place for place in (tokenizer.folder, beside) if chat_template_in(place) is not None), None)
+    source = chat_template_in(folder) if folder is not None else None
     if folder is None or source is None:
         named = ", ".join(name for name in NAMES if name != TOKENIZERS_OWN)
         needed = "chat_template.jinja, or chat_template in tokenizer_config.json"
@@ -191,17 +192,6 @@ def chat_template_of(tokenizer: Tokenizer, beside: Path, day: datetime.date | No
     except jinja2.TemplateSyntaxError as error:
         raise InputError(problem(folder, f"its chat template is no Jinja (line {error.lineno}: {error})")) from error
     return template
-
-
-def _source_in(folder: Path) -> str | None:
-    # The order is that of transformers: a file of its own counts before the configuration.
-    if (folder / "chat_template.jinja").is_file():
-        return (folder / "chat_template.jinja").read_text(encoding="utf-8")
-    config = read_json(folder / _CONFIG) if (folder / _CONFIG).is_file() else {}
-    found = config.get("chat_template")
-    if isinstance(found, list):
-        found = {one["name"]: one["template"] for one in found}.get("default")
-    return found if isinstance(found, str) else None
 
 
 def _variables(folder: Path) -> dict[str, str]:

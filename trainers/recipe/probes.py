@@ -44,6 +44,9 @@ class GateConfig(StrictModel):
         default_factory=list,
         description="probes and benchmarks that may be uncovered; the report says so in its first line",
     )
+    other_template: bool = Field(
+        default=False, description="the base may have learnt chats in another template; the report says so likewise"
+    )
 
 
 class BudgetConfig(StrictModel):
