@@ -28,9 +28,7 @@ RESERVED_NAMES = ("reserved", "unused", "extra")
 """Words in the names of tokens that stand for nothing, after those that are called a pad token."""
 
 
-def generation_facts(
-    manifest: Manifest, tokenizer: Tokenizer, base: Base, stop_ids: Sequence[int]
-) -> dict[str, Any]:
+def generation_facts(manifest: Manifest, tokenizer: Tokenizer, base: Base, stop_ids: Sequence[int]) -> dict[str, Any]:
     """Return what run.json says of how the model is asked: template, stop_tokens, pad_token.
 
     stop_ids: what ends the answers of the mixture's chats; EOS always ends a text.

@@ -1,6 +1,7 @@
 """A train recipe with everything it names found and checked: what is trained, on what, from what, under which name."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,14 @@ from engine.formats.manifest import Mixture, open_mixture
 from engine.formats.tokenizer import Tokenizer, load_tokenizer
 from engine.formats.training_rows import TrainingRows, open_training_rows
 from engine.formats.workspace import Workspace
+from trainers.generation import generation_facts
+from trainers.label_checks import require_sound_labels
 from trainers.learning_rates import default_rate
 from trainers.lineage import Base, resolve_base
 from trainers.new_rows import check_new_rows
 from trainers.recipe import TrainRecipe, load_train_recipe
 from trainers.record import RunRecord
-from trainers.template_checks import template_of
+from trainers.template_checks import require_one_template, template_of
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,22 @@ class Job:
             "template": template_of(manifest),
         }
         return {"recipe": self.recipe.resolved(), "mixture": named, "base": self.base.described()}
+
+    def require_sound_answers(self) -> list[str]:
+        """Check labels and templates (trainers.label_checks, trainers.template_checks); return what is waived."""
+        other_is_meant = self.recipe.gate.other_template
+        manifest = self.mixture.manifest
+        _ = self.stop_ids
+        return require_one_template(manifest, self.rows.store, self.tokenizer, self.base, other_is_meant)
+
+    @cached_property
+    def stop_ids(self) -> list[int]:
+        """The ids that end the answers of the mixture's chats; raises AuditError where the labels are unsound."""
+        return require_sound_labels(self.rows, self.tokenizer)
+
+    def generation(self) -> dict[str, Any]:
+        """What run.json says of how the model is asked and when it stops."""
+        return generation_facts(self.mixture.manifest, self.tokenizer, self.base, self.stop_ids)
 
 
 def resolve_job(path: Path, workspace: Workspace, name: str | None) -> Job:

@@ -48,7 +48,7 @@ def require_sound_labels(rows: "TrainingRows", tokenizer: Tokenizer) -> list[int
     documents, store = _documents(rows), rows.store
     special = np.fromiter(special_pieces(tokenizer), np.int64)
     control = np.fromiter(tokenizer.meta.control_tokens.values(), np.int64)
-    stops = np.array(store.meta.stop_ids or np.setdiff1d(special, control), np.int64)
+    stops = np.array(store.meta.stop_ids, np.int64) if store.meta.stop_ids else special
     found: dict[str, list[int]] = {kind: [] for kind in _NEEDED}
     seen: set[int] = set()
     for block in _blocks(documents, store):
@@ -124,7 +124,7 @@ class _Block:
 
 
 def _documents(rows: "TrainingRows") -> pl.DataFrame:
-    """Return doc_id, source, is_chat, offset and num_tokens of each document of the mixture, as they lie in the store."""
+    """Return doc_id, source, is_chat, offset and num_tokens of each document of the mixture, in store order."""
     objective = {source.source: source.objective for source in rows.mixture.manifest.sources}
     chats = [name for name, what in objective.items() if what != OF_TEXTS]
     used = rows.mixture.documents().select("store_row", "doc_id", "source").unique("store_row").sort("store_row")

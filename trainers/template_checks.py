@@ -52,7 +52,9 @@ def _behind(manifest: Manifest, base: Base) -> str | None:
         return None
     run, learnt = older[-1]
     found = f"base run '{run}' has learnt chats in the template {_named(learnt)}, the mixture has {_named(own)}"
-    return problem(f"{manifest.name}@v{manifest.version}", found, "one template along the lineage", _fix(learnt["name"]))
+    return problem(
+        f"{manifest.name}@v{manifest.version}", found, "one template along the lineage", _fix(learnt["name"])
+    )
 
 
 def _beside(manifest: Manifest, tokenizer: Tokenizer, base: Base) -> str | None:

@@ -33,18 +33,20 @@ from trainers.coverage import require_coverage
 from trainers.dry_run import announce, plan_of, show_plan
 from trainers.final import save_final
 from trainers.freezing import freezing_of
+from trainers.generation import write_generation
 from trainers.isolation import prove_isolation
 from trainers.job import Job, resolve_job
 from trainers.loop import Training, train_steps
 from trainers.model import choose_device, choose_dtype, keep_freed_memory, load_base
 from trainers.new_rows import described
+from trainers.model_card import model_card
 from trainers.optim import MasterOptimizer
 from trainers.out_of_memory import told_what_would_fit
 from trainers.probes import probe_documents
 from trainers.quantised import load_quantised
 from trainers.recipe.tuning import VIRTUAL
+from trainers.reload import MOST_TOKENS, require_same_logits
 from trainers.summary import summary_of, wall_seconds
-from trainers.tokenizer_files import write_chat_template
 from trainers.trackers import require_trackers, tracking
 from trainers.vocabulary import NewRowsFirst
 from trainers.world import World
@@ -87,6 +89,7 @@ def train(
         "run": job.recipe.name,
         "folder": str(record.folder),
         "waived": content.get("waived", []),
+        "lineage": content["lineage"],
         **content["summary"],
     }
 
@@ -110,6 +113,11 @@ def show_train(result: dict[str, Any]) -> str:
     if result["within_budget"] is not None:
         verdict = "within" if result["within_budget"] else "OVER"
         lines.append(f"  forgetting: {verdict} the budget of {100 * result['max_general_bpb_rise']:+.2f} %")
+    behind = [f"{run['run']} ({run['mixture']['reference']})" for run in result["lineage"]["runs"]]
+    if behind:
+        lines.append(
+            f"  behind it: {' > '.join(behind)}; pre-training of the first base: {result['lineage']['pretraining']}"
+        )
     return "\n".join([*lines, f"  {result['folder']}"])
 
 
@@ -117,7 +125,8 @@ def _passed_gates(job: Job) -> list[str]:
     """Return what the recipe waives; raises where anything else keeps the run from starting."""
     require_none_taken_down(job.workspace, job.mixture)
     require_trackers(job.recipe.track)
-    return require_coverage(job.recipe.probes, job.recipe.gate, job.mixture, job.base.runs, job.workspace)
+    waived = require_coverage(job.recipe.probes, job.recipe.gate, job.mixture, job.base.runs, job.workspace)
+    return waived + job.require_sound_answers()
 
 
 def _train(job: Job, waived: list[str]) -> None:
@@ -148,6 +157,7 @@ def _train_exclusively(job: Job, training: Training, proof: dict[str, Any], waiv
         "vocabulary": described(job.base.new_rows, job.tokenizer.folder),
         "isolation": proof,
         "waived": waived,
+        "generation": job.generation(),
         "sessions": sessions,
         "summary": None,
     }
@@ -194,9 +204,13 @@ def _finish(job: Job, training: Training, content: dict[str, Any], started: floa
     training.optimizer.restore()
     with atomic_folder(record.folder / "final") as folder:
         digest = save_final(training.model.saved, job.base, job.tokenizer, folder, _some_texts(job))
-        write_chat_template(folder, job.rows.store.meta.chat_template)
-    summary = summary_of(job, metrics) | {"wall_seconds": wall_seconds(metrics, content["sessions"], started)}
-    record.write({**content, "summary": summary})
+        write_generation(folder, content["generation"], job.mixture.manifest, job.tokenizer, job.base)
+        asked = torch.from_numpy(job.rows.store.ids[:MOST_TOKENS].astype("int64"))[None]
+        reloaded = {"logits_differ_by": float(f"{require_same_logits(training.model.saved, folder, asked):.3g}")}
+        summary = summary_of(job, metrics) | {"wall_seconds": wall_seconds(metrics, content["sessions"], started)}
+        content = {**content, "reloaded": reloaded, "summary": summary}
+        (folder / "README.md").write_text(model_card(job.recipe, job.mixture.manifest, content), encoding="utf-8")
+    record.write(content)
     inputs = {"mixture": job.mixture.manifest.digest, "base": job.base.digest}
     receipt = Receipt(
         made_by=f"train/{VERSION}",

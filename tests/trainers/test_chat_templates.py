@@ -1,11 +1,11 @@
 """The Jinja templates beside a trained model: the same bytes as the engine's segments, the same refusals."""
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jinja2 import TemplateError as TemplateRefused
 from transformers import PreTrainedTokenizerFast
 from transformers.utils.chat_template_utils import render_jinja_template
 
@@ -60,8 +60,7 @@ def by_transformers(source: str, messages: Sequence[Message], prompt: bool = Fal
     try:
         chats = [[dict(message) for message in messages]]
         rendered, _ = render_jinja_template(chats, chat_template=source, add_generation_prompt=prompt)
-    except Exception as error:
-        assert "take turns" in str(error) or "alternate" in str(error)  # noqa: PT017 - what comes is Jinja's own error
+    except TemplateRefused:
         return None
     return str(rendered[0])
 
@@ -74,7 +73,9 @@ def test_template_makes_the_bytes_of_the_segments(name: str, messages: list[Mess
 
 
 MESSAGES = st.lists(
-    st.fixed_dictionaries({"role": st.sampled_from(ROLES), "content": st.text("a '\"\n\\{%}<>&\u00a0\u4f60", max_size=6)}),
+    st.fixed_dictionaries(
+        {"role": st.sampled_from(ROLES), "content": st.text("a '\"\n\\{%}<>&\u00a0\u4f60", max_size=6)}
+    ),
     min_size=1,
     max_size=5,
 )
