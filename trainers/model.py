@@ -113,6 +113,9 @@ def load_folder(folder: Path, dtype: torch.dtype = torch.float32, **how: Any) ->
     # transformers would draw them at random and only warn.
     if missing := sorted(found["missing_keys"]):
         raise InputError(problem(folder, f"{len(missing)} weights are missing, {missing[0]} among them", needed))
+    # Many bases call EOS their pad token, and torch gives the row of a padding index no gradient: nothing is padded by
+    # id here, so there is none, or what ends the turns of a chat would never be learnt as an input.
+    model.get_input_embeddings().padding_idx = None
     return model
 
 

@@ -42,6 +42,8 @@ from trainers.new_rows import described
 from trainers.model_card import model_card
 from trainers.optim import MasterOptimizer
 from trainers.out_of_memory import told_what_would_fit
+from trainers.preview import preview as preview_rows
+from trainers.preview import show_preview
 from trainers.probes import probe_documents
 from trainers.quantised import load_quantised
 from trainers.recipe.tuning import VIRTUAL
@@ -61,16 +63,20 @@ def train(
     name: str | None = None,
     dry_run: bool = False,
     ranks: int | None = None,
+    preview: int | None = None,
 ) -> dict[str, Any]:
     """Train as the recipe says, or go on where a killed run of it stopped; return the run's summary.
 
     `name` replaces the run's name. A finished run answers at once. `dry_run`: check all that, return what the run would
-    be and need (trainers.dry_run), for so many `ranks`, and write nothing. Raises RecipeError (recipe, or a name that
-    belongs to another run), InputError (a file, a mixture with documents that were taken down), AuditError (an
-    uncovered probe, documents that see each other, a loss that is no number). Exceeding the forgetting budget is no
-    error: `within_budget` says it.
+    be and need (trainers.dry_run), for so many `ranks`, and write nothing. `preview`: train nothing and return so many
+    rows as they would be trained on. Raises RecipeError (recipe, or a name that belongs to another run), InputError (a
+    file, a mixture with documents that were taken down), AuditError (an uncovered probe, unsound labels, documents that
+    see each other, a loss that is no number). Exceeding the forgetting budget is no error: `within_budget` says it.
     """
     job = resolve_job(Path(recipe), Workspace.open(workspace), name)
+    if preview is not None:
+        job.require_sound_answers()
+        return {"preview": preview_rows(job, preview)}
     record = job.record
     record.require_same(job.identity())
     if dry_run:
@@ -98,6 +104,8 @@ def show_train(result: dict[str, Any]) -> str:
     """Return the run's outcome, for a terminal; what the gate was told to let through stands first."""
     if result.get("dry_run"):
         return show_plan(result)
+    if "preview" in result:
+        return show_preview(result["preview"])
     lines = [
         *(f"WAIVED: {text}" for text in result["waived"]),
         f"{result['run']}: {result['steps']:,} steps on {result['mixture']}, loss {result['loss_first']:.3f} -> "

@@ -1,6 +1,7 @@
 """From chats to a model that answers and stops, on a tiny model: mixture, training, what is left behind, lineage."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,10 @@ import yaml
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from engine.base.errors import AuditError
+from engine.cli import main
 from engine.formats.workspace import Workspace
 from engine.run.pipeline import run
+from trainers.preview import show_preview
 from trainers.train import show_train, train
 
 TINY = {"hidden_size": 64, "layers": 2, "heads": 2, "intermediate_size": 128}
@@ -152,3 +155,21 @@ def test_template_that_differs_along_the_lineage_is_refused_or_waived(place: Pat
         train(train_recipe(tmp_path, **named), workspace)
     result = train(train_recipe(tmp_path, **named, gate={"other_template": True}), workspace)
     assert show_train(result).startswith("WAIVED: other@v1: base run 'answers' has learnt chats")
+
+
+def test_preview_shows_answers_as_labels_and_trains_nothing(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = train_recipe(place, name="looked_at", mixture="chats_chatml", base={"run": "texts"})
+    assert main(["train", str(recipe), "--preview", "1", "--workspace", str(place / "ws")]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "chats_chatml@v1, sft: " in shown
+    plain = shown.translate({0x27E6: "(", 0x27E7: ")", 0x2039: "<", 0x203A: ">"})  # no label, a token
+    assert re.search(
+        r"\(<<\|im_start\|>>\)\(user What is (\w+)\? \d+\)\(<<\|im_end\|>>\)\( \)\(<<\|im_start\|>>\)\(assistant \)"
+        r"The \w+ is \1\.<<\|im_end\|>>\( \)\(<</s>>\)",
+        plain,
+    )
+    assert not (Workspace(place / "ws").run("looked_at")).exists()
+    result = train(recipe, place / "ws", preview=3)
+    assert "\x1b[32mThe " in show_preview(result["preview"], 100, True)
+    assert {one["row"] for one in result["preview"]["documents"]} == {0, 1, 2}
+    assert main(["train", str(recipe), "--preview", "0", "--workspace", str(place / "ws")]) == 1

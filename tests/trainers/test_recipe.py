@@ -59,7 +59,8 @@ def test_number_in_the_short_notation_of_science_is_a_number(recipe: Callable[..
 
 
 def test_recipes_are_shipped() -> None:
-    assert [path.stem for path in SHIPPED] == ["demo_base", "demo_replay_0", "demo_replay_10", "medical_lora"]
+    demo, medical = ["demo_base", "demo_replay_0", "demo_replay_10"], ["medical_chats", "medical_lora", "medical_qlora"]
+    assert [path.stem for path in SHIPPED] == [*demo, *medical]
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
