@@ -24,21 +24,25 @@ def require_same_logits(saved: Any, folder: Path, ids: torch.Tensor) -> float:
     """Return the largest relative difference of logits between the trained model and what `folder` holds.
 
     saved: the model of transformers or the PeftModel that was saved; ids: int64[1, T], the first MOST_TOKENS are asked.
-    An adapter is loaded a second time into the model it was trained in, so no second base is held in memory. Raises
+    An adapter is loaded a second time into the model it was trained in, so no second base is held in memory; a whole
+    model is compared, and left, in fp32. Raises
     AuditError where the difference is more than rounding.
     """
     device = next(saved.parameters()).device
     ids = ids[:, :MOST_TOKENS].to(device)
+    is_adapter = hasattr(saved, "peft_config")
+    if not is_adapter:
+        saved.float()  # what is frozen may still be bf16 beside masters in fp32, and no layer takes both
     saved.eval()
     trained = _logits(saved, ids)
-    if hasattr(saved, "peft_config"):
+    if is_adapter:
         saved.load_adapter(folder, adapter_name=RELOADED, torch_device=str(device), autocast_adapter_dtype=False)
         saved.set_adapter(RELOADED)
         again = _logits(saved.eval(), ids)
         saved.set_adapter("default")
         saved.delete_adapter(RELOADED)
     else:
-        again = _logits(load_folder(folder).to(device, dtype=next(saved.parameters()).dtype).eval(), ids)
+        again = _logits(load_folder(folder).to(device).eval(), ids)
     largest = float(trained.abs().max())
     difference = float((trained - again).abs().max()) / max(largest, 1e-6)
     if not difference <= TOLERANCE.get(next(saved.parameters()).dtype, OF_OTHERS):

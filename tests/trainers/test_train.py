@@ -307,6 +307,7 @@ def test_mixture_is_recorded_by_version_and_digest(workspace: Workspace, recipe:
         "schedule": manifest.schedule,
         "tokenizer": manifest.tokenizer,
         "split": manifest.split,
+        "template": None,
     }
     assert content["lineage"] == {"runs": [], "pretraining": "none: initialised from the seed", "note": ""}
 
