@@ -171,8 +171,8 @@ def _how_to_load(recipe: TrainRecipe, content: Mapping[str, Any]) -> str:
     if is_adapter and content["base"]["kind"] == "run":
         run = content["base"]["name"]
         above = (
-            f"The base is what run {run} left behind. Where that is an adapter too, `provender merge {recipe.name}` makes "
-            "one model of both, and what follows does not work before.\n\n"
+            f"The base is what run {run} left behind. Where that is an adapter too, `provender merge {recipe.name}` "
+            "makes one model of both, and what follows does not work before.\n\n"
         )
     return above + "```python\n" + "\n".join(lines) + "\n```"
 

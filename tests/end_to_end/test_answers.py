@@ -11,10 +11,11 @@ import torch
 import yaml
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
-from engine.base.errors import AuditError
+from engine.base.errors import AuditError, InputError
 from engine.cli import main
 from engine.formats.workspace import Workspace
 from engine.run.pipeline import run
+from engine.verbs import sql
 from trainers.preview import show_preview
 from trainers.train import show_train, train
 
@@ -173,3 +174,24 @@ def test_preview_shows_answers_as_labels_and_trains_nothing(place: Path, capsys:
     assert "\x1b[32mThe " in show_preview(result["preview"], 100, True)
     assert {one["row"] for one in result["preview"]["documents"]} == {0, 1, 2}
     assert main(["train", str(recipe), "--preview", "0", "--workspace", str(place / "ws")]) == 1
+
+
+def test_lineage_is_a_column_of_the_runs(place: Path) -> None:
+    rows = sql("SELECT run, lineage FROM runs WHERE run IN ('texts', 'answers') ORDER BY run", place / "ws")["rows"]
+    assert rows == [["answers", "texts"], ["texts", ""]]
+
+
+def test_template_whose_segments_cannot_be_proven_never_reaches_training(place: Path, tmp_path: Path) -> None:
+    for name in ("chats.jsonl", "texts.jsonl"):
+        shutil.copyfile(place / name, tmp_path / name)
+    tokenizer = run_json(place, "answers")["mixture"]["tokenizer"]
+    folder = Path(shutil.copytree(Workspace(place / "ws").tokenizer(tokenizer), tmp_path / "tokenizer"))
+    (folder / "chat_template.jinja").write_text("{% for m in messages %}{{ m.content | upper }}</s>{% endfor %}")
+    content = yaml.safe_load((place / "chatml.yaml").read_text()) | {"render": {"template": "tokenizer"}}
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump(content | {"tokenizer": {"path": str(folder)}}))
+    with pytest.raises(
+        InputError, match=r"document [0-9a-f-]{36} of source chats: the tokenizer.s template changes"
+    ):
+        run(tmp_path / "own.yaml", tmp_path / "ws")
+    with pytest.raises(InputError, match="no mixture 'chats_chatml'"):
+        train(train_recipe(tmp_path, name="x", mixture="chats_chatml", base={"tiny": TINY}), tmp_path / "ws")
