@@ -189,9 +189,7 @@ def test_template_whose_segments_cannot_be_proven_never_reaches_training(place: 
     (folder / "chat_template.jinja").write_text("{% for m in messages %}{{ m.content | upper }}</s>{% endfor %}")
     content = yaml.safe_load((place / "chatml.yaml").read_text()) | {"render": {"template": "tokenizer"}}
     (tmp_path / "own.yaml").write_text(yaml.safe_dump(content | {"tokenizer": {"path": str(folder)}}))
-    with pytest.raises(
-        InputError, match=r"document [0-9a-f-]{36} of source chats: the tokenizer.s template changes"
-    ):
+    with pytest.raises(InputError, match=r"document [0-9a-f-]{36} of source chats: the tokenizer.s template changes"):
         run(tmp_path / "own.yaml", tmp_path / "ws")
     with pytest.raises(InputError, match="no mixture 'chats_chatml'"):
         train(train_recipe(tmp_path, name="x", mixture="chats_chatml", base={"tiny": TINY}), tmp_path / "ws")
