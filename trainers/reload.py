@@ -36,7 +36,8 @@ def require_same_logits(saved: Any, folder: Path, ids: torch.Tensor) -> float:
     saved.eval()
     trained = _logits(saved, ids)
     if is_adapter:
-        saved.load_adapter(folder, adapter_name=RELOADED, torch_device=str(device), autocast_adapter_dtype=False)
+        # In fp32, as it is stored and trained, whatever the base is.
+        saved.load_adapter(folder, adapter_name=RELOADED, torch_device=str(device), autocast_adapter_dtype=True)
         saved.set_adapter(RELOADED)
         again = _logits(saved.eval(), ids)
         saved.set_adapter("default")
