@@ -38,8 +38,8 @@ from trainers.isolation import prove_isolation
 from trainers.job import Job, resolve_job
 from trainers.loop import Training, train_steps
 from trainers.model import choose_device, choose_dtype, keep_freed_memory, load_base
-from trainers.new_rows import described
 from trainers.model_card import model_card
+from trainers.new_rows import described
 from trainers.optim import MasterOptimizer
 from trainers.out_of_memory import told_what_would_fit
 from trainers.preview import preview as preview_rows
