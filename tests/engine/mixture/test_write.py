@@ -144,7 +144,7 @@ def test_a_version_that_awaits_its_audits_is_found_by_who_builds_it_again_alone(
     first = built.build({"sources": ["code"]})
     (first.folder / "unaudited").touch()
     assert mixture_versions(built.workspace, "m") == []
-    with pytest.raises(InputError, match="there is no such version"):
+    with pytest.raises(InputError, match="it has no finished version"):
         open_mixture(built.workspace, "m@v1")
     assert built.build({"sources": ["prose"]}).reference == "m@v2"
     again = built.build({"sources": ["code"]})
