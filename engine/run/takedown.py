@@ -81,19 +81,13 @@ def mixture_takedown(
         raise RecipeError(problem("DOC_ID", "none is given", "the ids to take down", "name them, or write --list"))
     newest = _newest(place, mixture)
     searches = [Searched.of_state(place, state) for state in _states(place, newest)]
-    has_pairs = any(searched.of_stage("near_dup") for searched in searches)
-    if threshold is not None and not has_pairs:
-        raise InputError(problem(f"--threshold {threshold}", ONLY_EQUAL, fix="add near_dup to the recipe and run it"))
     leaving, digests = _leaving(searches, doc_ids, threshold)
     holding = [version for version in newest if _held(version, leaving).height]
     chosen = [version for version in holding if mixture is None or version.manifest.name in mixture]
     runs = trained_on(place, leaving["doc_id"])
     if not dry_run:
         _remember(place, leaving, digests, reason, by, threshold)
-    with nullcontext() if dry_run else in_use(place.root):
-        made = [_new_version(place, version, leaving, reason, dry_run) for version in chosen]
-        if not dry_run:
-            follow(place)
+    made = _new_versions(place, chosen, leaving, reason, dry_run)
     held = pl.concat([leaving.select("doc_id").clear(), *(_held(version, leaving) for version in holding)])
     asked = leaving.filter(pl.col("why") == ASKED)
     return {
@@ -104,7 +98,7 @@ def mixture_takedown(
         "left_in": [version.reference for version in holding if version not in chosen],
         **runs,
         "reason": reason,
-        "remains": [*REMAINS, *([] if has_pairs else [ONLY_EQUAL])],
+        "remains": [*REMAINS, *([] if _has_pairs(searches) else [ONLY_EQUAL])],
     }
 
 
@@ -121,6 +115,8 @@ def _leaving(
     searches: Sequence[Searched], doc_ids: Sequence[str], threshold: float | None
 ) -> tuple[pl.DataFrame, dict[bytes, bytes | None]]:
     """Return who leaves (engine.run.relatives.SCHEMA), and the digest of the text of each document that was named."""
+    if threshold is not None and not _has_pairs(searches):
+        raise InputError(problem(f"--threshold {threshold}", ONLY_EQUAL, fix="add near_dup to the recipe and run it"))
     sources = {source.folder: source for searched in searches for source in searched.sources}
     asked = [find_document(list(sources.values()), doc_id).doc_id for doc_id in doc_ids]
     places = find_documents(list(sources.values()), asked)
@@ -129,6 +125,10 @@ def _leaving(
     found = pl.concat([relatives(searched, asked, threshold, known) for searched in searches])
     order = [pl.col("why") != ASKED, -pl.col("similarity"), pl.col("why"), pl.col("of")]
     return found.sort(order).unique("doc_id", keep="first").sort("doc_id"), digests
+
+
+def _has_pairs(searches: Sequence[Searched]) -> bool:
+    return any(searched.of_stage("near_dup") for searched in searches)
 
 
 def _states(place: Workspace, newest: Sequence[Mixture]) -> list[RecipeState]:
@@ -163,6 +163,17 @@ def _taken_down(row: dict[str, Any], digests: dict[bytes, bytes | None]) -> Take
     digest = digests.get(row["doc_id"])
     ids = {"doc_id": row["doc_id"].hex(), "of": row["of"].hex()}
     return TakenDown.model_validate(row | ids | {"text_digest": digest.hex() if digest is not None else None})
+
+
+def _new_versions(
+    place: Workspace, chosen: Sequence[Mixture], leaving: pl.DataFrame, reason: str | None, dry_run: bool
+) -> list[dict[str, Any]]:
+    """Write a version without them of each of these, and make it the current one of its recipe; say what changed."""
+    with nullcontext() if dry_run else in_use(place.root):
+        made = [_new_version(place, version, leaving, reason, dry_run) for version in chosen]
+        if not dry_run:
+            follow(place)
+    return made
 
 
 def _new_version(
