@@ -11,8 +11,9 @@ from typing import Any
 
 import torch
 
-CHUNK_LOGITS = 1 << 22
-"""Logits held at once (16 MiB in fp32)."""
+CHUNK_LOGITS = 1 << 23
+"""Logits held at once (32 MiB in fp32). SmolLM2-135M on one core, 700 labels in fp32: 1.07 s; with half as many logits
+1.33 s, with all at once 0.96 s."""
 MIN_CHUNK_TOKENS = 64
 
 
@@ -52,9 +53,12 @@ class _ChunkedNats(torch.autograd.Function):
             grad = grad.to(weight.dtype)
             if states_grad is not None:
                 states_grad.index_copy_(0, chunk, grad @ weight)
-            if weight_grad is not None:
+            if weight_grad is not None and weight.dtype == torch.float32:
+                weight_grad.addmm_(grad.t(), inputs)  # as a sum it would be written twice, [V, H] each
+            elif weight_grad is not None:
                 weight_grad += grad.t() @ inputs
-        ctx.save_for_backward(states_grad, None if weight_grad is None else weight_grad.to(weight.dtype))
+        ctx.save_for_backward(states_grad, weight_grad)
+        ctx.weight_dtype = weight.dtype
         ctx.mark_non_differentiable(nats)
         return nats.sum(), nats
 
@@ -64,7 +68,8 @@ class _ChunkedNats(torch.autograd.Function):
         scale = grads[0]
         return (
             None if states_grad is None else states_grad * scale.to(states_grad.dtype),
-            None if weight_grad is None else weight_grad * scale.to(weight_grad.dtype),
+            # In fp32 until it is scaled: the sum over many labels can be more than fp16 holds.
+            None if weight_grad is None else weight_grad.mul_(scale).to(ctx.weight_dtype),
             None,
             None,
         )

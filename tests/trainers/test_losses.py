@@ -63,3 +63,14 @@ def test_batch_without_labels_counts_nothing_and_has_no_gradient() -> None:
     assert (total.item(), len(nats)) == (0.0, 0)
     assert states.grad is not None
     assert not states.grad.any()
+
+
+def test_gradient_of_the_head_in_fp16_is_summed_and_scaled_in_fp32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trainers.losses, "CHUNK_LOGITS", 256 * 50)  # as many labels at once as a real vocabulary has
+    labels = torch.zeros(4000, dtype=torch.int64)
+    states, weight = torch.full((4000, 8), 30.0).half(), torch.zeros(50, 8).half().requires_grad_()
+    total, _ = chunked_nats(states, weight, torch.arange(4000), labels)
+    (grad,) = torch.autograd.grad(total / 4000, [weight])
+    # Before the division it is -4000 * 30 * 49/50, which fp16 does not hold.
+    torch.testing.assert_close(grad[0], torch.full((8,), -30 * 49 / 50).half(), rtol=2e-3, atol=0)
+    assert bool(grad.isfinite().all())
