@@ -43,12 +43,17 @@ format: setup
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: setup .bench-venv/.ready
+bench: setup .bench-venv/.ready build/trl/.ready
 	$(BIN)/python -m benchmarks
 
 # The peers live apart: their requirements and ours do not go together.
 .bench-venv/.ready: pyproject.toml
 	$(BIN)/python -m benchmarks.near_dup.tools
+	touch $@
+
+# TRL with our own torch, in a folder of its own.
+build/trl/.ready: pyproject.toml | setup
+	$(BIN)/python -m benchmarks.train_step.peer
 	touch $@
 
 clean:

@@ -15,7 +15,7 @@ ALL = ("near_dup", "contamination", "annotate", "language", "pii", "quality", "s
 
 parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
 parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(ALL)} (default: all)")
-parser.add_argument("--quick", action="store_true", help="small inputs (not train_step); nothing recorded")
+parser.add_argument("--quick", action="store_true", help="small inputs; nothing recorded")
 parser.add_argument("--tables", action="store_true", help="measure nothing, only write the tables from the results")
 parser.add_argument("--corpus", type=Path, help="folder with the system corpus (made if it is empty)")
 options = parser.parse_args()

@@ -35,6 +35,7 @@ def written(text: str) -> str:
         "select": (("select",), _select),
         "mixture": (("mixture",), _mixture),
         "sql": (("sql",), _sql),
+        "train_step": (("train_step",), _train_step),
     }
     for name, (results, lines_of) in tables.items():
         paths = [RESULTS / f"{result}.json" for result in results]
@@ -161,6 +162,17 @@ def _sql(results: Results) -> list[str]:
     lines = [result["about"], "", f"| | {' | '.join(names)} |", "|---" * (1 + len(names)) + "|"]
     for row in result["rows"]:
         lines.append(f"| {row['name']} | {' | '.join(shown(row['details'][name]) for name in names)} |")
+    return lines
+
+
+def _train_step(results: Results) -> list[str]:
+    result = results["train_step"]
+    names = list(dict.fromkeys(name for row in result["rows"] for name in row.get("details", {})))
+    lines = [result["about"], "", f"| | tokens/s | {' | '.join(names)} | |", "|---" * (3 + len(names)) + "|"]
+    for row in result["rows"]:
+        if row["value"] is not None:
+            cells = [f"{row['value']:,.1f}", *(shown(row.get("details", {}).get(name, "")) for name in names)]
+            lines.append(f"| {row['name']} | {' | '.join(cells)} | {row['correctness']} |")
     return lines
 
 

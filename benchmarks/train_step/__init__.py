@@ -16,7 +16,7 @@ def main(quick: bool = False) -> None:
     from benchmarks.train_step.tiny import tiny_row
 
     rows = [] if quick else [tiny_row()]
-    rows += comparison_rows(2 if quick else 5)
+    rows += comparison_rows(1 if quick else 3)
     if torch.cuda.is_available():
         from benchmarks.train_step.cuda import cuda_rows
 

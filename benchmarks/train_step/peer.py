@@ -17,7 +17,7 @@ TRL = ROOT / "build" / "trl"
 def peer_versions() -> dict[str, str]:
     """Return the version of TRL, as installed; none where it is absent."""
     found = importlib.metadata.distributions(name="trl", path=[str(TRL)])
-    return {"trl": one.version for one in found}
+    return {one.name: one.version for one in found}
 
 
 def absent() -> str | None:
