@@ -56,7 +56,8 @@ def about() -> str:
         f"SmolLM2-135M on {THREADS} threads of a CPU: the command `train` beside TRL's SFTTrainer, on the same batches "
         "of real chats (answers supervised, median of the steps after the first). TRL runs with its defaults: every "
         "batch padded to its longest chat, activations computed twice, bf16 autocast over fp32 weights, logits of all "
-        "positions; ours with its own: fp32, or where the processor has AMX bf16 weights with fp32 masters. Learning rate 1e-4 and constant, AdamW without "
+        "positions; ours with its own: fp32, or where the processor has AMX bf16 weights with fp32 masters. Learning "
+        "rate 1e-4 and constant, AdamW without "
         "decay, no dropout, on both sides. Both take turns step by step, in processes of their own. Tokens are real "
         "ones, peak memory is resident."
     )
