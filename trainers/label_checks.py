@@ -21,7 +21,7 @@ from engine.formats.token_store import TokenStore
 from engine.formats.tokenizer import Tokenizer, special_pieces
 
 if TYPE_CHECKING:
-    from trainers.data import TrainingRows
+    from engine.formats.training_rows import TrainingRows
 
 BLOCK_TOKENS = 1 << 24
 MOST_NAMED = 3

@@ -17,7 +17,7 @@ from engine.formats.training_rows import TrainingRows
 from engine.formats.workspace import Workspace
 from trainers.adapters import add_adapters
 from trainers.checkpoint import load_checkpoint, save_checkpoint
-from trainers.data import MicroBatch
+from trainers.data import MicroBatch, micro_batches
 from trainers.isolation import prove_isolation
 from trainers.language_model import LanguageModel
 from trainers.lineage import Base
@@ -57,7 +57,7 @@ def base(tokenizer: Tokenizer) -> Callable[[str], Any]:
 @pytest.fixture
 def batch(rows: TrainingRows) -> MicroBatch:
     """Rows of which each holds several documents."""
-    return next(iter(rows.gather(1).micro_batches(None)))
+    return next(micro_batches(rows.step(1), rows.store.meta.eos_id))
 
 
 def tuned(base: Callable[[str], Any], method: str) -> LanguageModel:
@@ -162,7 +162,7 @@ def test_loss_is_that_of_pefts_own_forward_pass_on_each_document_alone(
 ) -> None:
     model = tuned(base, method).eval()
     shake(model)
-    for batch in rows.gather(1).micro_batches(rows_at_once):
+    for batch in micro_batches(rows.step(1), rows.store.meta.eos_id, rows_at_once):
         expected = []
         for ids, predictors, labels in documents(batch):
             logits = model.saved(input_ids=ids, use_cache=False).logits[0, -ids.shape[1] :].double()

@@ -22,7 +22,7 @@ from engine.formats.tokenizer import Tokenizer, load_tokenizer
 from engine.formats.training_rows import TrainingRows
 from engine.formats.workspace import Workspace
 from trainers.adapters import add_adapters
-from trainers.data import MicroBatch
+from trainers.data import MicroBatch, micro_batches
 from trainers.isolation import prove_isolation
 from trainers.language_model import LanguageModel
 from trainers.lineage import Base
@@ -71,7 +71,7 @@ def dequantised(model: LanguageModel) -> None:
 
 @pytest.fixture
 def batch(rows: TrainingRows) -> MicroBatch:
-    return next(iter(rows.gather(1).micro_batches(None)))
+    return next(micro_batches(rows.step(1), rows.store.meta.eos_id))
 
 
 def test_matrices_of_the_blocks_are_nf4_twice_quantised_and_the_rest_is_plain(tokenizer: Tokenizer) -> None:
