@@ -92,8 +92,7 @@ def load_folder(folder: Path, dtype: torch.dtype = torch.float32, **how: Any) ->
 
     hide_progress()
     needed = "a causal language model of transformers"
-    config = folder / "config.json"
-    if config.is_file() and (quantised := read_json(config).get("quantization_config")):
+    if quantised := _quantisation(folder):
         kind = quantised.get("quant_method", "an unknown method") if isinstance(quantised, dict) else quantised
         fix = "use the model it was made from; method qlora quantises it while loading"
         raise InputError(problem(folder, f"its weights are quantised already ({kind})", "plain weights", fix))
@@ -117,6 +116,13 @@ def load_folder(folder: Path, dtype: torch.dtype = torch.float32, **how: Any) ->
     # id here, so there is none, or what ends the turns of a chat would never be learnt as an input.
     model.get_input_embeddings().padding_idx = None
     return model
+
+
+def _quantisation(folder: Path) -> Any:
+    try:
+        return read_json(folder / "config.json").get("quantization_config")
+    except (OSError, ValueError):  # what is wrong with the file, transformers says
+        return None
 
 
 def hide_progress() -> None:

@@ -219,7 +219,7 @@ def test_rows_longer_than_the_context_are_told_before_loading(
     sizes = {"vocab_size": 512, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1}
     config = LlamaConfig(**sizes, num_attention_heads=2, num_key_value_heads=2, max_position_embeddings=32)
     LlamaForCausalLM(config).save_pretrained(folder)
-    with pytest.raises(InputError, match="knows 32 positions, the mixture's rows have 64"):
+    with pytest.raises(InputError, match="knows 32 positions, the mixture's rows need 64"):
         train(recipe(base={"path": str(folder)}), workspace.root, dry_run=True)
 
 

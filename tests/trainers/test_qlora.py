@@ -170,6 +170,9 @@ def test_killed_run_goes_on_and_ends_with_the_same_bits(
         "architecture": "LlamaForCausalLM",
         "parameters": embeddings + matrices + norms + adapters,
         "trained_parameters": adapters,
+        "optimizer": "adamw",
+        "freezing": None,
+        "gradient_checkpointing": False,
         "precision": "float32",
         "quantised": "nf4",
     }

@@ -32,7 +32,10 @@ from trainers.train import show_train, train
 
 FULL: dict[str, Any] = {"method": "full"}
 LORA: dict[str, Any] = {"method": "lora", "r": 4, "alpha": 8, "dropout": 0.2}
-WIDE: dict[str, Any] = {"method": "lora", "r": 128, "alpha": 128, "dropout": 0.2}
+WIDE: dict[str, Any] = {
+    "base": {"tiny": {"hidden_size": 64, "layers": 2, "heads": 2, "intermediate_size": 128}},
+    "tuning": {"method": "lora", "r": 64, "alpha": 128, "dropout": 0.2},
+}
 """Adapters of 4,096 elements and more, whose moments are in 8 bits where that is asked for."""
 Recipe = Callable[..., Path]
 
@@ -316,7 +319,7 @@ def test_mixture_is_recorded_by_version_and_digest(workspace: Workspace, recipe:
 def test_ten_steps_and_ten_more_are_twenty(
     recipe: Recipe, same_run_when_killed: Callable[..., None], kind: str
 ) -> None:
-    changes = {"tuning": WIDE, "optimizer": {"learning_rate": 3e-3, "kind": kind}}
+    changes = {**WIDE, "optimizer": {"learning_rate": 3e-3, "kind": kind}}
     same_run_when_killed(recipe, at_step=14, micro_batch_rows=3, **changes)
 
 
@@ -341,7 +344,7 @@ def test_run_in_fp16_goes_on_with_the_same_scale_and_counts_the_steps_it_skips(
 
 @pytest.mark.slow
 def test_command_killed_by_the_system_goes_on_with_the_same_bits(workspace: Workspace, recipe: Recipe) -> None:
-    changes = {"tuning": WIDE, "optimizer": {"learning_rate": 3e-3, "kind": "adamw_8bit"}}
+    changes = {**WIDE, "optimizer": {"learning_rate": 3e-3, "kind": "adamw_8bit"}}
     straight = Path(train(recipe(**changes, name="straight"), workspace.root)["folder"])
     verb = [sys.executable, "-m", "engine.cli", "train", str(recipe(**changes))]
     command = [*verb, "--workspace", str(workspace.root), "--json"]
