@@ -23,26 +23,38 @@ from safetensors.torch import load_file, save_file
 
 from engine.base.atomic import TEMPORARY_PREFIX, atomic_folder, read_json, write_json
 from engine.base.errors import AuditError, InputError, ResourceError, problem
+from trainers.fsdp import divided_like, gathered, local_part
 from trainers.loss_scale import LossScale
 from trainers.optim import MasterOptimizer
 from trainers.record import differences
+from trainers.world import World
 
 WEIGHTS, OPTIMIZER, STATE = "weights.safetensors", "optimizer.safetensors", "state.json"
 FRESH = "delete the folder to go on from the checkpoint before it, or train under another --name"
 
 
 def save_checkpoint(
-    folder: Path, step: int, optimizer: MasterOptimizer, keep: int, identity: Mapping[str, Any] | None = None
+    folder: Path,
+    step: int,
+    optimizer: MasterOptimizer,
+    keep: int,
+    identity: Mapping[str, Any] | None = None,
+    world: World | None = None,
 ) -> None:
-    """Write the state after `step` steps under `folder`, then remove all but the newest `keep`.
+    """Write the state after `step` steps under `folder`, then remove all but the newest `keep`; every rank calls it.
 
+    What is divided over ranks is written whole, so any number of ranks goes on from it.
     identity: what the run is (trainers.job.Job.identity); no other run may go on from here. Raises ResourceError where
     the disk does not take it; the checkpoints before stand then.
     """
+    world = world or World(torch.device("cpu"))
+    weights, state = gathered(optimizer.masters, world), gathered(optimizer.state(), world)
+    if not world.is_main:
+        return
     scale = None if optimizer.loss_scale is None else asdict(optimizer.loss_scale)
     with atomic_folder(folder / f"step-{step:06d}") as temporary:
-        _save(optimizer.masters, temporary / WEIGHTS)
-        _save(optimizer.state(), temporary / OPTIMIZER)
+        _save(weights, temporary / WEIGHTS)
+        _save(state, temporary / OPTIMIZER)
         write_json(temporary / STATE, {"step": step, "run": identity, "loss_scale": scale})
     for _, path in checkpoints(folder)[:-keep]:
         # Renamed first: what is half deleted must not look like a checkpoint.
@@ -85,7 +97,7 @@ def load_checkpoint(path: Path, optimizer: MasterOptimizer, identity: Mapping[st
         raise InputError(problem(path, f"cannot be read ({error})", "a whole checkpoint", FRESH)) from error
     _require_same_shapes(path, {n: tuple(t.shape) for n, t in weights.items()}, optimizer)
     for name, master in optimizer.masters.items():
-        master.copy_(weights[name])
+        master.copy_(divided_like(weights[name], master))
     optimizer.publish()
     optimizer.load_state(moments)
     if state["loss_scale"] is not None:
@@ -95,10 +107,10 @@ def load_checkpoint(path: Path, optimizer: MasterOptimizer, identity: Mapping[st
 def prove_reload(folder: Path, optimizer: MasterOptimizer) -> bool:
     """Write the optimizer's state to a file, read it back into fresh optimizers, and compare; False: there is none yet.
 
-    A parameter at a time, so that it takes little memory. Raises AuditError where anything differs: a run whose state
-    does not survive would go wrong, without a word, hours later.
+    A parameter at a time, so that it takes little memory; of what is divided over ranks, this rank's part. Raises
+    AuditError where anything differs: a run whose state does not survive would go wrong, without a word, hours later.
     """
-    state = optimizer.state()
+    state = {key: local_part(tensor) for key, tensor in optimizer.state().items()}
     if not state:
         return False
     with tempfile.TemporaryDirectory(prefix=TEMPORARY_PREFIX, dir=folder) as scratch:

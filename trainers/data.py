@@ -41,19 +41,27 @@ class MicroBatch:
 
 
 def micro_batches(
-    step: StepRows, pad_id: int, rows_at_once: int | None = None, is_flat: bool = False
+    step: StepRows, pad_id: int, rows_at_once: int | None = None, is_flat: bool = False, packed: bool = True
 ) -> Iterator[MicroBatch]:
-    """Yield the rows in runs of at most `rows_at_once` (None: all at once).
+    """Yield the rows in runs of at most `rows_at_once` (None: all at once), as many runs as every other rank.
 
-    is_flat: one after the other as a single row [1, N], without padding.
+    A model that is divided is run by all ranks together, so one that has no more rows gets a token of padding. is_flat:
+    rows one after the other as a single row [1, N], without padding. packed: documents share rows as the schedule says;
+    else each gets a padded row of its own, but where is_flat keeps them apart.
     """
     rows, sources = step.of_tokens(step.row_number), step.of_tokens(step.source)
-    size = rows_at_once or max(1, step.num_rows)
-    for first in range(0, step.num_rows, size):
+    size = rows_at_once or max(1, step.most_rows)
+    for first in range(0, step.most_rows, size):
         chosen = slice(*np.searchsorted(rows, (first, first + size)))
+        if chosen.start == chosen.stop:
+            yield _padding(pad_id)
+            continue
         mine, columns, ids, is_label = (one[chosen] for one in (rows - first, step.columns, step.ids, step.is_label))
         if is_flat:
             mine, columns = np.zeros_like(mine), np.arange(len(mine))
+        elif not packed:
+            columns = step.positions[chosen]
+            mine = np.cumsum(columns == 0) - 1
         num_rows, num_columns = int(mine[-1]) + 1, int(columns.max()) + 1
         flat = mine * num_columns + columns
         padded = np.full(num_rows * num_columns, pad_id, dtype=np.int64)
@@ -68,6 +76,11 @@ def micro_batches(
             label_sources=sources[chosen][is_label],
             edges=np.append(np.flatnonzero(positions == 0), len(positions)),
         )
+
+
+def _padding(pad_id: int) -> MicroBatch:
+    none, one = torch.zeros(0, dtype=torch.int64), torch.zeros((1, 1), dtype=torch.int64)
+    return MicroBatch(torch.full_like(one, pad_id), one, none, none, np.zeros(0, dtype=np.int64), np.array([0, 1]))
 
 
 def _pad_positions(rows: np.ndarray, columns: np.ndarray, num_rows: int, num_columns: int) -> np.ndarray:

@@ -191,7 +191,7 @@ def _smaller(job: Job, ranks: int) -> Iterator[tuple[str, TrainRecipe, int]]:
     if len(same) > 1:
         yield "both of these", _changed(recipe, **same), ranks
     number = max(2, 2 * ranks)
-    while number <= MOST_RANKS:
+    while number <= MOST_RANKS and not recipe.undividable:
         yield f"parallel: fsdp on {number} devices", _changed(recipe, parallel="fsdp"), number
         number *= 2
     if recipe.optimizer.kind == "adamw":

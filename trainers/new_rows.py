@@ -82,6 +82,10 @@ def check_new_rows(recipe: TrainRecipe, rows: tuple[NewRow, ...]) -> None:
         found = f"method {method} trains no row, and the mixture has {len(rows)} tokens the base has none for"
         fix = f"use method {' or '.join(SUPPORTED)}, or a mixture with the base's tokenizer"
         raise RecipeError(problem(f"{recipe.name}: tuning", found, "a method that trains new rows", fix))
+    if rows and method == "lora" and recipe.parallel == "fsdp":
+        found = f"fsdp, and adapters train the rows of {len(rows)} new tokens beside them"
+        fix = "set parallel: ddp, or method: full"
+        raise RecipeError(problem(f"{recipe.name}: parallel", found, "new rows that are not divided", fix))
     if rows and recipe.freezing.embeddings:
         found = f"true, and {len(rows)} tokens of the mixture have rows that nobody trained yet"
         fix = "set freezing.embeddings: false, and vocabulary.new_rows_steps to train these rows alone at first"

@@ -10,22 +10,30 @@ from engine.base.errors import AuditError, problem
 from engine.formats.training_rows import StepRows, TrainingRows
 from trainers.checkpoint import latest_checkpoint
 from trainers.record import RunRecord
+from trainers.world import World
 
 LISTED = 3
 
 
 def stop(
-    record: RunRecord, rows: TrainingRows, step_rows: StepRows, nats: np.ndarray, figures: dict[str, Any]
+    record: RunRecord,
+    rows: TrainingRows,
+    step_rows: StepRows,
+    nats: np.ndarray,
+    figures: dict[str, Any],
+    world: World,
 ) -> NoReturn:
-    """Write the step's documents to nonfinite.json and raise the AuditError that names the worst.
+    """Write the step's documents to nonfinite.json and raise, on every rank, the AuditError that names the worst.
 
-    nats: fp64[labels] of this rank, in the order of the rows; `figures`: step (from 1), loss, grad_norm, rank.
+    `step_rows`: those of all ranks; nats: fp64[labels] of them, in their order; `figures`: step (from 1), loss,
+    grad_norm.
     """
     documents = worst_documents(rows, step_rows, nats)
-    rank = f".rank{figures['rank']}" if figures["rank"] else ""
-    path = record.folder / f"nonfinite{rank}.json"
+    path = record.folder / "nonfinite.json"
     written = {name: value if np.isfinite(value) else str(value) for name, value in figures.items()}
-    write_json(path, {**written, "documents": documents})
+    if world.is_main:
+        write_json(path, {**written, "documents": documents})
+    world.wait()
     worst = ", ".join(
         f"{d['doc_id']} ({d['source']}, {d['nats']} nats in {d['labels']} labels)" for d in documents[:LISTED]
     )

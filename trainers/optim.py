@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from trainers.freezing import Freezing
+from trainers.fsdp import divided_like, local_part, whole
 from trainers.loss_scale import LossScale
 from trainers.recipe import OptimizerConfig
 
@@ -82,7 +83,7 @@ class MasterOptimizer:
         if self.loss_scale is not None:
             torch._foreach_mul_([m.grad for m in masters if m.grad is not None], 1 / self.loss_scale.value)
         limit = math.inf if self.config.clip is None else self.config.clip
-        norm = float(torch.nn.utils.clip_grad_norm_(masters, limit))
+        norm = float(whole(torch.nn.utils.clip_grad_norm_(masters, limit)))
         if self.loss_scale is not None:
             self.loss_scale.update(math.isfinite(norm))
         if math.isfinite(norm):
@@ -131,7 +132,7 @@ class MasterOptimizer:
 
     def _as_state(self, master: torch.nn.Parameter, what: str, value: torch.Tensor) -> Any:
         if self.config.kind == "adamw":
-            return value.to(master.device)
+            return divided_like(value, master)
         if what == "step":
             return int(value)
         if what in ("state1", "state2"):  # these may lie in pages that leave a full CUDA device
@@ -140,8 +141,8 @@ class MasterOptimizer:
         return value.to(master.device)
 
     def alone(self, name: str) -> "MasterOptimizer":
-        """Return a fresh optimizer of the same kind over a copy of one master."""
-        copy = torch.nn.Parameter(self.masters[name].detach().clone())
+        """Return a fresh optimizer of the same kind over a copy of this rank's part of one master."""
+        copy = torch.nn.Parameter(local_part(self.masters[name].detach()).clone())
         # bitsandbytes never lets go of a page, and the state is the same without.
         kind = self.config.kind.removeprefix("paged_")
         return MasterOptimizer(
@@ -166,7 +167,7 @@ def _groups(
     groups: dict[tuple[int, bool], list[torch.nn.Parameter]] = {}
     for name, parameter in masters.items():
         depth = 0 if freezing is None else freezing.depths[name]
-        groups.setdefault((depth, parameter.squeeze().ndim < 2), []).append(parameter)
+        groups.setdefault((depth, sum(size > 1 for size in parameter.shape) < 2), []).append(parameter)
     return [
         {"params": groups[depth, is_vector], "weight_decay": 0.0 if is_vector else weight_decay, "depth": depth}
         for depth, is_vector in sorted(groups)

@@ -19,9 +19,11 @@ from engine.base.errors import InputError, problem
 from engine.formats.run import PROBES_SCHEMA
 from engine.formats.split import Split
 from engine.formats.tokenizer import Tokenizer
+from trainers.data import MicroBatch
+from trainers.fsdp import let_go
 from trainers.language_model import LanguageModel
-from trainers.losses import chunked_nats
 from trainers.recipe import ProbesConfig
+from trainers.world import World
 
 BATCH_TOKENS = 4096
 
@@ -53,53 +55,92 @@ def probe_documents(config: ProbesConfig, split: Split, tokenizer: Tokenizer) ->
 
 @torch.no_grad()
 def measure(
-    model: LanguageModel, documents: Sequence[ProbeDocument], step: int, context: int, device: torch.device
+    model: LanguageModel,
+    documents: Sequence[ProbeDocument],
+    step: int,
+    context: int,
+    device: torch.device,
+    world: World | None = None,
 ) -> pl.DataFrame:
     """Return one row per document (PROBES_SCHEMA): nats summed in fp64 over its labels.
 
-    `context` is the longest window in tokens. The model is in the same mode afterwards as before.
+    `context` is the longest window in tokens. The model is in the same mode afterwards as before. Batches are divided
+    over the ranks of `world`, which all call this and all get the same rows, those of one process.
     """
+    world = world or World(device)
     was_training = model.training
     model.eval()
-    nats = np.zeros(len(documents), dtype=np.float64)
-    for owners, ids in _batches(documents, context):
-        batch = torch.from_numpy(ids).to(device)
-        positions = torch.arange(batch.shape[1], device=device).expand_as(batch)
-        states = model.states(batch.clamp(min=0), positions)
-        is_label = batch[:, 1:] >= 0
-        predictors = torch.nonzero(torch.nn.functional.pad(is_label, (0, 1)).flatten()).flatten()
-        _, token_nats = chunked_nats(states.flatten(0, 1), model.head, predictors, batch[:, 1:][is_label])
-        lengths = is_label.sum(1).cpu().numpy()
-        np.add.at(nats, np.repeat(owners, lengths), token_nats.cpu().numpy().astype(np.float64))
+    windows = _windows(documents, context)
+    batches = list(_batches(windows))
+    nats = torch.zeros(len(windows), dtype=torch.float64, device=device)
+    for first in range(0, len(batches), world.size):
+        # A divided model is run by all ranks together: one without a batch repeats the last, and nothing counts.
+        mine = first + world.rank
+        chosen = batches[min(mine, len(batches) - 1)]
+        found = _nats(model, [windows[i].ids for i in chosen], device)
+        if mine < len(batches):
+            nats[chosen.start : chosen.stop] = found
     model.train(was_training)
+    let_go(model)
+    by_document = np.zeros(len(documents), dtype=np.float64)
+    np.add.at(by_document, [window.owner for window in windows], world.sum(nats).cpu().numpy())
     columns = {
         "step": [step] * len(documents),
         "probe": [document.probe for document in documents],
         "doc_id": [document.doc_id for document in documents],
-        "nats": nats,
+        "nats": by_document,
         "tokens": [len(document.ids) - 1 for document in documents],
         "bytes": [document.num_bytes for document in documents],
     }
     return pl.DataFrame(columns, schema=PROBES_SCHEMA)
 
 
-def _batches(documents: Sequence[ProbeDocument], context: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield (owner of each window, ids[windows, tokens] padded with -1), windows of like length together.
+@dataclass(frozen=True)
+class _Window:
+    owner: int
+    """Position of its document."""
+    ids: np.ndarray
 
-    Padding stands at the end, where causal attention never looks back at it.
-    """
+
+def _windows(documents: Sequence[ProbeDocument], context: int) -> list[_Window]:
+    """Return what goes through the model at once of each document, the longest first."""
     windows = [
-        (owner, document.ids[start : start + context])
+        _Window(owner, document.ids[start : start + context])
         for owner, document in enumerate(documents)
         for start in range(0, len(document.ids) - 1, context - 1)
     ]
-    windows.sort(key=lambda window: -len(window[1]))
+    return sorted(windows, key=lambda window: -len(window.ids))
+
+
+def _batches(windows: Sequence[_Window]) -> Iterator[range]:
+    """Yield runs of windows that are measured at once."""
     start = 0
     while start < len(windows):
-        longest = len(windows[start][1])
-        chosen = windows[start : start + max(1, BATCH_TOKENS // longest)]
-        ids = np.full((len(chosen), longest), -1, dtype=np.int64)
-        for row, (_, tokens) in enumerate(chosen):
-            ids[row, : len(tokens)] = tokens
-        yield np.array([owner for owner, _ in chosen]), ids
-        start += len(chosen)
+        stop = min(len(windows), start + max(1, BATCH_TOKENS // len(windows[start].ids)))
+        yield range(start, stop)
+        start = stop
+
+
+def _nats(model: LanguageModel, windows: Sequence[np.ndarray], device: torch.device) -> torch.Tensor:
+    """Return fp64[windows]: nats of all tokens but the first of each."""
+    longest = max(len(ids) for ids in windows)
+    # Padding stands at the end, where causal attention never looks back at it.
+    ids = np.zeros((len(windows), longest), dtype=np.int64)
+    is_predictor = np.zeros(ids.shape, dtype=bool)
+    for row, window in enumerate(windows):
+        ids[row, : len(window)] = window
+        is_predictor[row, : len(window) - 1] = True
+    predictors = np.flatnonzero(is_predictor)
+    rows = predictors // longest
+    batch = MicroBatch(
+        ids=torch.from_numpy(ids),
+        positions=torch.arange(longest).repeat(len(windows), 1),
+        predictors=torch.from_numpy(predictors),
+        labels=torch.from_numpy(ids.reshape(-1)[predictors + 1]),
+        label_sources=rows,
+        edges=np.arange(len(windows) + 1, dtype=np.int32) * longest,
+    )
+    _, nats = model(batch.to(device))
+    return torch.zeros(len(windows), dtype=torch.float64, device=device).index_add_(
+        0, torch.from_numpy(rows).to(device), nats.double()
+    )

@@ -3,13 +3,15 @@
 1. resolve the recipe, the mixture version and the base, all by digest (trainers.job); an earlier run of the name goes
    on or answers
 2. gates: every probe covered by the mixture and by its ancestors', one tokenizer, enough embeddings
-3. the model, its adapters, fp32 masters; then the proof that documents in one row cannot see each other
+3. the model, its adapters, fp32 masters, on every rank or divided; then the proof that documents in one row cannot
+   see each other
 4. the loop (trainers.loop), from the newest checkpoint
 5. final/, metrics, verdict, receipt
 """
 
 import platform
 import time
+from contextlib import AbstractContextManager, nullcontext
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ import torch
 
 import engine
 from engine.base.atomic import atomic_folder
+from engine.base.hashing import digest_json
 from engine.base.progress import progress, say
 from engine.formats.receipt import NAME as RECEIPT
 from engine.formats.receipt import Receipt, write_receipt
@@ -33,11 +36,12 @@ from trainers.coverage import require_coverage
 from trainers.dry_run import announce, plan_of, show_plan
 from trainers.final import save_final
 from trainers.freezing import freezing_of
+from trainers.fsdp import shard, unshard
 from trainers.generation import write_generation
 from trainers.isolation import prove_isolation
 from trainers.job import Job, resolve_job
 from trainers.loop import Training, train_steps
-from trainers.model import choose_device, choose_dtype, keep_freed_memory, load_base
+from trainers.model import choose_dtype, keep_freed_memory, load_base
 from trainers.model_card import model_card
 from trainers.new_rows import described
 from trainers.optim import MasterOptimizer
@@ -48,8 +52,10 @@ from trainers.probes import probe_documents
 from trainers.quantised import load_quantised
 from trainers.recipe.tuning import VIRTUAL
 from trainers.reload import MOST_TOKENS, require_same_logits
+from trainers.replicas import require_same_weights
 from trainers.summary import summary_of, wall_seconds
-from trainers.trackers import require_trackers, tracking
+from trainers.torchrun import joined
+from trainers.trackers import Tracker, require_trackers, tracking
 from trainers.vocabulary import NewRowsFirst
 from trainers.world import World
 
@@ -72,24 +78,28 @@ def train(
     rows as they would be trained on. Raises RecipeError (recipe, or a name that belongs to another run), InputError (a
     file, a mixture with documents that were taken down), AuditError (an uncovered probe, unsound labels, documents that
     see each other, a loss that is no number). Exceeding the forgetting budget is no error: `within_budget` says it.
+    Under torchrun every rank calls this (trainers.torchrun).
     """
-    job = resolve_job(Path(recipe), Workspace.open(workspace), name)
-    if preview is not None:
-        job.require_sound_answers()
-        return {"preview": preview_rows(job, preview)}
-    record = job.record
-    record.require_same(job.identity())
-    if dry_run:
-        return plan_of(job, _passed_gates(job), ranks)
-    if not (record.folder / RECEIPT).is_file():
-        waived = _passed_gates(job)
-        for text in waived:
-            say(f"{job.recipe.name}: waived: {text}")
-        announce(job)
-        computes_twice = wants_checkpointing(job.recipe.gradient_checkpointing, job.base.num_parameters)
-        with told_what_would_fit(job.recipe, job.rows.schedule.meta.rows_per_step, computes_twice):
-            _train(job, waived)
-    content = record.content
+    with joined() as world:
+        job = resolve_job(Path(recipe), Workspace.open(workspace), name)
+        if preview is not None:
+            job.require_sound_answers()
+            return {"preview": preview_rows(job, preview)}
+        record = job.record
+        record.require_same(job.identity())
+        if dry_run:
+            return plan_of(job, _passed_gates(job), ranks)
+        world.require_same(job.recipe.name, job=digest_json(job.identity()), packages=digest_json(_packages()))
+        if not world.from_main((record.folder / RECEIPT).is_file()):
+            waived = _passed_gates(job)
+            for text in waived:
+                say(f"{job.recipe.name}: waived: {text}")
+            announce(job)
+            computes_twice = wants_checkpointing(job.recipe.gradient_checkpointing, job.base.num_parameters)
+            rows_of_rank = -(-job.rows.schedule.meta.rows_per_step // world.size)
+            with told_what_would_fit(job.recipe, rows_of_rank, computes_twice):
+                _train(job, world, waived)
+        content = record.content
     assert content is not None
     return {
         "run": job.recipe.name,
@@ -137,31 +147,34 @@ def _passed_gates(job: Job) -> list[str]:
     return waived + job.require_sound_answers()
 
 
-def _train(job: Job, waived: list[str]) -> None:
+def _train(job: Job, world: World, waived: list[str]) -> None:
     started = time.monotonic()
     keep_freed_memory()
     with progress(f"loading the base {job.base.name}"):
-        training = _prepare(job)
-        proof = prove_isolation(training.model, training.rows, training.world.device)
-    with job.record.exclusive():
-        if not (job.record.folder / RECEIPT).is_file():  # another process may have been at work meanwhile
+        training = _prepare(job, world)
+        proof = prove_isolation(training.model, training.rows, world.device, job.recipe.packed)
+    with job.record.exclusive() if world.is_main else nullcontext():
+        if not world.from_main((job.record.folder / RECEIPT).is_file()):  # another may have been at work meanwhile
             content = _train_exclusively(job, training, proof, waived)
             _finish(job, training, content, started)
+    world.wait()
 
 
 def _train_exclusively(job: Job, training: Training, proof: dict[str, Any], waived: list[str]) -> dict[str, Any]:
-    record = job.record
-    remove_leftovers(record.folder / "checkpoints")
+    record, world = job.record, training.world
+    if world.is_main:
+        remove_leftovers(record.folder / "checkpoints")
     first, checkpoint = latest_checkpoint(record.folder / "checkpoints")
+    world.require_same(record.folder, checkpoint=digest_json(first))
     stored = record.content
-    sessions = [*(stored["sessions"] if stored else []), {"from_step": first, **_environment(training.world)}]
+    sessions = [*(stored["sessions"] if stored else []), {"from_step": first, **_environment(world)}]
     if any(session["threads"] != sessions[-1]["threads"] for session in sessions):
         say(f"{job.recipe.name}: another number of threads than before; the last digits of the result may differ")
     content = {
         "run": job.recipe.name,
         **job.identity(),
         "lineage": job.base.lineage(),
-        "model": _describe_model(training),
+        "model": _describe_model(training, proof["precision"]),
         "vocabulary": described(job.base.new_rows, job.tokenizer.folder),
         "isolation": proof,
         "waived": waived,
@@ -169,29 +182,38 @@ def _train_exclusively(job: Job, training: Training, proof: dict[str, Any], waiv
         "sessions": sessions,
         "summary": None,
     }
-    record.write(content)
-    record.go_back_to(first)
+    if world.is_main:
+        record.write(content)
+        record.go_back_to(first)
+    world.wait()
     if checkpoint is not None:
         load_checkpoint(checkpoint, training.optimizer, training.identity)
-    with tracking(job.recipe, record.folder, first) as trackers:
+    tracked: AbstractContextManager[list[Tracker]] = nullcontext([])
+    with tracking(job.recipe, record.folder, first) if world.is_main else tracked as trackers:
         train_steps(training, first, trackers)
     return content
 
 
-def _prepare(job: Job) -> Training:
+def _prepare(job: Job, world: World) -> Training:
     recipe, row_tokens = job.recipe, job.rows.schedule.meta.row_tokens
-    world = World(choose_device())
+    is_divided = world.size > 1 and recipe.parallel == "fsdp"
     longest = row_tokens + recipe.tuning.positions_in_front
     if recipe.tuning.method == "qlora":
         dtype = choose_dtype(recipe.precision, job.base.num_parameters or 0, world.device)
         loaded = load_quantised(job.base, job.tokenizer, longest, recipe.seed, dtype, world.device)
     else:
-        loaded = load_base(job.base, job.tokenizer, longest, recipe.seed).to(world.device)
+        loaded = load_base(job.base, job.tokenizer, longest, recipe.seed)
+        loaded = loaded if is_divided else loaded.to(world.device)
         dtype = choose_dtype(recipe.precision, loaded.num_parameters(), world.device)
     if recipe.tuning.method not in VIRTUAL:
         attend_by_document(loaded, row_tokens)
     model = add_adapters(loaded, recipe.tuning, recipe.seed, job.base.new_rows)
-    optimizer = MasterOptimizer(model, model.trained(), recipe.optimizer, dtype, freezing_of(loaded, recipe))
+    freezing = freezing_of(loaded, recipe)
+    require_same_weights(dict(model.named_parameters()), world, "at the start")
+    if is_divided:
+        shard(model, world, dtype)
+        dtype = torch.float32  # what is divided are the masters; FSDP gathers them rounded
+    optimizer = MasterOptimizer(model, model.trained(), recipe.optimizer, dtype, freezing)
     first = NewRowsFirst(model, job.base.new_rows, recipe.vocabulary.new_rows_steps)
     if recipe.optimizer.kind == "paged_adamw_8bit" and world.device.type != "cuda":
         say(f"{recipe.name}: nothing is paged without CUDA: adamw_8bit")
@@ -207,9 +229,12 @@ def _prepare(job: Job) -> Training:
 
 
 def _finish(job: Job, training: Training, content: dict[str, Any], started: float) -> None:
+    training.optimizer.restore()
+    unshard(training.model, training.world)
+    if not training.world.is_main:
+        return
     record = job.record
     metrics = record.write_metrics()
-    training.optimizer.restore()
     with atomic_folder(record.folder / "final") as folder:
         digest = save_final(training.model.saved, job.base, job.tokenizer, folder, _some_texts(job))
         write_generation(folder, content["generation"], job.mixture.manifest, job.tokenizer, job.base)
@@ -238,7 +263,7 @@ def _some_texts(job: Job) -> list[str]:
     return [decode(job.tokenizer, ids[start : start + length - 1].tolist()) for start, length in documents.iter_rows()]
 
 
-def _describe_model(training: Training) -> dict[str, Any]:
+def _describe_model(training: Training, precision: str) -> dict[str, Any]:
     causal, optimizer = training.model.causal, training.optimizer
     return {
         "architecture": type(causal).__name__,
@@ -247,7 +272,7 @@ def _describe_model(training: Training) -> dict[str, Any]:
         "optimizer": optimizer.config.kind,
         "freezing": None if optimizer.freezing is None else optimizer.freezing.describe(),
         "gradient_checkpointing": is_checkpointing(causal),
-        "precision": str(next(iter(optimizer.working.values())).dtype).removeprefix("torch."),
+        "precision": precision,
         "quantised": "nf4" if getattr(causal, "is_loaded_in_4bit", False) else None,
     }
 
@@ -262,5 +287,9 @@ def _environment(world: World) -> dict[str, Any]:
         "ranks": world.size,
         "python": platform.python_version(),
         "provender": engine.__version__,
-        **{name: version(name) for name in ("torch", "transformers", "peft")},
+        **_packages(),
     }
+
+
+def _packages() -> dict[str, str]:
+    return {name: version(name) for name in ("torch", "transformers", "peft")}

@@ -53,6 +53,8 @@ class StepRows:
     """int64[S]: position in `TrainingRows.sources`."""
     step_labels: int
     """Labels of the whole step, over all ranks: what the summed loss is divided by."""
+    most_rows: int
+    """Rows of the rank that has most, so that all ranks know how many micro-batches there are."""
 
     @property
     def num_labels(self) -> int:
@@ -126,7 +128,8 @@ class TrainingRows:
         spans = self._spans_of(step)
         if spans.is_empty():
             raise InputError(problem(self.schedule.folder, f"step {step} has no spans", "at least one", AGAIN))
-        mine = rank_rows(int(spans["row"][-1]) + 1, world_size, rank)
+        of_ranks = [rank_rows(int(spans["row"][-1]) + 1, world_size, one) for one in range(world_size)]
+        mine = of_ranks[rank]
         chosen = spans if world_size == 1 else spans.filter(pl.col("row").is_between(mine.start, mine.stop - 1))
         columns = {name: chosen[name].to_numpy().astype(np.int64) for name in _OF_SPANS}
         planned, lengths = columns.pop("supervised_tokens"), columns["length"]
@@ -143,6 +146,7 @@ class TrainingRows:
             **columns,
             source=self._source_numbers[columns["document"]],
             step_labels=int(spans["supervised_tokens"].cast(pl.Int64).sum()),
+            most_rows=max(len(rows) for rows in of_ranks),
         )
 
     def _spans_of(self, step: int) -> pl.DataFrame:

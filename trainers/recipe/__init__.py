@@ -70,6 +70,11 @@ class TrainRecipe(StrictModel):
     optimizer: OptimizerConfig = Field(default_factory=OptimizerConfig)
     max_steps: Positive | None = Field(default=None, description="null = all steps of the schedule")
     micro_batch_rows: Positive | None = Field(default=None, description="rows at once; null = the whole step")
+    packed: bool = Field(
+        default=True,
+        description="documents share rows as the mixture says; false: each in a padded row of its own, which is "
+        "slower, for models whose layers carry a state along the row",
+    )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         default="auto",
         description="bf16 and fp16: weights of two bytes with fp32 masters, fp16 with scaled gradients; auto chooses "
@@ -94,6 +99,26 @@ class TrainRecipe(StrictModel):
         if self.tuning.method != "full" and self.freezing != FreezingConfig():
             raise ValueError(f"freezing given with method {self.tuning.method}. Needed: method full, or no freezing")
         return self
+
+    @model_validator(mode="after")
+    def _can_be_divided(self) -> Self:
+        if self.parallel == "fsdp" and self.undividable:
+            found = ", ".join(self.undividable)
+            needed = "method full, lora or ia3, kind adamw, precision bf16 or fp32, or parallel ddp"
+            raise ValueError(f"fsdp given with {found}. Needed: {needed}")
+        return self
+
+    @property
+    def undividable(self) -> list[str]:
+        """What cannot be divided over ranks (parallel fsdp)."""
+        found = {
+            f"tuning.method {self.tuning.method}": self.tuning.method not in ("full", "lora", "ia3"),
+            f"optimizer.kind {self.optimizer.kind}": self.optimizer.kind != "adamw",
+            "precision fp16": self.precision == "fp16",
+            "vocabulary.new_rows_steps": self.vocabulary.new_rows_steps > 0,
+            "freezing.unfreeze_every": self.freezing.unfreeze_every is not None,
+        }
+        return [name for name, is_given in found.items() if is_given]
 
     @model_validator(mode="after")
     def _prefix_keeps_its_cache(self) -> Self:
