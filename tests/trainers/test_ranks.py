@@ -1,0 +1,244 @@
+"""Two processes against one, with gloo on the CPU: the same losses, weights, figures by source and probes.
+
+One start of two processes makes all runs of this file (each start imports torch twice).
+"""
+
+import json
+import multiprocessing
+import os
+import shutil
+import socket
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+
+import engine.formats.training_rows
+from engine.base.errors import InputError
+from engine.formats.parquet import read_parquet
+from engine.formats.receipt import NAME as RECEIPT
+from engine.formats.schedule import rank_rows
+from engine.formats.training_rows import StepRows, TrainingRows
+from engine.formats.workspace import Workspace
+from trainers.replicas import require_same_weights, sum_gradients
+from trainers.torchrun import joined
+from trainers.train import train
+from trainers.world import World
+
+CASES: dict[str, dict[str, Any]] = {
+    "ddp": {},
+    "ddp_accumulated": {"micro_batch_rows": 1},
+    "ddp_lora": {"tuning": {"method": "lora", "r": 4, "dropout": 0.0}},
+    "fsdp": {"parallel": "fsdp"},
+    "fsdp_accumulated": {"parallel": "fsdp", "micro_batch_rows": 1},
+    "fsdp_lora": {"parallel": "fsdp", "tuning": {"method": "lora", "r": 4, "dropout": 0.0}},
+    "fsdp_uneven": {"parallel": "fsdp", "micro_batch_rows": 3},
+    "fsdp_bf16": {"parallel": "fsdp", "precision": "bf16", "max_steps": 2},
+}
+STEPS = 10
+
+
+def recipe_of(case: str) -> dict[str, Any]:
+    common = {
+        "name": case,
+        "mixture": "mixed",
+        "base": {"tiny": {"hidden_size": 32, "layers": 2, "heads": 2, "intermediate_size": 64}},
+        "optimizer": {"learning_rate": 3.0e-3},
+        "max_steps": STEPS,
+        "probes": {"general": ["general"], "domain": ["code"], "max_documents": 8},
+        "checkpoints": {"every_steps": 5, "keep": 9},
+    }
+    return common | CASES[case]
+
+
+def _work(rank: int, port: int, root: str, said: Any) -> None:
+    """What each of the two processes does."""
+    torch.set_num_threads(1)
+    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1")
+    os.environ["MASTER_PORT"] = str(port)
+    of_step = TrainingRows.step
+    for case in CASES:
+        mine = _all_rows_to_the_last if case == "fsdp_uneven" else rank_rows
+        engine.formats.training_rows.rank_rows = mine  # type: ignore[attr-defined]
+        train(Path(root) / f"{case}.yaml", root)
+    with joined() as world:
+        said.put((rank, _small_facts(world)))
+
+    def failing(rows: TrainingRows, step: int, rank: int = 0, world_size: int = 1) -> StepRows:
+        if rank == 1 and step == 1:
+            raise InputError("rank 1 cannot read its rows")
+        return of_step(rows, step, rank, world_size)
+
+    TrainingRows.step = failing  # type: ignore[method-assign, assignment]
+    started = time.monotonic()
+    try:
+        train(Path(root) / "dies.yaml", root)
+    except (InputError, SystemExit) as error:
+        said.put((rank, {"error": type(error).__name__, "text": str(error), "seconds": time.monotonic() - started}))
+        said.close()
+        said.join_thread()
+        sys.stdout.flush()
+        os._exit(1)
+
+
+def _all_rows_to_the_last(num_rows: int, world_size: int, rank: int) -> range:
+    return range(num_rows if rank == world_size - 1 else 0)
+
+
+def _small_facts(world: World) -> dict[str, Any]:
+    """What collectives say; rank 1 has a gradient for `a` alone, nobody for `c`."""
+    a, b, c = (torch.nn.Parameter(torch.ones(3)) for _ in range(3))
+    a.grad = torch.full((3,), float(world.rank + 1))
+    if world.is_main:
+        b.grad = torch.full((3,), 5.0)
+    sum_gradients({"a": a, "b": b, "c": c}, world)
+    errors = []
+    weights = {"same": torch.ones(2), "other": torch.tensor([1.0, 2.0 + 1e-6 * world.rank])}
+    checks: list[Callable[[], None]] = [
+        lambda: require_same_weights(weights, world, "now"),
+        lambda: world.require_same("run", job=f"{world.rank:016x}", packages="00" * 8),
+    ]
+    for check in checks:
+        try:
+            check()
+        except Exception as error:  # noqa: BLE001 - both kinds are looked at by the test
+            errors.append(str(error))
+    gradients = [None if p.grad is None else p.grad.tolist() for p in (a, b, c)]
+    return {"gradients": gradients, "errors": errors, "main": world.from_main(7 + world.rank)}
+
+
+@pytest.fixture(scope="module")
+def ran(built: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[tuple[int, Any]]]:
+    """The workspace after two processes went through all cases, and what each said."""
+    root = Path(shutil.copytree(built, tmp_path_factory.mktemp("ranks") / "workspace"))
+    for name in [*CASES, "dies"]:
+        recipe = recipe_of(name) if name in CASES else recipe_of("ddp") | {"name": "dies"}
+        (root / f"{name}.yaml").write_text(yaml.safe_dump(recipe), encoding="utf-8")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    context = multiprocessing.get_context("spawn")
+    said = context.Queue()
+    processes = [context.Process(target=_work, args=(rank, port, str(root), said)) for rank in (0, 1)]
+    for process in processes:
+        process.start()
+    found = [said.get(timeout=90) for _ in range(4)]
+    for process in processes:
+        process.join(30)
+        assert process.exitcode == 1
+    return root, found
+
+
+@pytest.fixture(scope="module")
+def alone(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """A function that makes the run of a case in one process, once."""
+    root = Path(shutil.copytree(built, tmp_path_factory.mktemp("alone") / "workspace"))
+
+    def run(case: str) -> Path:
+        # In one process neither the way to divide the model nor the micro-batches change what comes out.
+        case = case.removesuffix("_accumulated").removesuffix("_uneven")
+        case = case if case == "fsdp_bf16" else case.replace("fsdp", "ddp")
+        path = root / f"{case}.yaml"
+        path.write_text(yaml.safe_dump(recipe_of(case)), encoding="utf-8")
+        return Path(train(path, root)["folder"])
+
+    return run
+
+
+def lines_of(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def weights_of(folder: Path) -> dict[str, torch.Tensor]:
+    (path,) = (folder / "final").glob("*.safetensors")
+    return load_file(path)
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case != "fsdp_bf16"])
+def test_two_processes_make_the_steps_of_one(ran: Any, alone: Callable[[str], Path], case: str) -> None:
+    two, one = ran[0] / "runs" / case, alone(case)
+    pairs = list(zip(lines_of(two), lines_of(one), strict=True))
+    assert len(pairs) == STEPS
+    differences = [abs(a["loss"] - b["loss"]) / b["loss"] for a, b in pairs]
+    assert max(differences) < 2e-5
+    assert sum(differences) / STEPS < 5e-6
+    for a, b in pairs:
+        assert a["grad_norm"] == pytest.approx(b["grad_norm"], rel=2e-3)
+        assert (a["tokens"], a["supervised_tokens"]) == (b["tokens"], b["supervised_tokens"])
+        assert a["sources"].keys() == b["sources"].keys()
+        for source, figures in a["sources"].items():
+            assert figures == pytest.approx(b["sources"][source], rel=1e-4)
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case != "fsdp_bf16"])
+def test_two_processes_leave_the_weights_of_one(ran: Any, alone: Callable[[str], Path], case: str) -> None:
+    two, one = weights_of(ran[0] / "runs" / case), weights_of(alone(case))
+    assert two.keys() == one.keys()
+    for name, tensor in two.items():
+        assert tensor.shape == one[name].shape
+        # AdamW moves a weight whose gradient is nearly nothing by its sign.
+        assert float((tensor - one[name]).abs().max()) < 2e-3, name
+        assert float((tensor - one[name]).abs().mean()) < 2e-5, name
+
+
+@pytest.mark.parametrize("case", ["ddp", "fsdp"])
+def test_probes_divided_over_ranks_give_the_numbers_of_one_process(
+    ran: Any, alone: Callable[[str], Path], case: str
+) -> None:
+    two, one = (read_parquet(folder / "probes.parquet") for folder in (ran[0] / "runs" / case, alone(case)))
+    assert two.drop("nats").equals(one.drop("nats"))
+    assert two.get_column("nats").to_list() == pytest.approx(one.get_column("nats").to_list(), rel=1e-5)
+    start = two.get_column("step") == 0
+    assert two.filter(start).equals(one.filter(start))  # the same weights: the same bits
+
+
+def test_weights_in_bf16_are_divided_as_fp32_masters(ran: Any, alone: Callable[[str], Path]) -> None:
+    two, one = (folder for folder in (ran[0] / "runs" / "fsdp_bf16", alone("fsdp_bf16")))
+    assert json.loads((two / "run.json").read_text())["model"]["precision"] == "bfloat16"
+    assert {tensor.dtype for tensor in weights_of(two).values()} == {torch.float32}
+    losses = [[line["loss"] for line in lines_of(folder)] for folder in (two, one)]
+    assert losses[0] == pytest.approx(losses[1], rel=2e-3)
+
+
+@pytest.mark.parametrize("case", ["ddp", "fsdp_lora"])
+def test_one_process_goes_on_from_the_checkpoint_of_two(ran: Any, tmp_path: Path, case: str) -> None:
+    root = Path(shutil.copytree(ran[0], tmp_path / "workspace"))
+    run, last = Workspace(root).run(case), Workspace(root).run(case) / "checkpoints" / f"step-{STEPS:06d}"
+    before, lines = weights_of(run), lines_of(run)
+    shutil.rmtree(last)
+    shutil.rmtree(run / "final")
+    (run / RECEIPT).unlink()
+    train(root / f"{case}.yaml", root)
+    assert [line["loss"] for line in lines_of(run)] == pytest.approx([line["loss"] for line in lines], rel=2e-5)
+    assert lines_of(run)[:5] == lines[:5]
+    for name, tensor in weights_of(run).items():
+        assert float((tensor - before[name]).abs().max()) < 2e-3
+    assert [session["ranks"] for session in json.loads((run / "run.json").read_text())["sessions"]] == [2, 1]
+
+
+def test_gradients_are_summed_and_missing_ones_are_zeros(ran: Any) -> None:
+    facts = [found["gradients"] for _, found in ran[1] if "gradients" in found]
+    assert facts == [[[3.0] * 3, [5.0] * 3, None]] * 2
+
+
+def test_ranks_that_differ_are_told_so_on_every_rank(ran: Any) -> None:
+    for found in (found for _, found in ran[1] if "errors" in found):
+        weights, job = found["errors"]
+        assert "1 of 2 tensors are not the same on all ranks, other the first" in weights
+        assert job.startswith("run: job not the same on all ranks")
+        assert found["main"] == 7
+
+
+def test_rank_that_fails_ends_the_other_in_seconds_with_one_message(ran: Any) -> None:
+    ends = {rank: found for rank, found in ran[1] if "error" in found}
+    assert ends[1]["error"] == "InputError"
+    assert ends[1]["text"] == "rank 1 cannot read its rows"
+    assert ends[0]["error"] == "SystemExit", ends[0]["text"]
+    assert max(found["seconds"] for found in ends.values()) < 20
+    assert not (ran[0] / "runs" / "dies" / RECEIPT).exists()
