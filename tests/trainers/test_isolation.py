@@ -54,7 +54,7 @@ def test_model_whose_documents_see_each_other_is_refused(
     model: LanguageModel, rows: TrainingRows, given: dict[str, Any]
 ) -> None:
     force(model, **given)
-    with pytest.raises(AuditError, match="changing the first document moves the logits of the next by"):
+    with pytest.raises(AuditError, match="changing other documents of a row moves the states of its document 1 by"):
         prove_isolation(model, rows, CPU)
 
 
@@ -87,3 +87,72 @@ def test_states_of_a_document_do_not_depend_on_its_place_in_the_row(model: Langu
     for start, stop in pairwise(starts):
         alone = model.states(batch.ids[:1, start:stop], torch.arange(stop - start)[None])
         torch.testing.assert_close(packed[:1, start:stop], alone, rtol=1e-4, atol=1e-5)
+
+
+def of_transformers(kind: str, **changes: Any) -> LanguageModel:
+    """A tiny model of another architecture, with random weights."""
+    import transformers
+
+    sizes = {"vocab_size": 512, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
+    heads = {"num_attention_heads": 2, "num_key_value_heads": 2, "max_position_embeddings": 128, "pad_token_id": None}
+    config = getattr(transformers, f"{kind}Config")(**sizes, **heads, **changes)
+    torch.manual_seed(0)
+    return LanguageModel(transformers.AutoModelForCausalLM.from_config(config, attn_implementation="sdpa").float())
+
+
+@pytest.fixture(scope="module")
+def hybrid() -> LanguageModel:
+    linear = {f"linear_{what}": 16 for what in ("key_head_dim", "value_head_dim")}
+    linear |= {f"linear_num_{what}_heads": 2 for what in ("key", "value")}
+    layers = {"layer_types": ["linear_attention", "full_attention"], "mlp_only_layers": [0, 1], "num_experts": 0}
+    return of_transformers("Qwen3Next", head_dim=16, **linear, **layers)
+
+
+def test_layers_that_carry_a_state_along_the_row_are_refused_with_a_way_out(
+    hybrid: LanguageModel, rows: TrainingRows
+) -> None:
+    with pytest.raises(AuditError) as error:
+        prove_isolation(hybrid, rows, CPU)
+    assert "qwen3_next has layers (linear_attention) that carry a state from one to the next" in str(error.value)
+    assert "Fix: set packed: false, which gives each a row of its own" in str(error.value)
+
+
+def test_documents_in_rows_of_their_own_are_isolated_in_every_model(
+    hybrid: LanguageModel, model: LanguageModel, rows: TrainingRows
+) -> None:
+    assert prove_isolation(hybrid, rows, CPU, packed=False)["documents_isolated"]
+    nats = [
+        sum(float(model(batch)[0].detach()) for batch in micro_batches(rows.step(1), 0, 2, packed=packed))
+        for packed in (True, False)
+    ]
+    assert nats[0] == pytest.approx(nats[1], rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes"),
+    [
+        ("Mistral", {"sliding_window": 8}),
+        ("Gemma3Text", {"sliding_window": 8, "head_dim": 16, "layer_types": ["sliding_attention", "full_attention"]}),
+        ("Mixtral", {"num_local_experts": 4}),
+    ],
+    ids=["window", "window in every other layer", "experts"],
+)
+def test_other_architectures_pass(rows: TrainingRows, kind: str, changes: dict[str, Any]) -> None:
+    assert prove_isolation(of_transformers(kind, **changes), rows, CPU)["documents_isolated"]
+
+
+@pytest.mark.parametrize("place", ["first to second", "to the last", "between two in the middle"])
+def test_leak_between_any_two_documents_is_seen(model: LanguageModel, rows: TrainingRows, place: str) -> None:
+    original = model.states
+
+    def leaking(ids: torch.Tensor, positions: torch.Tensor, edges: Any = None) -> torch.Tensor:
+        states = original(ids, positions, edges)
+        starts = torch.nonzero(positions[0] == 0).flatten().tolist()
+        seen = {"first to second": 1, "to the last": len(starts) - 2, "between two in the middle": len(starts) // 2}
+        at = starts[seen[place]]
+        states[:, at] += 1e-3 * ids[:, at - 1, None]
+        return states
+
+    model.states = leaking  # type: ignore[method-assign]
+    with pytest.raises(AuditError, match="moves the states of its document"):
+        prove_isolation(model, rows, CPU)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from engine.base.errors import RecipeError
-from trainers.recipe import load_train_recipe
+from trainers.recipe import TrainRecipe, load_train_recipe
 
 SHIPPED = sorted(Path(str(files("trainers.recipes"))).glob("*.yaml"))
 
@@ -71,3 +71,19 @@ def test_shipped_recipe_is_right_and_called_like_its_file(path: Path) -> None:
 def test_shipped_runs_with_and_without_replay_differ_in_nothing_else() -> None:
     without, with_replay = (load_train_recipe(SHIPPED[i]).resolved() for i in (1, 2))
     assert {key for key in without if without[key] != with_replay[key]} == {"name", "mixture"}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"tuning": {"method": "qlora"}},
+        {"optimizer": {"kind": "adamw_8bit"}},
+        {"precision": "fp16"},
+        {"vocabulary": {"new_rows_steps": 1}},
+        {"freezing": {"unfreeze_every": 1}},
+    ],
+)
+def test_what_cannot_be_divided_over_ranks_is_refused(changes: dict[str, object]) -> None:
+    recipe = {"name": "t", "mixture": "m", "base": {"tiny": {}}, "parallel": "fsdp", **changes}
+    with pytest.raises(ValueError, match=r"fsdp given with .* Needed: .*, or parallel ddp"):
+        TrainRecipe.model_validate(recipe)
