@@ -14,21 +14,27 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
 
 import engine.formats.training_rows
-from engine.base.errors import InputError
+from engine.base.errors import AuditError, InputError
+from engine.formats.manifest import open_mixture
 from engine.formats.parquet import read_parquet
 from engine.formats.receipt import NAME as RECEIPT
 from engine.formats.schedule import rank_rows
-from engine.formats.training_rows import StepRows, TrainingRows
+from engine.formats.training_rows import StepRows, TrainingRows, open_training_rows
 from engine.formats.workspace import Workspace
+from trainers.data import MicroBatch
+from trainers.job import resolve_job
+from trainers.language_model import LanguageModel
+from trainers.loop import train_step
 from trainers.replicas import require_same_weights, sum_gradients
 from trainers.torchrun import joined
-from trainers.train import train
+from trainers.train import _prepare, train
 from trainers.world import World
 
 CASES: dict[str, dict[str, Any]] = {
@@ -37,10 +43,16 @@ CASES: dict[str, dict[str, Any]] = {
     "ddp_lora": {"tuning": {"method": "lora", "r": 4, "dropout": 0.0}},
     "fsdp": {"parallel": "fsdp"},
     "fsdp_accumulated": {"parallel": "fsdp", "micro_batch_rows": 1},
-    "fsdp_lora": {"parallel": "fsdp", "tuning": {"method": "lora", "r": 4, "dropout": 0.0}},
+    "fsdp_lora": {
+        "parallel": "fsdp",
+        "tuning": {"method": "lora", "r": 4, "dropout": 0.0},
+        "gradient_checkpointing": True,
+    },
     "fsdp_uneven": {"parallel": "fsdp", "micro_batch_rows": 3},
     "fsdp_bf16": {"parallel": "fsdp", "precision": "bf16", "max_steps": 2},
+    "ddp_fp16": {"precision": "fp16", "max_steps": 4},
 }
+EXACT = [case for case in CASES if not case.endswith("16")]
 STEPS = 10
 
 
@@ -69,6 +81,7 @@ def _work(rank: int, port: int, root: str, said: Any) -> None:
         train(Path(root) / f"{case}.yaml", root)
     with joined() as world:
         said.put((rank, _small_facts(world)))
+        said.put((rank, {"nonfinite": _stopped_by_a_document_of_the_last_rank(world, Path(root))}))
 
     def failing(rows: TrainingRows, step: int, rank: int = 0, world_size: int = 1) -> StepRows:
         if rank == 1 and step == 1:
@@ -113,6 +126,28 @@ def _small_facts(world: World) -> dict[str, Any]:
     return {"gradients": gradients, "errors": errors, "main": world.from_main(7 + world.rank)}
 
 
+def _stopped_by_a_document_of_the_last_rank(world: World, root: Path) -> str:
+    job = resolve_job(root / "ddp.yaml", Workspace(root), None)
+    training = _prepare(job, world)
+    original = LanguageModel.forward
+
+    def poisoned(self: LanguageModel, batch: MicroBatch) -> tuple[torch.Tensor, torch.Tensor]:
+        summed, nats = original(self, batch)
+        if world.is_main:
+            return summed, nats
+        nats = torch.where(torch.arange(len(nats)) == len(nats) - 1, torch.nan, nats)
+        return summed * torch.nan, nats
+
+    LanguageModel.forward = poisoned  # type: ignore[method-assign]
+    try:
+        train_step(training, 0)
+    except AuditError as error:
+        return str(error)
+    finally:
+        LanguageModel.forward = original  # type: ignore[method-assign]
+    return "went on"
+
+
 @pytest.fixture(scope="module")
 def ran(built: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[tuple[int, Any]]]:
     """The workspace after two processes went through all cases, and what each said."""
@@ -128,7 +163,7 @@ def ran(built: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, li
     processes = [context.Process(target=_work, args=(rank, port, str(root), said)) for rank in (0, 1)]
     for process in processes:
         process.start()
-    found = [said.get(timeout=90) for _ in range(4)]
+    found = [said.get(timeout=90) for _ in range(6)]
     for process in processes:
         process.join(30)
         assert process.exitcode == 1
@@ -143,7 +178,7 @@ def alone(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[st
     def run(case: str) -> Path:
         # In one process neither the way to divide the model nor the micro-batches change what comes out.
         case = case.removesuffix("_accumulated").removesuffix("_uneven")
-        case = case if case == "fsdp_bf16" else case.replace("fsdp", "ddp")
+        case = case if case == "fsdp_bf16" else case.replace("fsdp", "ddp")  # nor whether activations are kept
         path = root / f"{case}.yaml"
         path.write_text(yaml.safe_dump(recipe_of(case)), encoding="utf-8")
         return Path(train(path, root)["folder"])
@@ -160,7 +195,7 @@ def weights_of(folder: Path) -> dict[str, torch.Tensor]:
     return load_file(path)
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if case != "fsdp_bf16"])
+@pytest.mark.parametrize("case", EXACT)
 def test_two_processes_make_the_steps_of_one(ran: Any, alone: Callable[[str], Path], case: str) -> None:
     two, one = ran[0] / "runs" / case, alone(case)
     pairs = list(zip(lines_of(two), lines_of(one), strict=True))
@@ -176,7 +211,7 @@ def test_two_processes_make_the_steps_of_one(ran: Any, alone: Callable[[str], Pa
             assert figures == pytest.approx(b["sources"][source], rel=1e-4)
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if case != "fsdp_bf16"])
+@pytest.mark.parametrize("case", EXACT)
 def test_two_processes_leave_the_weights_of_one(ran: Any, alone: Callable[[str], Path], case: str) -> None:
     two, one = weights_of(ran[0] / "runs" / case), weights_of(alone(case))
     assert two.keys() == one.keys()
@@ -220,6 +255,27 @@ def test_one_process_goes_on_from_the_checkpoint_of_two(ran: Any, tmp_path: Path
     for name, tensor in weights_of(run).items():
         assert float((tensor - before[name]).abs().max()) < 2e-3
     assert [session["ranks"] for session in json.loads((run / "run.json").read_text())["sessions"]] == [2, 1]
+
+
+def test_losses_scaled_in_fp16_are_those_of_one_process_on_every_rank(ran: Any, alone: Callable[[str], Path]) -> None:
+    two, one = (lines_of(folder) for folder in (ran[0] / "runs" / "ddp_fp16", alone("ddp_fp16")))
+    assert [line["loss"] for line in two] == pytest.approx([line["loss"] for line in one], rel=2e-3)
+    assert [line["skipped_steps"] for line in two] == [line["skipped_steps"] for line in one]
+
+
+def test_main_rank_names_the_document_of_another_that_is_no_number(ran: Any) -> None:
+    texts = [found["nonfinite"] for _, found in ran[1] if "nonfinite" in found]
+    assert texts[0] == texts[1]
+    assert "step 1: loss nan" in texts[0]
+    (path,) = (ran[0] / "runs" / "ddp").glob("nonfinite*.json")
+    rows = open_training_rows(Workspace(ran[0]), open_mixture(Workspace(ran[0]), "mixed"))
+    step = rows.step(0)
+    last = int(step.of_tokens(step.document)[step.is_label][-1])
+    expected = rows.mixture.documents().filter(pl.col("document") == last).get_column("doc_id").item().hex()
+    documents = json.loads(path.read_text())["documents"]
+    assert [(d["doc_id"], d["nats"]) for d in documents if d["nats"] == "nan"] == [(expected, "nan")]
+    assert documents[0]["doc_id"] == expected
+    assert len(documents) == len(set(step.of_tokens(step.document)[step.is_label].tolist()))
 
 
 def test_gradients_are_summed_and_missing_ones_are_zeros(ran: Any) -> None:
