@@ -53,7 +53,7 @@ CASES: dict[str, dict[str, Any]] = {
     "ddp_fp16": {"precision": "fp16", "max_steps": 4},
 }
 EXACT = [case for case in CASES if not case.endswith("16")]
-STEPS = 10
+STEPS = 6
 
 
 def recipe_of(case: str) -> dict[str, Any]:
@@ -64,7 +64,7 @@ def recipe_of(case: str) -> dict[str, Any]:
         "optimizer": {"learning_rate": 3.0e-3},
         "max_steps": STEPS,
         "probes": {"general": ["general"], "domain": ["code"], "max_documents": 8},
-        "checkpoints": {"every_steps": 5, "keep": 9},
+        "checkpoints": {"every_steps": 3, "keep": 9},
     }
     return common | CASES[case]
 
@@ -251,7 +251,7 @@ def test_one_process_goes_on_from_the_checkpoint_of_two(ran: Any, tmp_path: Path
     (run / RECEIPT).unlink()
     train(root / f"{case}.yaml", root)
     assert [line["loss"] for line in lines_of(run)] == pytest.approx([line["loss"] for line in lines], rel=2e-5)
-    assert lines_of(run)[:5] == lines[:5]
+    assert lines_of(run)[:3] == lines[:3]
     for name, tensor in weights_of(run).items():
         assert float((tensor - before[name]).abs().max()) < 2e-3
     assert [session["ranks"] for session in json.loads((run / "run.json").read_text())["sessions"]] == [2, 1]
