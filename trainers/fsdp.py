@@ -17,6 +17,9 @@ from trainers.blocks import blocks_of
 from trainers.language_model import LanguageModel
 from trainers.world import World
 
+FORWARD = ("states", "library_logits")
+"""What is called of a LanguageModel besides its forward pass."""
+
 
 def shard(model: LanguageModel, world: World, dtype: torch.dtype) -> None:
     """Divide the parameters of `model` (fp32, the same on all ranks) over the ranks, in place, on their devices.
@@ -38,7 +41,7 @@ def shard(model: LanguageModel, world: World, dtype: torch.dtype) -> None:
             module.set_gradient_divide_factor(1.0)
             # Else a factor of one is sent as a product before the sum, which gloo does not know.
             module.set_force_sum_reduction_for_comms(True)
-    for method in ("states", "library_logits"):
+    for method in FORWARD:
         register_fsdp_forward_method(model, method)
 
 
@@ -99,9 +102,10 @@ def divided_like(value: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
 
 @torch.no_grad()
 def unshard(model: LanguageModel, world: World) -> None:
-    """Make the divided parameters whole ones again, on the CPU of the main rank, to be saved; every rank calls it.
+    """Make a divided model an undivided one again, on the CPU of the main rank, to be saved; every rank calls it.
 
-    On other ranks they are left empty. The model cannot be run afterwards. Tied parameters stay tied.
+    On other ranks it is left without parameters, and cannot be run. Tied parameters stay tied. One that is not divided
+    stays as it is.
     """
     let_go(model)
     made: dict[int, tuple[torch.Tensor, torch.nn.Parameter]] = {}
@@ -113,3 +117,21 @@ def unshard(model: LanguageModel, world: World) -> None:
                 full = whole(parameter).cpu() if world.is_main else whole(parameter).new_empty(0)
                 made[id(parameter)] = parameter, torch.nn.Parameter(full, parameter.requires_grad)
             module._parameters[name] = made[id(parameter)][1]
+    if made and world.is_main:
+        _detach(model)
+        model.cpu()  # buffers
+
+
+def _detach(model: LanguageModel) -> None:
+    """Take what FSDP hung on modules off again; torch has no function for it."""
+    for method in FORWARD:
+        model.__dict__.pop(method)
+    for module in model.modules():
+        if hasattr(module, "_get_fsdp_state"):
+            divided = cast(Any, module)
+            state, kind = divided._get_fsdp_state(), cast(Any, type(module))
+            parameters = [one for group in state._fsdp_param_groups for one in group.fsdp_params]
+            hooks = [state._pre_forward_hook_handle, state._post_forward_hook_handle]
+            for hook in [*hooks, *(one._post_load_hook_handle for one in parameters)]:
+                hook.remove()
+            divided.__class__ = kind.__mro__[kind._orig_cls_mro_index]
