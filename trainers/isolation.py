@@ -42,6 +42,7 @@ def prove_isolation(
     packed: whether documents share rows, as the recipe says. The model stays in its mode: with dropout all passes draw
     the same numbers.
     """
+    packed = packed or model.is_flat  # such rows are never padded
     step, batch = _row_of_several(rows, packed)
     place = f"{rows.mixture.reference}, step {step}"
     batch = batch.to(device)

@@ -34,7 +34,9 @@ def load_quantised(
         model = load_base(base, tokenizer, row_tokens, seed, load)
     else:
         with tempfile.TemporaryDirectory(prefix=TEMPORARY_PREFIX) as scratch:
-            load_base(base, tokenizer, row_tokens, seed).to(dtype).save_pretrained(scratch)
+            made = load_base(base, tokenizer, row_tokens, seed).to(dtype)
+            made.should_save_on_this_rank = lambda _: True  # else transformers leaves the folders of other ranks empty
+            made.save_pretrained(scratch)
             model = load(Path(scratch))
     require_plain_head(model, base.name)
     return model.train().requires_grad_(False)

@@ -41,6 +41,7 @@ CASES: dict[str, dict[str, Any]] = {
     "ddp": {},
     "ddp_accumulated": {"micro_batch_rows": 1},
     "ddp_lora": {"tuning": {"method": "lora", "r": 4, "dropout": 0.0}},
+    "ddp_qlora": {"tuning": {"method": "qlora", "r": 4, "dropout": 0.0}},
     "fsdp": {"parallel": "fsdp"},
     "fsdp_accumulated": {"parallel": "fsdp", "micro_batch_rows": 1},
     "fsdp_lora": {
@@ -163,7 +164,7 @@ def ran(built: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, li
     processes = [context.Process(target=_work, args=(rank, port, str(root), said)) for rank in (0, 1)]
     for process in processes:
         process.start()
-    found = [said.get(timeout=90) for _ in range(6)]
+    found = [said.get(timeout=180) for _ in range(6)]
     for process in processes:
         process.join(30)
         assert process.exitcode == 1
