@@ -37,6 +37,8 @@ from trainers.torchrun import joined
 from trainers.train import _prepare, train
 from trainers.world import World
 
+pytestmark = pytest.mark.timeout(400)
+"""The first test waits for two processes that import torch and run every case: about 50 s, more beside other work."""
 CASES: dict[str, dict[str, Any]] = {
     "ddp": {},
     "ddp_accumulated": {"micro_batch_rows": 1},
@@ -164,7 +166,7 @@ def ran(built: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, li
     processes = [context.Process(target=_work, args=(rank, port, str(root), said)) for rank in (0, 1)]
     for process in processes:
         process.start()
-    found = [said.get(timeout=180) for _ in range(6)]
+    found = [said.get(timeout=300) for _ in range(6)]
     for process in processes:
         process.join(30)
         assert process.exitcode == 1
