@@ -13,9 +13,8 @@ from engine.base.atomic import read_json, write_json
 from engine.formats.huggingface_tokenizer import chat_template_in
 from engine.formats.manifest import Manifest
 from engine.formats.tokenizer import Tokenizer, special_pieces
-from trainers.chat_templates import SOURCES, jinja_template, with_bos_in_front
 from trainers.lineage import ADAPTER_FILE, Base
-from trainers.template_checks import TOKENIZERS_OWN, template_of
+from trainers.template_checks import template_of
 
 TEMPLATE, CONFIG, SPECIAL_MAP, GENERATION = (
     "chat_template.jinja",
@@ -63,9 +62,14 @@ def choose_pad(tokenizer: Tokenizer, base: Base, stops: Sequence[int] | dict[int
     return {"token": _piece(pieces, meta.eos_id), "id": meta.eos_id, "how": how}
 
 
-def write_generation(folder: Path, facts: dict[str, Any], manifest: Manifest, tokenizer: Tokenizer, base: Base) -> None:
-    """Write chat template, pad token and generation_config.json beside the tokenizer and weights in `folder`."""
-    template = exported_template(manifest, tokenizer, base)
+def write_generation(
+    folder: Path, facts: dict[str, Any], chat_template: str | None, tokenizer: Tokenizer, base: Base
+) -> None:
+    """Write chat template, pad token and generation_config.json beside the tokenizer and weights in `folder`.
+
+    chat_template: Jinja of the mixture's chats (StoreMeta); None: there are none, and the base's stays.
+    """
+    template = chat_template if chat_template is not None else _template_of_base(tokenizer, base)
     if template is not None:
         (folder / TEMPLATE).write_text(template, encoding="utf-8")
     pad = facts["pad_token"]["token"]
@@ -88,15 +92,8 @@ def write_generation(folder: Path, facts: dict[str, Any], manifest: Manifest, to
     write_json(folder / GENERATION, {key: value for key, value in content.items() if value is not None})
 
 
-def exported_template(manifest: Manifest, tokenizer: Tokenizer, base: Base) -> str | None:
-    """Return the Jinja template the model is to be asked with: the mixture's, else the base's, else the tokenizer's."""
-    bos = bool(manifest.render.get("bos"))
-    if manifest.template in SOURCES:
-        return jinja_template(str(manifest.template), tokenizer, bos)
-    found = [chat_template_in(folder) for folder in _folders(base, tokenizer)]
-    if manifest.template == TOKENIZERS_OWN:
-        own = chat_template_in(tokenizer.folder) or next((one for one in found if one is not None), None)
-        return with_bos_in_front(own, tokenizer) if own is not None and bos else own
+def _template_of_base(tokenizer: Tokenizer, base: Base) -> str | None:
+    found = (chat_template_in(folder) for folder in _folders(base, tokenizer))
     return next((one for one in found if one is not None), None)
 
 

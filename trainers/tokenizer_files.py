@@ -41,16 +41,6 @@ def write_tokenizer(tokenizer: Tokenizer, base_folder: Path | None, folder: Path
         _write_config(folder, {"eos_token": eos})
 
 
-def write_chat_template(folder: Path, chat_template: str | None) -> None:
-    """Give the tokenizer in `folder` the template its chats were rendered with, not the base's; None: no chats."""
-    if chat_template is None:
-        return
-    (folder / "chat_template.jinja").write_text(chat_template, encoding="utf-8")
-    config = folder / "tokenizer_config.json"
-    if config.is_file():
-        write_json(config, {key: value for key, value in read_json(config).items() if key != "chat_template"})
-
-
 def _rename(tokenizer: Tokenizer, path: Path) -> None:
     """Call slots in a file of the base's as the mixture's control tokens that took them."""
     meta = tokenizer.meta

@@ -237,7 +237,7 @@ def _finish(job: Job, training: Training, content: dict[str, Any], started: floa
     metrics = record.write_metrics()
     with atomic_folder(record.folder / "final") as folder:
         digest = save_final(training.model.saved, job.base, job.tokenizer, folder, _some_texts(job))
-        write_generation(folder, content["generation"], job.mixture.manifest, job.tokenizer, job.base)
+        write_generation(folder, content["generation"], job.rows.store.meta.chat_template, job.tokenizer, job.base)
         asked = torch.from_numpy(job.rows.store.ids[:MOST_TOKENS].astype("int64"))[None]
         reloaded = {"logits_differ_by": float(f"{require_same_logits(training.model.saved, folder, asked):.3g}")}
         summary = summary_of(job, metrics) | {"wall_seconds": wall_seconds(metrics, content["sessions"], started)}

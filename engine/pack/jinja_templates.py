@@ -1,9 +1,17 @@
 """The templates of engine.pack.templates as Jinja, for whoever loads the trained model with transformers.
 
 Each renders what the segments say, byte for byte, and refuses what they refuse; the segments are what is trained on.
-BOS and EOS are the tokenizer's. A prompt for generation ends where an answer begins.
+A prompt for generation ends where an answer begins. What Jinja cannot express:
+
+- that a text which spells a special token is text: transformers makes it that token
+- control tokens in front of a document, and the EOS behind the last message
+- that every answer is encoded on its own: what stands before one that is to be generated gets the ids of training,
+  but of answers that came before it a tokenizer may join the first characters with what precedes them
 """
 
+import json
+
+from engine.formats.tokenizer import Tokenizer, special_pieces
 from engine.pack.chat_template import ChatTemplate
 from engine.pack.templates import WITH_INPUT, WITHOUT_INPUT, Template
 
@@ -76,6 +84,17 @@ JINJA = {
 """Name of the template -> Jinja text."""
 
 
-def jinja_of(template: Template) -> str:
-    """Return the Jinja text that renders what the template does; a tokenizer's own is its own."""
-    return template.source if isinstance(template, ChatTemplate) else JINJA[template.name]
+def jinja_of(template: Template, tokenizer: Tokenizer, bos_in_front: bool) -> str:
+    """Return the Jinja text that renders what the template does; a tokenizer's own is its own.
+
+    BOS and EOS stand in ours as the tokenizer spells them, so nothing depends on what a configuration calls its BOS.
+    bos_in_front: every document begins with BOS, also where the template writes none.
+    """
+    pieces, meta = special_pieces(tokenizer), tokenizer.meta
+    bos = json.dumps("" if meta.bos_id is None else pieces.get(meta.bos_id, ""), ensure_ascii=False)
+    eos = json.dumps(pieces.get(meta.eos_id, ""), ensure_ascii=False)
+    is_own = isinstance(template, ChatTemplate)
+    source = template.source if isinstance(template, ChatTemplate) else JINJA[template.name]
+    if bos_in_front and meta.bos_id is not None and "bos_token" not in source:
+        source = f"{{{{- {bos} -}}}}\n{source}"
+    return source if is_own else source.replace("bos_token", bos).replace("eos_token", eos)

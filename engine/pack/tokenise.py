@@ -35,7 +35,7 @@ from engine.pack.render import RenderConfig
 from engine.pack.store_writer import gather
 from engine.pack.templates import Template
 
-VERSION = 5
+VERSION = 6
 MADE_BY = f"token_store/{VERSION}"
 FILES = ("documents.parquet", CONTROL_TOKENS_FILE, LOOK_ALIKES_FILE, "ids.bin", "supervised.bin", "store.json")
 
@@ -181,7 +181,7 @@ def _describe(
         bos_id=tokenizer.meta.bos_id,
         bos_documents=int(made.table["has_bos"].sum()),
         stop_ids=made.stop_ids,
-        chat_template=jinja_of(template) if template is not None else None,
+        chat_template=jinja_of(template, tokenizer, config.bos) if template is not None else None,
         dtype=tokenizer.id_dtype.name,
         num_documents=made.table.height,
         num_tokens=int(made.table["num_tokens"].cast(pl.Int64).sum()),

@@ -12,7 +12,6 @@ import torch
 from tokenizers import AddedToken, decoders, models, pre_tokenizers, trainers
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-from engine.base.atomic import read_json, write_json
 from engine.base.errors import InputError
 from engine.formats.manifest import open_mixture
 from engine.formats.tokenizer import Tokenizer, TokenizerMeta, describe, load_tokenizer
@@ -23,7 +22,7 @@ from tests.trainers.conftest import Document, write_mixture
 from trainers.lineage import resolve_base
 from trainers.model import load_base
 from trainers.recipe import BaseConfig
-from trainers.tokenizer_files import write_chat_template, write_tokenizer
+from trainers.tokenizer_files import write_tokenizer
 from trainers.train import train
 
 Recipe = Callable[..., Path]
@@ -162,16 +161,3 @@ def test_copy_of_a_hugging_face_tokenizer_loads_in_transformers(tmp_path: Path, 
     assert after.encode("".join(TAGS)) == list(meta.control_tokens.values())
     assert len(after) == meta.vocab_size
     assert after.decode([meta.control_tokens[TAGS[2]]], skip_special_tokens=True) == ""
-
-
-@pytest.mark.parametrize("beside", [{"chat_template": "of the base"}, None])
-def test_the_trained_tokenizer_has_the_template_of_its_chats(tmp_path: Path, beside: dict[str, str] | None) -> None:
-    if beside is not None:
-        write_json(tmp_path / "tokenizer_config.json", beside | {"eos_token": "</s>"})
-        (tmp_path / "chat_template.jinja").write_text("of the base")
-    write_chat_template(tmp_path, None)
-    assert (tmp_path / "chat_template.jinja").is_file() == (beside is not None)
-    write_chat_template(tmp_path, "{{ messages }}")
-    assert (tmp_path / "chat_template.jinja").read_text() == "{{ messages }}"
-    if beside is not None:
-        assert read_json(tmp_path / "tokenizer_config.json") == {"eos_token": "</s>"}

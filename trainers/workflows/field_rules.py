@@ -1,7 +1,8 @@
 """Rules of the field that a training plan may break, each with its numbers and where it comes from.
 
-A rule with an arXiv number or a documentation page was looked up there; one marked as a rule of thumb is common
-practice without a study behind it that would hold everywhere. All are about models that were trained before, but for
+The sources name where a rule comes from; most were seen as abstracts or summaries, those of Hoffmann, Kaplan, Dettmers
+and Brown are quoted from memory. Where a rule has a bound rather than a point, the bound is ours; one marked as a rule
+of thumb is common practice without a study behind it. All are about models that were trained before, but for
 `tokens_from_scratch`.
 """
 

@@ -161,7 +161,8 @@ def test_the_store_names_what_ends_answers_and_how_many_documents_begin_with_bos
     meta, special = store.meta, special_pieces(tokenizer)
     assert [special[number] for number in meta.stop_ids] == stops
     assert (meta.bos_id, meta.bos_documents) == (tokenizer.meta.bos_id, 2 if template in ("llama3", "mistral") else 0)
-    assert meta.chat_template == JINJA[template]
+    bos, eos = (f'"{special[number or 0]}"' for number in (meta.bos_id, meta.eos_id))
+    assert meta.chat_template == JINJA[template].replace("bos_token", bos).replace("eos_token", eos)
     row = store.documents().row(0, named=True)
     ids, is_label = store.spans(np.array([row["offset"]]), np.array([row["num_tokens"]]))
     assert {special[number] for number in ids[is_label].tolist() if number in meta.stop_ids} == set(stops)

@@ -12,10 +12,10 @@ from transformers.utils.chat_template_utils import render_jinja_template
 from engine.formats.messages import Message
 from engine.formats.tokenizer import Tokenizer, special_pieces
 from engine.pack.chat_template import ChatTemplate
+from engine.pack.jinja_templates import JINJA, jinja_of
 from engine.pack.templates import BOS, EOS, TEMPLATES, TemplateError
 from tests.engine.pack.chat_tokenizers import make
 from tests.engine.pack.test_render_chats import render_one
-from trainers.chat_templates import SOURCES, jinja_template, with_bos_in_front
 
 ROLES = ("system", "user", "assistant", "tool")
 CHATS: list[list[Message]] = [
@@ -65,10 +65,10 @@ def by_transformers(source: str, messages: Sequence[Message], prompt: bool = Fal
     return str(rendered[0])
 
 
-@pytest.mark.parametrize("name", SOURCES)
+@pytest.mark.parametrize("name", JINJA)
 @pytest.mark.parametrize("messages", CHATS)
 def test_template_makes_the_bytes_of_the_segments(name: str, messages: list[Message], tokenizer: Tokenizer) -> None:
-    source = jinja_template(name, tokenizer, bos_in_front=False)
+    source = jinja_of(TEMPLATES[name], tokenizer, bos_in_front=False)
     assert by_transformers(source, messages) == by_segments(name, tokenizer, messages)
 
 
@@ -81,23 +81,19 @@ MESSAGES = st.lists(
 )
 
 
-@pytest.mark.parametrize("name", SOURCES)
+@pytest.mark.parametrize("name", JINJA)
 @settings(max_examples=40, deadline=None)
 @given(messages=MESSAGES)
 def test_template_agrees_with_the_segments_on_any_chat(
     name: str, messages: list[Message], tokenizer: Tokenizer
 ) -> None:
-    source = jinja_template(name, tokenizer, bos_in_front=False)
+    source = jinja_of(TEMPLATES[name], tokenizer, bos_in_front=False)
     assert by_transformers(source, messages) == by_segments(name, tokenizer, messages)
 
 
-def test_every_template_of_the_engine_has_one() -> None:
-    assert set(SOURCES) == set(TEMPLATES)
-
-
-@pytest.mark.parametrize("name", SOURCES)
+@pytest.mark.parametrize("name", JINJA)
 def test_prompt_is_what_stands_before_the_answer_in_training(name: str, tokenizer: Tokenizer) -> None:
-    source = jinja_template(name, tokenizer, bos_in_front=False)
+    source = jinja_of(TEMPLATES[name], tokenizer, bos_in_front=False)
     messages = CHATS[1]
     for place in (2, 4):
         prompt, whole = by_transformers(source, messages[:place], prompt=True), by_transformers(source, messages)
@@ -108,7 +104,7 @@ def test_prompt_is_what_stands_before_the_answer_in_training(name: str, tokenize
         assert whole.startswith(prompt + expected)
 
 
-@pytest.mark.parametrize("name", SOURCES)
+@pytest.mark.parametrize("name", JINJA)
 def test_prompt_gets_the_ids_of_training(name: str, tokenizer: Tokenizer) -> None:
     from engine.pack.render_chats import ChatRenderer
 
@@ -117,14 +113,14 @@ def test_prompt_gets_the_ids_of_training(name: str, tokenizer: Tokenizer) -> Non
     renderer = ChatRenderer(TEMPLATES[name], tokenizer.meta, pieces, encode, encode, tokenizer.meta.bos_id)
     ids, labels = render_one(renderer, CHATS[0], "answers")
     loaded = PreTrainedTokenizerFast(tokenizer_file=str(tokenizer.folder / "tokenizer.json"))
-    loaded.chat_template = jinja_template(name, tokenizer, bos_in_front=True)
+    loaded.chat_template = jinja_of(TEMPLATES[name], tokenizer, bos_in_front=True)
     prompt = loaded.apply_chat_template(CHATS[0][:1], add_generation_prompt=True, tokenize=True, return_dict=False)
     assert prompt == ids[: labels.index(True)]
 
 
 def test_bos_of_the_recipe_stands_in_front_once(tokenizer: Tokenizer) -> None:
-    for name in SOURCES:
-        text = by_transformers(jinja_template(name, tokenizer, bos_in_front=True), CHATS[0])
+    for name in JINJA:
+        text = by_transformers(jinja_of(TEMPLATES[name], tokenizer, bos_in_front=True), CHATS[0])
         assert text is not None
         assert text.startswith("<s>")
         assert text.count("<s>") == 1
@@ -132,7 +128,8 @@ def test_bos_of_the_recipe_stands_in_front_once(tokenizer: Tokenizer) -> None:
 
 def test_own_template_gets_bos_only_where_it_writes_none(tokenizer: Tokenizer) -> None:
     plain = "{% for m in messages %}{{ m.content }}{% endfor %}"
-    assert by_transformers(with_bos_in_front(plain, tokenizer), CHATS[0]) == "<s>Capital of France?Paris."
-    own = "{{ bos_token }}" + plain
-    assert with_bos_in_front(own, tokenizer) == own
-    assert ChatTemplate(own, ("<s>",), {"bos_token": "<s>"}).segments(CHATS[0])[0].kind == BOS
+    own = ChatTemplate(plain, (), {})
+    assert by_transformers(jinja_of(own, tokenizer, bos_in_front=True), CHATS[0]) == "<s>Capital of France?Paris."
+    assert jinja_of(own, tokenizer, bos_in_front=False) == plain
+    with_bos = ChatTemplate("{{ bos_token }}" + plain, (), {})
+    assert jinja_of(with_bos, tokenizer, bos_in_front=True) == with_bos.source
