@@ -147,7 +147,7 @@ def _told(m: Mapping[str, Any]) -> Iterator[str]:
     yield f"order: {m['curriculum']}, seed {m['seed']}"
     yield f"N_eff of the sources, kept -> mixture: {m['n_eff_before']:.2f} -> {m['n_eff_after']:.2f} by tokens"
     if m["rows_filled"] is not None:
-        yield f"packing: {m['rows_filled']:.2%} of the rows' tokens are used, the rest is padding"
+        yield f"packing: {m['rows_filled']:.2%} of the rows' tokens are used, the rest stays empty"
     yield from _running_shares(m)
     searched = [held["set"] for held in m["held_out"]] + [benchmark["name"] for benchmark in m["benchmarks"]]
     if searched:

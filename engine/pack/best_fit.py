@@ -13,6 +13,8 @@ from engine.text.kernels import kernel
 
 Integers = NDArray[np.int64]
 Counts = NDArray[np.int32]
+Placed = tuple[Counts, Counts, Counts, int, Integers]
+"""(piece[n], row[n] and start[n] in the order placed, the number of rows, the largest deviations[k])."""
 
 
 class Shape(NamedTuple):
@@ -164,10 +166,8 @@ def _offer(window: _Window, queues: _Queues, source: int, free: int, is_placed: 
 
 
 @kernel
-def place(
-    length: Counts, labels: Counts, first: Integers, lookahead: Integers, shape: Shape, shares: Shares
-) -> tuple[Counts, Counts, Counts, int, Integers]:
-    """Return piece[n], row[n] and start[n] in the order placed, the number of rows, the largest deviations[k].
+def place(length: Counts, labels: Counts, first: Integers, lookahead: Integers, shape: Shape, shares: Shares) -> Placed:
+    """Place all pieces.
 
     Rows are counted from 0. Deviations are those at the ends of steps and of the last row.
     """

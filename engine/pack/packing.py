@@ -9,14 +9,17 @@ such piece fits stays empty.
 A source's bound: at the end of every step its labels so far differ from its share of all labels so far by no more than
 
 - "source": the labels of its own longest document, or
-- "mixture": the labels of the longest piece of the whole mixture, where the first is not reached, or only with more
-  than 1 % more rows than best-fit decreasing over the whole corpus needs.
+- "mixture": the labels of the longest piece of the whole mixture, where no packing was found that keeps the first.
 
-The first cannot always be reached. Deviations add up to nothing, so a source is never further off than all others
-together may be: one whose piece is longer than twice their bounds and its share of a step breaks it wherever the piece
-goes (`is_out_of_reach`). And where a source fills whole rows and a few rows make a step, the others must fill rows of
-their own in every step and leave them half empty. What is tried is in WAYS, in this order: the first that reaches the
-bound and fills rows well is taken. Look-ahead beyond the first is used where nothing else fills small corpora.
+Shares come before full rows: where a source fills whole rows and a few rows make a step, the others fill rows of their
+own in every step and leave them half empty. What is tried is in WAYS, in this order: the first that reaches the bound
+and fills rows well is taken. Look-ahead beyond the first is used where nothing else fills small corpora. Where no way
+does both, steps are planned one by one (engine.pack.whole_steps), and of all packings that keep the bound the one with
+the fewest rows is taken.
+
+The first bound cannot always be reached. Deviations add up to nothing, so a source is never further off than all
+others together may be: one whose piece is longer than twice their bounds and its share of a step breaks it wherever
+the piece goes (`is_out_of_reach`).
 
 Integers only. Deviations are counted in labels times the total of all labels, so that shares stay exact. They have to
 fit into 64 bits, so no bound is wider than 2^60 over that total less the longest piece: of 24 billion labels in pieces
@@ -31,7 +34,8 @@ from typing import NamedTuple
 import numpy as np
 
 from engine.base.errors import RecipeError, problem
-from engine.pack.best_fit import Counts, Integers, Shape, Shares, place, rows_of_best_fit_decreasing
+from engine.pack.best_fit import Counts, Integers, Placed, Shape, Shares, place, rows_of_best_fit_decreasing
+from engine.pack.whole_steps import place_by_steps
 
 LOOKAHEAD_FRACTION, WIDE_LOOKAHEAD_FRACTION, ORDERED_LOOKAHEAD_FRACTION = 32, 8, 64
 """The look-ahead is one 32nd of a source: more packs little better, but puts long documents first. Where the order of
@@ -39,6 +43,8 @@ the documents is the curriculum's it is a 64th, in a small source a single piece
 MIN_LOOKAHEAD, MIN_WIDE_LOOKAHEAD, MAX_LOOKAHEAD = 32, 256, 1024
 MOST = 1 << 60
 """Deviations and bounds are less: sums of a few of them still fit into 64 bits."""
+DENSITIES = 1024
+"""Steps in which labels per token are counted where the labels that a step can have are bounded."""
 LEAST_EFFICIENCY = 99
 """Per cent of the rows of best-fit decreasing over the whole corpus."""
 
@@ -100,8 +106,6 @@ class Packing:
     """Rows of best-fit decreasing over all pieces, which keeps neither order nor shares."""
     is_out_of_reach: bool = False
     """Whether it is proved that nothing keeps the bound "source"."""
-    tight_rows: int | None = None
-    """Rows of the fullest packing found that keeps the bound "source"; None where none was found."""
 
     @property
     def is_full(self) -> bool:
@@ -124,37 +128,44 @@ def pack(pieces: Pieces, row_tokens: int, rows_per_step: int, first_row: int = 0
         if is_ordered
         else _lookahead(pieces, LOOKAHEAD_FRACTION, MIN_LOOKAHEAD)
     )
-    tight = []
     never = is_out_of_reach(pieces, shape)
     if not never:
         wide = narrow if is_ordered else _lookahead(pieces, WIDE_LOOKAHEAD_FRACTION, MIN_WIDE_LOOKAHEAD)
+        tight = []
         for lookahead in [narrow] if (narrow == wide).all() else [narrow, wide]:
             for packing in _packings(pieces, shape, "source", WAYS, lookahead):
                 if packing.is_kept and packing.is_full:
-                    return replace(packing, tight_rows=packing.num_rows)
+                    return packing
                 # A wide look-ahead costs order, so it has to fill the rows.
                 if packing.is_kept and lookahead is narrow:
                     tight.append(packing)
-    loose = _fullest(_packings(pieces, shape, "mixture", WAYS + LAST_WAYS, narrow))
-    best = min(tight, key=lambda packing: packing.num_rows, default=None)
-    if best is not None and (LEAST_EFFICIENCY * best.num_rows <= 100 * loose.num_rows or not loose.is_kept):
-        return replace(best, tight_rows=best.num_rows)
-    return replace(loose, is_out_of_reach=never, tight_rows=best.num_rows if best is not None else None)
+        tight += [packing for packing in [_planned(pieces, shape)] if packing is not None]
+        if tight:
+            return min(tight, key=lambda packing: packing.num_rows)
+    return replace(_fullest(_packings(pieces, shape, "mixture", WAYS + LAST_WAYS, narrow)), is_out_of_reach=never)
 
 
 def is_out_of_reach(pieces: Pieces, shape: Shape) -> bool:
     """Return whether no packing at all keeps the bound "source": some piece is too long for the other sources' bounds.
 
-    Its source's deviation would grow by at least the piece less the source's share of a full step, and can grow by no
-    more than twice the sum of the other bounds.
+    Its source's deviation would grow by at least the piece less the source's share of the labels of a step, and can
+    grow by no more than twice the sum of the other bounds.
     """
-    totals = _totals(pieces)
-    total, step_labels = int(totals.sum()), min(shape.row_tokens * shape.rows_per_step, int(totals.sum()))
-    others = int(pieces.longest.sum())
+    totals, most = _totals(pieces), _most_step_labels(pieces, shape)
+    total, all_bounds = int(totals.sum()), int(pieces.longest.sum())
     return any(
-        (_most(pieces.labels, source) - 2 * (others - own)) * total > of_source * step_labels
+        (_most(pieces.labels, source) - 2 * (all_bounds - own)) * total > of_source * most
         for source, own, of_source in zip(_slices(pieces), pieces.longest.tolist(), totals.tolist(), strict=True)
     )
+
+
+def _most_step_labels(pieces: Pieces, shape: Shape) -> int:
+    """Return what no step has more labels than: those of the pieces with the most labels a token that fill its rows."""
+    density = pieces.labels.astype(np.int64) * DENSITIES // pieces.length  # rounded down: reckoned with as one more
+    tokens = np.bincount(density, weights=pieces.length, minlength=DENSITIES + 1).astype(np.int64)[::-1]
+    room = np.clip(shape.row_tokens * shape.rows_per_step - (np.cumsum(tokens) - tokens), 0, tokens)
+    most = -(-room * np.arange(DENSITIES + 1, 0, -1) // DENSITIES)
+    return min(int(most.sum()), int(pieces.labels.sum(dtype=np.int64)))
 
 
 def _fullest(packings: Iterable[Packing]) -> Packing:
@@ -171,13 +182,9 @@ def _fullest(packings: Iterable[Packing]) -> Packing:
 
 
 def _packings(pieces: Pieces, shape: Shape, name: str, ways: Iterable[Way], lookahead: Integers) -> Iterator[Packing]:
-    totals = _totals(pieces)
+    totals, limits = _totals(pieces), _limits(pieces, name)
     total = max(int(totals.sum()), 1)
-    common = max((_most(pieces.labels, source) for source in _slices(pieces)), default=0)
-    widest = (MOST - 1) // total - common
-    limits = np.minimum(pieces.longest, widest) if name == "source" else np.full(totals.size, common)
     row_labels = shape.row_tokens * total // max(int(pieces.length.sum(dtype=np.int64)), 1)
-    best_fit_rows = rows_of_best_fit_decreasing(np.bincount(pieces.length, minlength=shape.row_tokens + 1))
     bound = limits * total
     for way in ways:
         shares = Shares(
@@ -188,9 +195,34 @@ def _packings(pieces: Pieces, shape: Shape, name: str, ways: Iterable[Way], look
             row_labels=row_labels,
             most_rest=0 if way.keeps_all_the_way else MOST // total,
         )  # fmt: skip
-        piece, row, start, num_rows, off = place(pieces.length, pieces.labels, pieces.first, lookahead, shape, shares)
-        is_kept = bool((off <= bound).all())
-        yield Packing(piece, row, start, int(num_rows), name, is_kept, limits, -(-off // total), int(best_fit_rows))
+        placed = place(pieces.length, pieces.labels, pieces.first, lookahead, shape, shares)
+        yield _packing(pieces, shape, name, limits, placed)
+
+
+def _planned(pieces: Pieces, shape: Shape) -> Packing | None:
+    """Plan step by step; None where that ends in a step that cannot be planned, or could not be counted exactly."""
+    totals, limits = _totals(pieces), _limits(pieces, "source")
+    total = max(int(totals.sum()), 1)
+    if max(int(limits.sum()), min(shape.row_tokens * shape.rows_per_step, total)) * total >= MOST:
+        return None
+    placed = place_by_steps(pieces.length, pieces.labels, pieces.first, totals, limits * total, shape)
+    return _packing(pieces, shape, "source", limits, placed) if placed[3] else None
+
+
+def _packing(pieces: Pieces, shape: Shape, name: str, limits: Integers, placed: Placed) -> Packing:
+    piece, row, start, num_rows, off = placed
+    total = max(int(pieces.labels.sum(dtype=np.int64)), 1)
+    best_fit_rows = rows_of_best_fit_decreasing(np.bincount(pieces.length, minlength=shape.row_tokens + 1))
+    is_kept = bool((off <= limits * total).all())
+    return Packing(piece, row, start, int(num_rows), name, is_kept, limits, -(-off // total), int(best_fit_rows))
+
+
+def _limits(pieces: Pieces, name: str) -> Integers:
+    """Return int64[k], the bound of this name in labels, narrowed to what can be counted exactly."""
+    common = max((_most(pieces.labels, source) for source in _slices(pieces)), default=0)
+    if name == "mixture":
+        return np.full(pieces.longest.size, common)
+    return np.minimum(pieces.longest, (MOST - 1) // max(int(_totals(pieces).sum()), 1) - common)
 
 
 def _require_countable(pieces: Pieces) -> None:

@@ -30,7 +30,7 @@ from engine.formats.token_store import TokenStore
 from engine.pack.packing import Packing, Pieces, pack
 from engine.pack.pieces import Places, Stored, Used, cut
 
-VERSION = 4
+VERSION = 5
 MADE_BY = f"schedule/{VERSION}"
 FILES = ("schedule.parquet", "schedule.json")
 
@@ -205,7 +205,6 @@ def _details(phase: PackedPhase, config: ScheduleConfig) -> dict[str, Any]:
         "share_bound": packing.bound,
         "is_share_bound_kept": packing.is_kept,
         "is_source_bound_out_of_reach": packing.is_out_of_reach,
-        "rows_with_source_bound": packing.tight_rows,
         "sources": sources,
     }
 

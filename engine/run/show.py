@@ -6,7 +6,7 @@ from typing import Any
 
 from engine.base.terminal import one_line, table, terminal_width, wrapped
 from engine.mixture.show import repeated_share, show_control_tokens
-from engine.run.show_schedules import cut_documents, wide_shares
+from engine.run.show_schedules import cut_documents, half_empty_rows, wide_shares
 from engine.run.steps import FRESH, NEW_PIECES, TOKEN_STORE, counted_rows
 
 _SHOWN_MARKERS = 20  # Gemma has thousands of unused ones
@@ -37,7 +37,7 @@ def show_run(result: dict[str, Any]) -> str:
     parts += [*_markers_as_text(result.get("markers_as_text", ())), *_look_alikes(result["steps"])]
     parts += _without_labels(result["steps"])
     parts += [_mixture_line(mixture) for mixture in result["mixtures"]]
-    for told in (wide_shares, cut_documents):
+    for told in (wide_shares, half_empty_rows, cut_documents):
         parts += [wrapped(line, terminal_width()) for line in told(result["steps"])]
     parts += [f"audits: {len(result['audits'])} hold"] if result.get("audits") else []
     return "\n".join(parts)

@@ -5,6 +5,9 @@ from typing import Any
 
 from engine.formats.manifest import role_label
 
+LEAST_FULL = 95
+"""Per cent of the rows that best fit without shares needs; with fewer rows full, it is said."""
+
 
 def wide_shares(steps: Iterable[Mapping[str, Any]]) -> Iterable[str]:
     """Yield a line for each mixture a source of which is further from its plan than its own longest document."""
@@ -22,6 +25,18 @@ def wide_shares(steps: Iterable[Mapping[str, Any]]) -> Iterable[str]:
         told = "running shares not all within each source's longest document"
         off = "; furthest off, in supervised tokens, with that document: " + ", ".join(wide) if wide else ""
         yield f"{step['name']}: {told}{kept}{off} (provender mixture show)"
+
+
+def half_empty_rows(steps: Iterable[Mapping[str, Any]]) -> Iterable[str]:
+    """Yield a line for each mixture whose rows stay empty for the shares of its sources."""
+    for step in steps:
+        found = step["details"]
+        if "best_fit_rows" in found and LEAST_FULL * found["rows"] > 100 * (
+            found["best_fit_rows"] + len(found["phases"])
+        ):
+            told = f"{found['rows']:,} rows, where {found['best_fit_rows']:,} would do"
+            why = "sources keep their share at the end of every step"
+            yield f"{step['name']}: {told}, because {why}; a larger rows_per_step fills them"
 
 
 def cut_documents(steps: Iterable[Mapping[str, Any]]) -> Iterable[str]:

@@ -1,7 +1,7 @@
 """Compile the kernels once: `python -m engine.run.warm`, run by `make setup`.
 
 numba compiles a loop when it is first called, and keeps it on disk; this calls them all, by deduplicating,
-decontaminating, annotating and balancing a few texts.
+decontaminating, annotating and balancing a few texts and by packing a few pieces.
 """
 
 import json
@@ -9,8 +9,10 @@ import tempfile
 import time
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
+from engine.pack.packing import Pieces, pack
 from engine.run.decontaminate import decontaminate
 from engine.run.dedup import dedup
 from engine.run.pipeline import run
@@ -47,6 +49,7 @@ def warm() -> float:
         dedup([path], folder / "deduplicated")
         decontaminate([path], [items], folder / "decontaminated")
         _annotate(folder, path)
+    _pack()
     return time.monotonic() - started
 
 
@@ -58,6 +61,13 @@ def _annotate(folder: Path, path: Path) -> None:
     recipe = {"name": "warm", "sources": [source], "annotate": list(STAGES), "balance": [balance]}
     (folder / "recipe.yaml").write_text(json.dumps(recipe))
     run(folder / "recipe.yaml", folder / "workspace", jobs=1)
+
+
+def _pack() -> None:
+    """Whole rows beside short documents, a row a step: full rows do not keep the shares, so every way is tried."""
+    length = np.array([64] * 20 + [8] * 8, dtype=np.int32)
+    first, labels = np.array([0, 20, 28]), length - 1
+    pack(Pieces(length, labels, first, once=np.diff(first), longest=np.array([63, 7])), 64, 1)
 
 
 if __name__ == "__main__":

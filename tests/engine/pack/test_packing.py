@@ -197,29 +197,32 @@ def test_the_narrow_bound_is_kept_where_sources_are_alike(rows_per_step: int) ->
     assert pack(pieces_of(lengths), 64, rows_per_step).bound == "source"
 
 
-def test_short_replay_beside_whole_rows_keeps_the_wider_bound_and_full_rows() -> None:
-    # A row of 64 adds 3 labels to replay's share, more than its documents of 3 tokens have: rows of replay alone would
-    # hold 3 tokens of 64.
+@pytest.mark.parametrize(("short", "count"), [(8, 400), (4, 800)])
+def test_shares_come_before_full_rows_and_more_rows_per_step_fill_them(short: int, count: int) -> None:
+    # One row per step: documents of 7 labels follow rows of 63 within 7 labels, a few to a row of their own.
+    pieces = pieces_of([[64] * 950, [short] * count])
+    for rows_per_step, most_rows in ((1, 1750), (4, 1300), (32, 1015)):
+        packing = pack(pieces, 64, rows_per_step)
+        assert (packing.bound, packing.is_kept, packing.limits.tolist()) == ("source", True, [63, short - 1])
+        assert step_deviations(pieces, packing, rows_per_step).max() <= (short - 1) * int(pieces.labels.sum())
+        assert packing.best_fit_rows <= packing.num_rows <= most_rows
+
+
+def test_where_no_order_of_rows_keeps_the_narrow_bound_the_wider_is_kept_in_full_rows() -> None:
+    # A row of 64 takes 2.17 labels of the other's share, one of its documents adds 1.93: in the end both lead beyond 2.
     pieces = pieces_of([[64] * 950, [3] * 1066])
     packing = pack(pieces, 64, 1)
-    assert packing.bound == "mixture"
+    assert (packing.bound, packing.is_kept, packing.is_out_of_reach) == ("mixture", True, False)
     assert pieces.length.sum() / (packing.num_rows * 64) > 0.97
-    assert packing.deviation.max() <= 63
-
-
-def test_a_bound_that_could_be_kept_but_would_leave_rows_half_empty_gives_way() -> None:
-    # Documents of 7 labels could follow rows of 63 within 7 labels, two or three to a row of their own.
-    pieces = pieces_of([[64] * 950, [8] * 400])
-    packing = pack(pieces, 64, 1)
-    assert packing.bound == "mixture"
-    assert pieces.length.sum() / (packing.num_rows * 64) > 0.97
+    assert 2 < packing.deviation.max() <= 63
+    assert pack(pieces, 64, 2).bound == "source"
 
 
 def test_gaps_are_not_filled_by_sources_that_are_far_ahead_where_that_breaks_the_bound() -> None:
     # Filled as full as possible, the second source would end a step 10 labels off, more than any piece has.
     lengths = [[8] * 20, [8] * 20, [1, 7, 8, 7, 2, 4, 3, 8, 1], [1, 6, 2, 1, 1, 1]]
     packing = pack(pieces_of(lengths), 8, 1)
-    assert (packing.bound, packing.is_kept) == ("mixture", True)
+    assert (packing.bound, packing.is_kept) == ("source", True)
     assert packing.deviation.max() <= 7
 
 
@@ -302,15 +305,6 @@ def test_a_piece_too_long_for_the_others_is_out_of_reach_and_what_was_reached_is
     assert 3 < packing.deviation.max() <= 63
 
 
-def test_where_the_narrow_bound_costs_rows_the_rows_it_would_take_are_said() -> None:
-    # Every step needs documents of 3 labels beside whole rows: one row of four stays three quarters empty.
-    pieces = pieces_of([[64] * 950, [4] * 800])
-    packing = pack(pieces, 64, 4)
-    assert (packing.bound, packing.is_out_of_reach) == ("mixture", False)
-    assert packing.tight_rows is None or packing.tight_rows > 1.01 * packing.num_rows
-    assert packing.num_rows <= packing.best_fit_rows + 1
-
-
 def test_bounds_of_very_long_documents_beside_very_many_labels_are_narrowed_to_64_bits() -> None:
     row_tokens = 1 << 20
     pieces = replace(pieces_of([[row_tokens], [row_tokens] * 24_000]), longest=np.array([10, 60_000_000]))
@@ -350,10 +344,11 @@ def test_pieces_whose_order_counts_move_within_a_64th_of_their_source(seed: int,
     rng = np.random.default_rng(seed)
     pieces = pieces_of([np.sort(rng.integers(2, 40, size)).tolist(), rng.integers(2, 40, 2 * size).tolist()])
     packing = pack(pieces, 64, 4, is_ordered=True)
+    by_step = packing.piece[np.lexsort((packing.piece, packing.row // 4))]
     for begin, end in pairwise(pieces.first.tolist()):
-        mine = packing.piece[(packing.piece >= begin) & (packing.piece < end)] - begin
+        mine = by_step[(by_step >= begin) & (by_step < end)] - begin
         # A piece comes early by the look-ahead at most; one that waits opens a row in the end.
         assert (mine - np.arange(mine.size) < max(1, mine.size // 64)).all()
     if size < 128:
-        first = packing.piece[packing.piece < size]
+        first = by_step[by_step < size]
         assert (np.diff(first) > 0).all(), "a small source keeps its order whole"
