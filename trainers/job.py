@@ -11,6 +11,7 @@ from engine.formats.manifest import Mixture, open_mixture
 from engine.formats.tokenizer import Tokenizer, load_tokenizer
 from engine.formats.training_rows import TrainingRows, open_training_rows
 from engine.formats.workspace import Workspace
+from trainers.data import tokens_at_once
 from trainers.generation import generation_facts
 from trainers.label_checks import require_sound_labels
 from trainers.learning_rates import default_rate
@@ -26,7 +27,7 @@ class Job:
     """A train recipe with everything it names found and checked."""
 
     recipe: TrainRecipe
-    """With the objective and the learning rate filled in."""
+    """With the objective, the learning rate and the rows at once filled in."""
     workspace: Workspace
     mixture: Mixture
     tokenizer: Tokenizer
@@ -81,7 +82,7 @@ def resolve_job(path: Path, workspace: Workspace, name: str | None) -> Job:
     base = resolve_base(recipe.base, workspace, path.parent, tokenizer, recipe.seed)
     record = RunRecord(workspace.run(recipe.name))
     check_new_rows(recipe, base.new_rows)
-    recipe = _filled_in(recipe, mixture, base)
+    recipe = _filled_in(recipe, mixture, base, rows.schedule.meta.row_tokens)
     return Job(recipe, workspace, mixture, tokenizer, base, rows, record, recipe.max_steps or rows.num_steps)
 
 
@@ -95,8 +96,8 @@ def _open_tokenizer(mixture: Mixture, workspace: Workspace) -> Tokenizer:
     return tokenizer
 
 
-def _filled_in(recipe: TrainRecipe, mixture: Mixture, base: Base) -> TrainRecipe:
-    """Return the recipe with its objective and its learning rate."""
+def _filled_in(recipe: TrainRecipe, mixture: Mixture, base: Base, row_tokens: int) -> TrainRecipe:
+    """Return the recipe with its objective, its learning rate and its rows at once."""
     is_sft = any(source.objective != "text" for source in mixture.manifest.sources)
     there = "sft" if is_sft else "dapt"
     objective = recipe.objective or there
@@ -109,4 +110,6 @@ def _filled_in(recipe: TrainRecipe, mixture: Mixture, base: Base) -> TrainRecipe
     if optimizer.learning_rate is None:
         rate = default_rate(recipe, objective, base.num_parameters)
         optimizer = optimizer.model_copy(update={"learning_rate": rate})
-    return recipe.model_copy(update={"objective": objective, "optimizer": optimizer})
+    rows_at_once = recipe.micro_batch_rows or max(1, tokens_at_once() // row_tokens)
+    changes = {"objective": objective, "optimizer": optimizer, "micro_batch_rows": rows_at_once}
+    return recipe.model_copy(update=changes)

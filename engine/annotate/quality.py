@@ -55,7 +55,6 @@ ADDS = {
 }
 SIDES = ("negative", "positive")
 MOST_REPEATS = 1000
-_OF_LABELS = ("labels", "label_weight")
 KNOWN_POSITIVE = ("positive", "pos", "hq", "high_quality", "good", "keep", "high", "wiki", "1")
 """Labels of well-known classifiers for what is wanted: DCLM says hq, RedPajama and GPT-3's likeness wiki."""
 
@@ -114,9 +113,7 @@ def trains(config: Config) -> bool:
 
 def part_config(config: Config) -> dict[str, Any]:
     """Return the settings that results depend on: those of the training only where there is one."""
-    found = settings(config, with_training=trains(config))
-    # Without labels the models of earlier versions stay what they were.
-    return found if config.labels is not None else {key: found[key] for key in found if key not in _OF_LABELS}
+    return settings(config, with_training=trains(config))
 
 
 def training_sources(config: Config) -> tuple[str, ...]:

@@ -33,12 +33,7 @@ class Split:
 
     def heldout(self) -> pl.DataFrame:
         """Return the held-out documents (HELDOUT_SCHEMA)."""
-        held_out = read_parquet(self.folder / "heldout.parquet")
-        # Splits of earlier versions counted no tokens.
-        return held_out.select(
-            pl.col(name) if name in held_out.columns else pl.lit(None, dtype=kind).alias(name)
-            for name, kind in HELDOUT_SCHEMA.items()
-        )
+        return read_parquet(self.folder / "heldout.parquet")
 
     def sizes(self) -> pl.DataFrame:
         """Return set, documents, bytes and tokens of every held-out set; tokens are null where nobody counted them."""

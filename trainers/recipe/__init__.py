@@ -69,7 +69,9 @@ class TrainRecipe(StrictModel):
     freezing: FreezingConfig = Field(default_factory=FreezingConfig)
     optimizer: OptimizerConfig = Field(default_factory=OptimizerConfig)
     max_steps: Positive | None = Field(default=None, description="null = all steps of the schedule")
-    micro_batch_rows: Positive | None = Field(default=None, description="rows at once; null = the whole step")
+    micro_batch_rows: Positive | None = Field(
+        default=None, description="rows at once; null = as many as 8,192 tokens fill, on a CPU 1,024, and at least one"
+    )
     packed: bool = Field(
         default=True,
         description="documents share rows as the mixture says; false: each in a padded row of its own, which is "

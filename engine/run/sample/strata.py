@@ -9,7 +9,6 @@ from typing import Any
 
 import polars as pl
 
-from engine.base.errors import InputError, problem
 from engine.base.seeded import seeded_keys
 from engine.formats.annotation import Annotation, read_columns
 from engine.formats.documents import Shard
@@ -50,11 +49,7 @@ def candidates(
     first, sizes = _EMPTY, [_EMPTY.group_by(STRATUM).agg(pl.len().alias("documents"))]
     for number, shard in enumerate(shards):
         names = ["doc_id", "text_digest", *([score] if score is not None else [])]
-        decisions = selection.decisions(shard)
-        if "tags" not in decisions.columns:
-            found = "it was made by an earlier version, and has no column tags"
-            raise InputError(problem(selection.folder, found, fix="run the recipe again"))
-        columns = [read_columns(shard, names, annotations), decisions]
+        columns = [read_columns(shard, names, annotations), selection.decisions(shard)]
         frame = pl.concat(columns, how="horizontal").with_row_index("row")
         value = pl.lit(None, dtype=pl.Float64) if score is None else pl.col(score).cast(pl.Float64).fill_nan(None)
         frame = frame.with_columns(source=pl.lit(shard.source), score=value)

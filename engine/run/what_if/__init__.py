@@ -16,7 +16,7 @@ from engine.formats.annotation import part_path, read_columns
 from engine.formats.documents import Shard
 from engine.formats.parquet import read_parquet
 from engine.formats.receipt import read_receipt
-from engine.formats.selection import KEPT, SCHEMA, Selection
+from engine.formats.selection import KEPT, Selection
 from engine.formats.state import read_state
 from engine.recipe.stages import tokens_column, tokens_stage
 from engine.run.deciding import Decisions, decisions_in_memory
@@ -43,12 +43,7 @@ class Earlier:
     def decisions(self, shard: Shard, names: Sequence[str]) -> pl.DataFrame | None:
         """Return these of decision, reason and tags of the documents of a shard, None where it was not there then."""
         path = part_path(self.selection.folder, shard)
-        if not path.is_file():
-            return None
-        # Selections of earlier versions have no tags.
-        stored = set(pl.read_parquet_schema(path))
-        frame = read_parquet(path, [name for name in names if name in stored])
-        return frame.with_columns(pl.lit(None, SCHEMA[name]).alias(name) for name in names if name not in stored)
+        return read_parquet(path, list(names)) if path.is_file() else None
 
 
 def what_if(context: RunContext, state: Annotated, every_border: bool = False) -> dict[str, Any]:
