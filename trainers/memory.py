@@ -88,7 +88,7 @@ def memory_of(job: Job, device: torch.device, ranks: int = 1, recipe: TrainRecip
     recipe = recipe or job.recipe
     row_tokens = job.rows.schedule.meta.row_tokens
     model = empty_model(job.base, recipe, job.tokenizer, row_tokens)
-    dtype = choose_dtype(recipe.precision, model.base_parameters, device)
+    dtype = choose_dtype(recipe.precision, model.base_parameters, device, ranks > 1 and recipe.parallel == "fsdp")
     computes_twice = wants_checkpointing(recipe.gradient_checkpointing, model.base_parameters)
     edges, batches = fullest_batch(job.rows, recipe, ranks)
     activations = count_activations(model.causal, edges, dtype, device.type == "cuda")

@@ -137,15 +137,18 @@ def choose_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def choose_dtype(precision: str, num_parameters: int, device: torch.device) -> torch.dtype:
-    """Return the type of the working weights; auto, for big models: bf16 where it is fast, else fp16 on CUDA."""
+def choose_dtype(precision: str, num_parameters: int, device: torch.device, is_divided: bool = False) -> torch.dtype:
+    """Return the type of the working weights; auto, for big models: bf16 where it is fast, else fp16 on CUDA.
+
+    is_divided: over ranks (trainers.fsdp), where no loss is scaled, so fp16 would lose small gradients without a word.
+    """
     if precision != "auto":
         return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
     if num_parameters < BIG_PARAMETERS:
         return torch.float32
     if _has_fast_bf16(device):
         return torch.bfloat16
-    return torch.float16 if device.type == "cuda" else torch.float32
+    return torch.float16 if device.type == "cuda" and not is_divided else torch.float32
 
 
 def _has_fast_bf16(device: torch.device) -> bool:
@@ -165,5 +168,6 @@ def keep_freed_memory() -> None:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):
         return
-    mallopt(_M_MMAP_THRESHOLD, 1 << 30)
-    mallopt(_M_TRIM_THRESHOLD, (1 << 31) - 1)
+    # Older ones take no more than 32 MiB; were neither set, the second setting alone would slow things down.
+    if mallopt(_M_MMAP_THRESHOLD, 1 << 30) or mallopt(_M_MMAP_THRESHOLD, 1 << 25):
+        mallopt(_M_TRIM_THRESHOLD, (1 << 31) - 1)

@@ -51,6 +51,7 @@ from trainers.preview import show_preview
 from trainers.probes import probe_documents
 from trainers.quantised import load_quantised
 from trainers.recipe.tuning import VIRTUAL
+from trainers.record import differences
 from trainers.reload import MOST_TOKENS, require_same_logits
 from trainers.replicas import require_same_weights
 from trainers.summary import summary_of, wall_seconds
@@ -152,7 +153,7 @@ def _train(job: Job, world: World, waived: list[str]) -> None:
     keep_freed_memory()
     with progress(f"loading the base {job.base.name}"):
         training = _prepare(job, world)
-        proof = prove_isolation(training.model, training.rows, world.device, job.recipe.packed)
+        proof = prove_isolation(training.model, training.rows, world.device)
     with job.record.exclusive() if world.is_main else nullcontext():
         if not world.from_main((job.record.folder / RECEIPT).is_file()):  # another may have been at work meanwhile
             content = _train_exclusively(job, training, proof, waived)
@@ -167,9 +168,10 @@ def _train_exclusively(job: Job, training: Training, proof: dict[str, Any], waiv
     first, checkpoint = latest_checkpoint(record.folder / "checkpoints")
     world.require_same(record.folder, checkpoint=digest_json(first))
     stored = record.content
-    sessions = [*(stored["sessions"] if stored else []), {"from_step": first, **_environment(world)}]
-    if any(session["threads"] != sessions[-1]["threads"] for session in sessions):
-        say(f"{job.recipe.name}: another number of threads than before; the last digits of the result may differ")
+    before = stored["sessions"] if stored else []
+    session = {"from_step": first, "precision": proof["precision"], **_environment(world)}
+    if first and (changed := differences({**before[-1], "from_step": first}, session)):
+        say(f"{job.recipe.name}: goes on with another {'; '.join(changed)}: the last digits of the result may differ")
     content = {
         "run": job.recipe.name,
         **job.identity(),
@@ -179,7 +181,7 @@ def _train_exclusively(job: Job, training: Training, proof: dict[str, Any], waiv
         "isolation": proof,
         "waived": waived,
         "generation": job.generation(),
-        "sessions": sessions,
+        "sessions": [*before, session],
         "summary": None,
     }
     if world.is_main:
@@ -204,10 +206,11 @@ def _prepare(job: Job, world: World) -> Training:
     else:
         loaded = load_base(job.base, job.tokenizer, longest, recipe.seed)
         loaded = loaded if is_divided else loaded.to(world.device)
-        dtype = choose_dtype(recipe.precision, loaded.num_parameters(), world.device)
+        dtype = choose_dtype(recipe.precision, loaded.num_parameters(), world.device, is_divided)
     if recipe.tuning.method not in VIRTUAL:
         attend_by_document(loaded, row_tokens)
     model = add_adapters(loaded, recipe.tuning, recipe.seed, job.base.new_rows)
+    model.packed = recipe.packed
     freezing = freezing_of(loaded, recipe)
     require_same_weights(dict(model.named_parameters()), world, "at the start")
     if is_divided:

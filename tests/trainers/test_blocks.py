@@ -1,3 +1,4 @@
+from functools import partialmethod
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from engine.base.errors import InputError
 from engine.formats.tokenizer import Tokenizer
 from engine.formats.training_rows import TrainingRows
 from tests.trainers.test_loop import prepare
+from trainers.attention import attend_by_document
 from trainers.blocks import blocks_of, checkpoint_blocks, compile_blocks, is_checkpointing, wants_checkpointing
 from trainers.loop import train_step
 
@@ -58,6 +60,24 @@ def test_compiled_blocks_keep_their_names_and_their_number(
     assert list(compiled.model.trained()) == list(plain.model.trained())
     with torch.compiler.set_stance("force_eager"):  # code for the CPU takes most of a minute to make
         assert train_step(compiled, 0)["loss"] == train_step(plain, 0)["loss"]
+
+
+def test_blocks_are_not_compiled_again_for_other_documents(
+    rows: TrainingRows, tokenizer: Tokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, compiled = (prepare(rows, tokenizer, tmp_path) for _ in range(2))
+    for training in (plain, compiled):
+        assert attend_by_document(training.model.causal, 64)
+    # Code for the CPU takes most of a minute to make; how often it would be made is seen without.
+    monkeypatch.setattr(torch.nn.Module, "compile", partialmethod(torch.nn.Module.compile, backend="eager"))
+    compile_blocks(compiled.model.causal)
+    counters = torch._dynamo.utils.counters
+    counters.clear()
+    graphs = []
+    for step in range(12):
+        assert train_step(compiled, step)["loss"] == train_step(plain, step)["loss"]
+        graphs.append(counters["stats"]["unique_graphs"])
+    assert graphs[-1] == graphs[3]
 
 
 def test_blocks_are_found_in_other_architectures_and_missed_aloud() -> None:

@@ -37,20 +37,16 @@ from trainers.torchrun import joined
 from trainers.train import _prepare, train
 from trainers.world import World
 
-pytestmark = pytest.mark.timeout(400)
-"""The first test waits for two processes that import torch and run every case: about 50 s, more beside other work."""
+pytestmark = pytest.mark.timeout(300)
+"""The first test waits for two processes that run every case."""
+LORA = {"method": "lora", "r": 4, "dropout": 0.0}
+PROBES = {"general": ["general"], "domain": ["code"], "max_documents": 8}
 CASES: dict[str, dict[str, Any]] = {
-    "ddp": {},
-    "ddp_accumulated": {"micro_batch_rows": 1},
-    "ddp_lora": {"tuning": {"method": "lora", "r": 4, "dropout": 0.0}},
-    "ddp_qlora": {"tuning": {"method": "qlora", "r": 4, "dropout": 0.0}},
-    "fsdp": {"parallel": "fsdp"},
-    "fsdp_accumulated": {"parallel": "fsdp", "micro_batch_rows": 1},
-    "fsdp_lora": {
-        "parallel": "fsdp",
-        "tuning": {"method": "lora", "r": 4, "dropout": 0.0},
-        "gradient_checkpointing": True,
-    },
+    "ddp": {"probes": PROBES},
+    "ddp_lora": {"tuning": LORA, "micro_batch_rows": 1},
+    "ddp_qlora": {"tuning": LORA | {"method": "qlora"}},
+    "fsdp": {"parallel": "fsdp", "probes": PROBES},
+    "fsdp_lora": {"parallel": "fsdp", "tuning": LORA, "gradient_checkpointing": True, "micro_batch_rows": 1},
     "fsdp_uneven": {"parallel": "fsdp", "micro_batch_rows": 3},
     "fsdp_bf16": {"parallel": "fsdp", "precision": "bf16", "max_steps": 2},
     "ddp_fp16": {"precision": "fp16", "max_steps": 4},
@@ -66,7 +62,6 @@ def recipe_of(case: str) -> dict[str, Any]:
         "base": {"tiny": {"hidden_size": 32, "layers": 2, "heads": 2, "intermediate_size": 64}},
         "optimizer": {"learning_rate": 3.0e-3},
         "max_steps": STEPS,
-        "probes": {"general": ["general"], "domain": ["code"], "max_documents": 8},
         "checkpoints": {"every_steps": 3, "keep": 9},
     }
     return common | CASES[case]
@@ -161,7 +156,8 @@ def ran(built: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, li
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["trainers.train", "transformers.models.llama.modeling_llama", "peft"])
     said = context.Queue()
     processes = [context.Process(target=_work, args=(rank, port, str(root), said)) for rank in (0, 1)]
     for process in processes:
@@ -180,7 +176,7 @@ def alone(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[st
 
     def run(case: str) -> Path:
         # In one process neither the way to divide the model nor the micro-batches change what comes out.
-        case = case.removesuffix("_accumulated").removesuffix("_uneven")
+        case = case.removesuffix("_uneven")
         case = case if case == "fsdp_bf16" else case.replace("fsdp", "ddp")  # nor whether activations are kept
         path = root / f"{case}.yaml"
         path.write_text(yaml.safe_dump(recipe_of(case)), encoding="utf-8")

@@ -79,6 +79,7 @@ def test_shipped_runs_with_and_without_replay_differ_in_nothing_else() -> None:
         {"tuning": {"method": "qlora"}},
         {"optimizer": {"kind": "adamw_8bit"}},
         {"precision": "fp16"},
+        {"packed": False},
         {"vocabulary": {"new_rows_steps": 1}},
         {"freezing": {"unfreeze_every": 1}},
     ],

@@ -25,8 +25,7 @@ from engine.formats.parquet import read_parquet
 from engine.formats.run import FORGETTING_SCHEMA, METRICS_SCHEMA, open_run
 from engine.formats.workspace import Workspace
 from trainers.language_model import LanguageModel
-from trainers.loss_scale import LossScale
-from trainers.optim import MasterOptimizer
+from trainers.optim import LossScale, MasterOptimizer
 from trainers.record import RunRecord
 from trainers.train import show_train, train
 
@@ -92,16 +91,15 @@ def die_at(monkeypatch: pytest.MonkeyPatch, where: str, call: int) -> None:
     monkeypatch.setattr(owner, where, dying)
 
 
-@pytest.mark.parametrize("tuning", [FULL, LORA], ids=["full", "lora with dropout"])
 @pytest.mark.parametrize(
-    ("where", "call"),
-    [  # steps count from 1
-        ("train_step", 1),
-        ("append_step", 4),
-        ("save_checkpoint", 1),
-        ("train_step", 11),
-        ("append_step", 17),
-        ("measure", 3),
+    ("tuning", "where", "call"),
+    [  # steps count from 1; the adapters draw a dropout
+        (FULL, "train_step", 1),
+        (FULL, "append_step", 4),
+        (LORA, "save_checkpoint", 1),
+        (FULL, "train_step", 11),
+        (LORA, "append_step", 17),
+        (LORA, "measure", 3),
     ],
 )
 def test_killed_run_goes_on_and_ends_with_the_same_bits(
@@ -166,6 +164,19 @@ def test_interrupted_run_says_so_and_goes_on_from_its_checkpoint(
     train(recipe(), workspace.root)
     sessions = json.loads((workspace.run("tiny") / "run.json").read_text())["sessions"]
     assert [session["from_step"] for session in sessions] == [0, 10]
+
+
+def test_run_that_goes_on_in_another_precision_says_so(
+    workspace: Workspace, recipe: Recipe, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with monkeypatch.context() as patched:
+        die_at(patched, "train_step", 4)
+        with pytest.raises(Killed):
+            train(recipe(max_steps=4, probes=None, checkpoints={"every_steps": 2}), workspace.root)
+    path = workspace.run("tiny") / "run.json"
+    path.write_text(path.read_text().replace('"precision": "float32"', '"precision": "bfloat16"'))
+    train(recipe(max_steps=4, probes=None, checkpoints={"every_steps": 2}), workspace.root)
+    assert "goes on with another precision (bfloat16 there, float32 here)" in capsys.readouterr().err
 
 
 def test_two_runs_make_the_same_numbers(straight: Any, workspace: Workspace, recipe: Recipe) -> None:

@@ -72,8 +72,8 @@ class TrainRecipe(StrictModel):
     micro_batch_rows: Positive | None = Field(default=None, description="rows at once; null = the whole step")
     packed: bool = Field(
         default=True,
-        description="documents share rows as the mixture says; false: each in a padded row of its own, which is "
-        "slower, for models whose layers carry a state along the row",
+        description="documents share rows as the mixture says; false: the model runs on each by itself, which is "
+        "slower, for layers that carry a state along the row",
     )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         default="auto",
@@ -104,7 +104,7 @@ class TrainRecipe(StrictModel):
     def _can_be_divided(self) -> Self:
         if self.parallel == "fsdp" and self.undividable:
             found = ", ".join(self.undividable)
-            needed = "method full, lora or ia3, kind adamw, precision bf16 or fp32, or parallel ddp"
+            needed = "method full, lora or ia3, kind adamw, precision bf16 or fp32, packed rows, or parallel ddp"
             raise ValueError(f"fsdp given with {found}. Needed: {needed}")
         return self
 
@@ -115,6 +115,7 @@ class TrainRecipe(StrictModel):
             f"tuning.method {self.tuning.method}": self.tuning.method not in ("full", "lora", "ia3"),
             f"optimizer.kind {self.optimizer.kind}": self.optimizer.kind != "adamw",
             "precision fp16": self.precision == "fp16",
+            "packed false": not self.packed,
             "vocabulary.new_rows_steps": self.vocabulary.new_rows_steps > 0,
             "freezing.unfreeze_every": self.freezing.unfreeze_every is not None,
         }
