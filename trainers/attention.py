@@ -60,7 +60,7 @@ def attend_by_document(causal: Any, row_tokens: int) -> bool:
         return False
     if not set(getattr(config, "layer_types", None) or KINDS) <= KINDS:
         return False
-    AttentionInterface.register(DOCUMENTS, _attention)
+    AttentionInterface.register(DOCUMENTS, attend)
     before, was_training = config._attn_implementation, causal.training
     causal.eval()
     can = _gives_the_same(causal)
@@ -95,7 +95,7 @@ def _states(causal: Any, *documents: torch.Tensor) -> torch.Tensor:
     return states
 
 
-def _attention(
+def attend(
     _module: torch.nn.Module,
     query: torch.Tensor,
     key: torch.Tensor,

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 
 from engine.base.errors import InputError, problem
+from trainers.attention import DOCUMENTS, attend
 
 BIG = 7e9
 """Parameters above which activations are computed twice unless the recipe says otherwise."""
@@ -53,6 +54,13 @@ def is_checkpointing(causal: Any) -> bool:
 
 
 def compile_blocks(causal: Any) -> None:
-    """Compile each block in place (names of parameters stay); equal blocks share the compiled code."""
+    """Compile each block in place (names of parameters stay); equal blocks share the compiled code.
+
+    Attention by document stays outside: its loop is another for every step's documents, and would be compiled anew
+    until torch gives the blocks up, with no more than a warning.
+    """
+    from transformers import AttentionInterface
+
+    AttentionInterface.register(DOCUMENTS, torch.compiler.disable(attend))
     for block in blocks_of(causal)[1]:
         block.compile()

@@ -76,7 +76,6 @@ def tiny_llama(tiny: TinyConfig, tokenizer: Tokenizer, row_tokens: int, seed: in
         bos_token_id=tokenizer.meta.bos_id,
         eos_token_id=tokenizer.meta.eos_id,
         pad_token_id=None,
-        attn_implementation="sdpa",
     )
     torch.manual_seed(seed)
     return LlamaForCausalLM(config).float().train()
@@ -100,7 +99,6 @@ def load_folder(folder: Path, dtype: torch.dtype = torch.float32, **how: Any) ->
         model, found = AutoModelForCausalLM.from_pretrained(
             folder,
             dtype=dtype,
-            attn_implementation="sdpa",
             local_files_only=True,
             trust_remote_code=False,
             output_loading_info=True,
