@@ -17,9 +17,6 @@ from trainers.blocks import blocks_of
 
 COUNTED = "provender_counted"
 """What the stand-in is called among the attentions of transformers."""
-NUMBERS_PER_TOKEN = 17
-"""Kept per token and unit of width in a block where it cannot be counted: the 34 bytes in two-byte numbers of
-Korthikanti et al. 2022 (arXiv:2205.05198, section 4.1), without what attention keeps of its scores."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +32,7 @@ class Activations:
     largest: int
     """The largest tensor that is kept."""
     is_counted: bool = True
-    """Whether a run without data counted them; else by NUMBERS_PER_TOKEN."""
+    """Whether they could be counted; else the numbers are zero, and all there is comes on top."""
 
     def kept(self, computes_twice: bool) -> int:
         """Return what is kept until the backward pass begins, and where blocks run twice, what one of them adds."""
@@ -50,22 +47,27 @@ def count_activations(causal: Any, edges: Sequence[int], dtype: torch.dtype, is_
     causal: on the meta device; afterwards it is of `dtype`, that of the working weights, and good for its shapes only.
     is_cuda: attention is that of CUDA.
     """
-    for parameter in causal.parameters():
-        parameter.data = parameter.data.to(dtype)
     blocks = blocks_of(causal)[1]
     inputs = edges[-1] * int(causal.get_input_embeddings().weight.shape[1]) * dtype.itemsize
-    sizes = [0] * (len(blocks) + 1)  # the last is what is kept outside of blocks
-    try:
-        largest = _run(causal, blocks, edges, is_cuda, sizes)
-    except RuntimeError:  # of a model whose shapes depend on numbers, such as the tokens of an expert
-        return Activations(inputs, [NUMBERS_PER_TOKEN * inputs] * len(blocks), inputs, 4 * inputs, is_counted=False)
-    return Activations(sizes.pop(), sizes, inputs, largest)
+    # Experts are products in groups, which have shapes without data in bf16 only: those of fp32 keep twice as much.
+    for counted in dict.fromkeys([dtype, torch.bfloat16]):
+        for parameter in causal.parameters():
+            parameter.data = parameter.data.to(counted)
+        try:
+            sizes, largest = _run(causal, blocks, edges, is_cuda)
+        except RuntimeError:  # it runs with data only
+            continue
+        share = dtype.itemsize // counted.itemsize
+        outside, *kept = (share * size for size in sizes)
+        return Activations(outside, kept, inputs, share * largest)
+    return Activations(0, [0] * len(blocks), 0, 0, is_counted=False)
 
 
-def _run(causal: Any, blocks: torch.nn.ModuleList, edges: Sequence[int], is_cuda: bool, sizes: list[int]) -> int:
-    """Run the body; add to `sizes` what it keeps, by block and outside of them; return the size of the largest."""
+def _run(causal: Any, blocks: torch.nn.ModuleList, edges: Sequence[int], is_cuda: bool) -> tuple[list[int], int]:
+    """Run the body; return what it keeps, outside of the blocks and by block, and the largest tensor of all."""
     from transformers import AttentionInterface
 
+    sizes, inside, found = [0] * (1 + len(blocks)), [0], [0]
     lengths = [stop - start for start, stop in pairwise(edges)]
 
     def attend(_module: Any, *states: torch.Tensor, **_: Any) -> tuple[torch.Tensor, None]:
@@ -76,10 +78,9 @@ def _run(causal: Any, blocks: torch.nn.ModuleList, edges: Sequence[int], is_cuda
 
     AttentionInterface.register(COUNTED, attend)
     causal.set_attn_implementation(COUNTED)
-    inside, found = [len(blocks)], [0]
-    for number, block in enumerate(blocks):
+    for number, block in enumerate(blocks, 1):
         block.register_forward_pre_hook(lambda *_, number=number: inside.append(number))
-        block.register_forward_hook(lambda *_: inside.append(len(blocks)))
+        block.register_forward_hook(lambda *_: inside.append(0))
     # Held, so that no other tensor gets the number of one of these.
     seen = {one.untyped_storage()._cdata: one for one in [*causal.parameters(), *causal.buffers()]}
 
@@ -95,7 +96,7 @@ def _run(causal: Any, blocks: torch.nn.ModuleList, edges: Sequence[int], is_cuda
     positions = torch.cat([torch.arange(length, device="meta") for length in lengths])[None]
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
         causal.base_model(input_ids=ids, position_ids=positions, use_cache=False)
-    return max(found)
+    return sizes, max(found)
 
 
 def _attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:

@@ -143,20 +143,20 @@ def _sdpa(
 
 def by_key_head(attended: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
     """Return [N, K, Q / K, D] of [1, Q, N, D], a view."""
-    return attended[0].transpose(0, 1).unflatten(1, (key.shape[1], -1))
+    return attended[0].transpose(0, 1).reshape(attended.shape[2], key.shape[1], -1, attended.shape[3])
 
 
 def plain(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scaling: float | None) -> torch.Tensor:
     """Return [N, K, Q / K, D] of one document, by matrix products and a softmax."""
     key_heads, length, width = key.shape[1:]
     group = query.shape[1] // key_heads
-    queries = query[0].unflatten(0, (key_heads, group)).transpose(1, 2).reshape(key_heads, length * group, width)
-    bias = _causal_bias(PLAIN_TOKENS, group, query.dtype, query.device)[: length * group, :length]
+    queries = query.view(key_heads, group, length, width).transpose(1, 2).reshape(key_heads, length * group, width)
+    bias = _causal_bias(1 << (length - 1).bit_length(), group, query.dtype, query.device)[: length * group, :length]
     scores = torch.baddbmm(bias, queries, key[0].transpose(1, 2), alpha=scaling or width**-0.5)
-    return torch.bmm(scores.softmax(-1), value[0]).unflatten(1, (length, group)).transpose(0, 1)
+    return torch.bmm(scores.softmax(-1), value[0]).view(key_heads, length, group, -1).transpose(0, 1)
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=32)  # lengths up to the next power of two: few, and together less than twice the largest
 def _causal_bias(tokens: int, group: int, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
     """Return [tokens * group, tokens], of which the upper left is that of a shorter document."""
     later = torch.ones(tokens, tokens, dtype=torch.bool, device=device).triu(1).repeat_interleave(group, 0)

@@ -61,6 +61,6 @@ def compile_blocks(causal: Any) -> None:
     """
     from transformers import AttentionInterface
 
-    AttentionInterface.register(DOCUMENTS, torch.compiler.disable(attend))
+    AttentionInterface.register(DOCUMENTS, torch.compiler.disable(attend))  # type: ignore[no-untyped-call]
     for block in blocks_of(causal)[1]:
         block.compile()

@@ -222,7 +222,7 @@ def _memory(plan: dict[str, Any]) -> str:
     memory = plan["memory"]
     parts = ", ".join(f"{part} {_gigabytes(memory[part])}" for part in PARTS if memory[part])
     twice = ", activations computed twice" if memory["gradient_checkpointing"] else ""
-    twice += "" if memory["is_counted"] else ", activations by a rough formula"
+    twice += "" if memory["is_counted"] else ", and activations, which no run without data counts for this model"
     return (
         f"memory of {plan['device']}: at most {_gigabytes(memory['peak'])} at once ({parts}) in {memory['precision']}"
         f"{twice}; {_gigabytes(plan['free_memory'])} are free"

@@ -71,7 +71,7 @@ class Memory:
     precision: str
     gradient_checkpointing: bool
     is_counted: bool
-    """Whether activations were counted; else they are by a formula."""
+    """Whether activations could be counted; else they come on top."""
 
     @property
     def needed(self) -> int:

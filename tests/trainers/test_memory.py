@@ -149,13 +149,28 @@ def test_documents_that_attend_by_themselves_keep_fewer_scores(workspace: Worksp
     assert one.blocks[1] - many.blocks[1] == scores * 3 // 4
 
 
-def test_a_model_that_only_runs_with_data_is_estimated(workspace: Workspace, recipe: Recipe) -> None:
+def test_experts_in_fp32_keep_twice_what_they_do_in_bf16() -> None:
+    from transformers import MixtralConfig, MixtralForCausalLM
+
+    sizes = {"vocab_size": 64, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
+    config = MixtralConfig(**sizes, num_attention_heads=2, num_key_value_heads=2, num_local_experts=4)
+    with torch.device("meta"):
+        models = [MixtralForCausalLM(config) for _ in range(2)]
+    fp32, bf16 = (
+        count_activations(model, [0, 16], dtype, False)
+        for model, dtype in zip(models, (torch.float32, torch.bfloat16), strict=True)
+    )
+    assert fp32.is_counted
+    assert fp32.kept(computes_twice=False) == 2 * bf16.kept(computes_twice=False) > 0
+
+
+def test_a_model_that_only_runs_with_data_is_said_to_be_uncounted(workspace: Workspace, recipe: Recipe) -> None:
     job = job_of(recipe, workspace)
     causal = empty_base(job.base, job.tokenizer, 64)
     causal.base_model.norm.register_forward_hook(lambda _module, _args, out: float(out.detach().sum()))
     found = count_activations(causal, [0, 64], torch.float32, False)
     assert not found.is_counted
-    assert found.kept(computes_twice=False) == 64 * 32 * 4 * (1 + 2 * 17)
+    assert found.kept(computes_twice=False) == 0
 
 
 def test_a_dry_run_says_what_the_run_would_be_and_writes_nothing(workspace: Workspace, recipe: Recipe) -> None:
