@@ -37,7 +37,7 @@ from trainers.torchrun import joined
 from trainers.train import _prepare, train
 from trainers.world import World
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(200)
 """The first test waits for two processes that run every case."""
 LORA = {"method": "lora", "r": 4, "dropout": 0.0}
 PROBES = {"general": ["general"], "domain": ["code"], "max_documents": 8}
@@ -162,7 +162,7 @@ def ran(built: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, li
     processes = [context.Process(target=_work, args=(rank, port, str(root), said)) for rank in (0, 1)]
     for process in processes:
         process.start()
-    found = [said.get(timeout=300) for _ in range(6)]
+    found = [said.get(timeout=150) for _ in range(6)]
     for process in processes:
         process.join(30)
         assert process.exitcode == 1
