@@ -97,7 +97,7 @@ def of_transformers(kind: str, **changes: Any) -> LanguageModel:
     heads = {"num_attention_heads": 2, "num_key_value_heads": 2, "max_position_embeddings": 128, "pad_token_id": None}
     config = getattr(transformers, f"{kind}Config")(**sizes, **heads, **changes)
     torch.manual_seed(0)
-    return LanguageModel(transformers.AutoModelForCausalLM.from_config(config, attn_implementation="sdpa").float())
+    return LanguageModel(transformers.AutoModelForCausalLM.from_config(config).float())
 
 
 @pytest.fixture(scope="module")

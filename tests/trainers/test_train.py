@@ -15,6 +15,7 @@ import polars as pl
 import pytest
 import torch
 from safetensors.torch import load_file
+from transformers import MambaConfig, MambaForCausalLM
 
 import trainers.loop
 import trainers.optim
@@ -303,6 +304,20 @@ def test_bf16_masters_learn_as_fp32_does(straight: Any, workspace: Workspace, re
     assert losses[0] != losses[1]
     assert losses[0] == pytest.approx(losses[1], rel=0.01)
     assert {tensor.dtype for tensor in weights_of(Path(result["folder"])).values()} == {torch.float32}
+
+
+def test_recurrent_base_is_trained_where_documents_do_not_share_rows(
+    workspace: Workspace, recipe: Recipe, tmp_path: Path
+) -> None:
+    sizes = {"vocab_size": 512, "hidden_size": 16, "state_size": 4, "num_hidden_layers": 2}
+    MambaForCausalLM(MambaConfig(**sizes)).save_pretrained(tmp_path / "mamba")
+    changes = {"base": {"path": str(tmp_path / "mamba")}, "max_steps": 2, "gradient_checkpointing": True}
+    with pytest.raises(AuditError, match=r"cannot see each other.* Fix: set packed: false"):
+        train(recipe(**changes), workspace.root)
+    result = train(recipe(**changes, packed=False), workspace.root)
+    assert result["steps"] == 2
+    isolation = json.loads((workspace.run("tiny") / "run.json").read_text())["isolation"]
+    assert (isolation["documents_isolated"], isolation["packed_equals_unpacked"]) == (True, True)
 
 
 def test_run_without_probes_has_no_verdict(workspace: Workspace, recipe: Recipe) -> None:
