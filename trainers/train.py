@@ -34,6 +34,7 @@ from trainers.blocks import checkpoint_blocks, compile_blocks, is_checkpointing,
 from trainers.checkpoint import latest_checkpoint, load_checkpoint, remove_leftovers
 from trainers.coverage import require_coverage
 from trainers.dry_run import announce, plan_of, show_plan
+from trainers.embeddings import sum_in_fp32
 from trainers.final import save_final
 from trainers.freezing import freezing_of
 from trainers.fsdp import shard, unshard
@@ -209,6 +210,7 @@ def _prepare(job: Job, world: World) -> Training:
         dtype = choose_dtype(recipe.precision, loaded.num_parameters(), world.device, is_divided)
     if recipe.tuning.method not in VIRTUAL:
         attend_by_document(loaded, row_tokens)
+    sum_in_fp32(loaded)
     model = add_adapters(loaded, recipe.tuning, recipe.seed, job.base.new_rows)
     model.packed = recipe.packed
     freezing = freezing_of(loaded, recipe)
