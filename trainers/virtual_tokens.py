@@ -34,7 +34,7 @@ class VirtualTokens:
         starts = torch.nonzero(positions.flatten() == 0).flatten().tolist()
         spans = [(stop - start, start) for start, stop in pairwise([*starts, len(flat)])]
         states, places = [], []
-        for group in _of_like_length(spans):
+        for group in of_like_length(spans):
             length = group[0][0]
             first = torch.tensor([start for _, start in group], device=flat.device)[:, None]
             lengths = torch.tensor([length for length, _ in group], device=flat.device)[:, None]
@@ -91,7 +91,7 @@ def start_from_activations(adapted: Any, seed: int) -> None:
     weight.copy_(torch.stack([t[0] for t in found]).permute(2, 0, 1, 3).reshape(weight.shape))
 
 
-def _of_like_length(spans: list[tuple[int, int]]) -> Iterator[list[tuple[int, int]]]:
+def of_like_length(spans: list[tuple[int, int]]) -> Iterator[list[tuple[int, int]]]:
     """Yield groups of (length, start), longest first, none shorter than half of its group's longest."""
     group: list[tuple[int, int]] = []
     for span in sorted(spans, key=lambda span: (-span[0], span[1])):
