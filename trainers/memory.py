@@ -102,7 +102,8 @@ def memory_of(job: Job, device: torch.device, ranks: int = 1, recipe: TrainRecip
     kept = count_activations(model.causal, edges, dtype, device.type == "cuda")
     parts = _parts(model, recipe, dtype, shards)
     gradients, earlier = parts.pop("gradients"), sum(model.trained) * FP32 // shards if batches > 1 else 0
-    activations, logits = kept.kept(computes_twice), _logits(model, dtype, edges[-1])
+    own_tokens = edges[-1] - recipe.tuning.positions_in_front * (len(edges) - 1)
+    activations, logits = kept.kept(computes_twice), _logits(model, dtype, own_tokens)
     stays = sum(parts.values())
     whole = _whole(model, recipe, dtype, shards, len(kept.blocks))
     of_block, working = max(kept.blocks, default=0), 3 * kept.largest
