@@ -8,6 +8,7 @@ Outside of this module a divided parameter is a tensor like others, but for what
 and final/, which are the same files for any number of ranks.
 """
 
+import warnings
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -32,6 +33,8 @@ def shard(model: LanguageModel, world: World, dtype: torch.dtype) -> None:
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
 
+    # Of `states`, which nobody changes in place.
+    warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view tensor", category=UserWarning)
     mesh = init_device_mesh(world.device.type, (world.size,))
     policy = MixedPrecisionPolicy(param_dtype=divided_type(dtype), reduce_dtype=torch.float32)
     for block in blocks_of(model.causal)[1]:

@@ -92,7 +92,7 @@ def memory_of(job: Job, device: torch.device, ranks: int = 1, recipe: TrainRecip
     """Return the memory of a run on each of `ranks` devices; `recipe`: another than the job's, on the same data."""
     recipe = recipe or job.recipe
     row_tokens = job.rows.schedule.meta.row_tokens
-    model = empty_model(job.base, recipe, job.tokenizer, row_tokens)
+    model = empty_model(job.base, recipe, job.tokenizer, row_tokens + recipe.tuning.positions_in_front)
     dtype = choose_dtype(recipe.precision, model.base_parameters, device)
     shards = ranks if recipe.parallel == "fsdp" else 1
     dtype = divided_type(dtype) if shards > 1 else dtype

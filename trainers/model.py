@@ -55,7 +55,14 @@ def require_positions(config: Any, folder: Path, row_tokens: int) -> None:
     longest = getattr(config, "max_position_embeddings", None)
     if longest is not None and row_tokens > longest:
         found = f"the model knows {longest:,} positions, the mixture's rows need {row_tokens:,}"
-        raise InputError(problem(folder, found, "rows that fit", f"set row_tokens: {longest} in the mixture"))
+        raise InputError(
+            problem(
+                folder,
+                found,
+                "rows that fit",
+                f"make row_tokens of the mixture {row_tokens - longest:,} smaller, or more",
+            )
+        )
 
 
 def tiny_llama(tiny: TinyConfig, tokenizer: Tokenizer, row_tokens: int, seed: int) -> Any:

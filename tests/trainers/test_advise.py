@@ -142,7 +142,7 @@ def test_without_a_probe_nothing_is_loaded(
     assert advise(on_a_run, workspace.root)["probe"] == {}
 
 
-@pytest.mark.parametrize("method", ["qlora", "prompt"])
+@pytest.mark.parametrize("method", ["qlora", "ia3"])
 def test_bits_are_those_of_the_base_whatever_is_trained(
     method: str, on_a_run: Path, workspace: Workspace, recipe: Recipe
 ) -> None:
