@@ -314,11 +314,11 @@ def test_rows_longer_than_the_context_are_told_before_loading(
     sizes = {"vocab_size": 512, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1}
     config = LlamaConfig(**sizes, num_attention_heads=2, num_key_value_heads=2, max_position_embeddings=32)
     LlamaForCausalLM(config).save_pretrained(folder)
-    with pytest.raises(InputError, match="knows 32 positions, the mixture's rows need 64.* 32 smaller, or more"):
+    with pytest.raises(InputError, match=r"knows 32 positions, the mixture's rows need 64.* 32 smaller, or more"):
         train(recipe(base={"path": str(folder)}), workspace.root, dry_run=True)
     config.max_position_embeddings = 64
     LlamaForCausalLM(config).save_pretrained(folder)
-    with pytest.raises(InputError, match="knows 64 positions, the mixture's rows need 84.* 20 smaller, or more"):
+    with pytest.raises(InputError, match=r"knows 64 positions, the mixture's rows need 84.* 20 smaller, or more"):
         train(recipe(base={"path": str(folder)}, tuning={"method": "prompt"}), workspace.root, dry_run=True)
 
 
