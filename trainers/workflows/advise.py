@@ -224,7 +224,7 @@ def show_advise(result: dict[str, Any]) -> str:
         ["documents of the domain", f"{numbers['examples']:,}"],
         ["distinct tokens, labels", f"{numbers['unique_tokens']:,}, {numbers['unique_labels']:,}"],
         ["times seen", f"{numbers['epochs']:.2f}"],
-        ["replay, of the labels", f"{numbers['replay_share']:.1%}"],
+        ["replay, of the labels", f"{100 * numbers['replay_share']:.1f} %"],
         ["bytes per token, domain and general", f"{_or_unknown(fit['domain'])}, {_or_unknown(fit['general'])}"],
     ]
     if "documents" in probe:

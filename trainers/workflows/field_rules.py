@@ -108,7 +108,7 @@ def _replay(n: Numbers) -> tuple[str, str] | None:
     # Shares are met by whole documents, so a share asked for may be exceeded by a little.
     if n.objective != "dapt" or n.is_from_scratch or least <= n.replay_share <= most + 0.01:
         return None
-    return f"{n.replay_share:.1%} replay", f"{least:.0%} to {most:.0%}{_how_far(n)}"
+    return f"{100 * n.replay_share:.1f} % replay", f"{100 * least:.0f} % to {100 * most:.0f} %{_how_far(n)}"
 
 
 def _how_far(n: Numbers) -> str:
@@ -149,13 +149,16 @@ def _epochs(n: Numbers) -> tuple[str, str] | None:
 def _warmup(n: Numbers) -> tuple[str, str] | None:
     if 0.01 <= n.warmup_fraction <= 0.1:
         return None
-    return f"{n.warmup_fraction:.1%} of the steps warm up", "1 % to 10 %"
+    return f"{100 * n.warmup_fraction:.1f} % of the steps warm up", "1 % to 10 %"
 
 
 def _context(n: Numbers) -> tuple[str, str] | None:
     if n.cut_share <= 0.05:
         return None
-    return f"{n.cut_share:.0%} of the documents are longer than a row and are cut", "5 % or fewer: a larger row_tokens"
+    return (
+        f"{100 * n.cut_share:.0f} % of the documents are longer than a row and are cut",
+        "5 % or fewer: a larger row_tokens",
+    )
 
 
 def _vocabulary(n: Numbers) -> tuple[str, str] | None:
