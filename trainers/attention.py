@@ -44,6 +44,13 @@ class Documents:
         return cls([stop - start for start, stop in pairwise(edges)], starts)
 
 
+def has_such_attention(config: Any, row_tokens: int) -> bool:
+    """Whether a model's configuration speaks of no window or chunk shorter than a row, and of no other layers."""
+    spans = [getattr(config, name, None) for name in ("sliding_window", "attention_chunk_size")]
+    is_short = any(span is not None and span < row_tokens for span in spans)
+    return not is_short and set(getattr(config, "layer_types", None) or KINDS) <= KINDS
+
+
 @torch.no_grad()
 def attend_by_document(causal: Any, row_tokens: int) -> bool:
     """Let a transformers model attend document by document; return False where it cannot, and stays as it is.
@@ -55,10 +62,7 @@ def attend_by_document(causal: Any, row_tokens: int) -> bool:
     from transformers import AttentionInterface
 
     config = causal.config
-    spans = [getattr(config, name, None) for name in ("sliding_window", "attention_chunk_size")]
-    if any(span is not None and span < row_tokens for span in spans):
-        return False
-    if not set(getattr(config, "layer_types", None) or KINDS) <= KINDS:
+    if not has_such_attention(config, row_tokens):
         return False
     AttentionInterface.register(DOCUMENTS, attend)
     before, was_training = config._attn_implementation, causal.training

@@ -14,7 +14,7 @@ def sum_in_fp32(causal: torch.nn.Module) -> None:
     """Let all plain embeddings of a model sum so, in place; those that do more than look up stay as they are."""
     for module in causal.modules():
         if type(module) is torch.nn.Embedding:
-            module.forward = partial(_look_up, module)
+            module.forward = partial(_look_up, module)  # type: ignore[method-assign]
 
 
 def _look_up(module: torch.nn.Embedding, ids: torch.Tensor) -> torch.Tensor:

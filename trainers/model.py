@@ -55,7 +55,14 @@ def require_positions(config: Any, folder: Path, row_tokens: int) -> None:
     longest = getattr(config, "max_position_embeddings", None)
     if longest is not None and row_tokens > longest:
         found = f"the model knows {longest:,} positions, the mixture's rows need {row_tokens:,}"
-        raise InputError(problem(folder, found, "rows that fit", f"set row_tokens: {longest} in the mixture"))
+        raise InputError(
+            problem(
+                folder,
+                found,
+                "rows that fit",
+                f"make row_tokens of the mixture {row_tokens - longest:,} smaller, or more",
+            )
+        )
 
 
 def tiny_llama(tiny: TinyConfig, tokenizer: Tokenizer, row_tokens: int, seed: int) -> Any:
@@ -135,18 +142,15 @@ def choose_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def choose_dtype(precision: str, num_parameters: int, device: torch.device, is_divided: bool = False) -> torch.dtype:
-    """Return the type of the working weights; auto, for big models: bf16 where it is fast, else fp16 on CUDA.
-
-    is_divided: over ranks (trainers.fsdp), where no loss is scaled, so fp16 would lose small gradients without a word.
-    """
+def choose_dtype(precision: str, num_parameters: int, device: torch.device) -> torch.dtype:
+    """Return the type of the working weights; auto, for big models: bf16 where it is fast, else fp16 on CUDA."""
     if precision != "auto":
         return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
     if num_parameters < BIG_PARAMETERS:
         return torch.float32
     if _has_fast_bf16(device):
         return torch.bfloat16
-    return torch.float16 if device.type == "cuda" and not is_divided else torch.float32
+    return torch.float16 if device.type == "cuda" else torch.float32
 
 
 def _has_fast_bf16(device: torch.device) -> bool:

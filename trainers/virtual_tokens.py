@@ -78,7 +78,7 @@ def start_from_activations(adapted: Any, seed: int) -> None:
 def one_by_one(run: Callable[[torch.Tensor], torch.Tensor], ids: torch.Tensor, edges: Sequence[int]) -> torch.Tensor:
     """Return [N, H] states of the documents between `edges` of [N] ids; `run` makes [D, T, H] of [D, T], each alone."""
     states, places = [], []
-    for group in _of_like_length([(stop - start, start) for start, stop in pairwise(edges)]):
+    for group in of_like_length([(stop - start, start) for start, stop in pairwise(edges)]):
         lengths, first = torch.tensor(group, device=ids.device).T[:, :, None]
         columns = torch.arange(group[0][0], device=ids.device)[None]
         is_real = columns < lengths
@@ -88,7 +88,7 @@ def one_by_one(run: Callable[[torch.Tensor], torch.Tensor], ids: torch.Tensor, e
     return torch.cat(states)[torch.argsort(torch.cat(places))]
 
 
-def _of_like_length(spans: list[tuple[int, int]]) -> Iterator[list[tuple[int, int]]]:
+def of_like_length(spans: list[tuple[int, int]]) -> Iterator[list[tuple[int, int]]]:
     """Yield groups of (length, start), longest first, none shorter than half of its group's longest."""
     group: list[tuple[int, int]] = []
     for span in sorted(spans, key=lambda span: (-span[0], span[1])):

@@ -1,12 +1,12 @@
-from functools import partialmethod
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch._dynamo.testing import CompileCounterWithBackend
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from engine.base.errors import InputError
+from engine.base.errors import InputError, ResourceError
 from engine.formats.tokenizer import Tokenizer
 from engine.formats.training_rows import TrainingRows
 from tests.trainers.test_loop import prepare
@@ -62,24 +62,6 @@ def test_compiled_blocks_keep_their_names_and_their_number(
         assert train_step(compiled, 0)["loss"] == train_step(plain, 0)["loss"]
 
 
-def test_blocks_are_not_compiled_again_for_other_documents(
-    rows: TrainingRows, tokenizer: Tokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    plain, compiled = (prepare(rows, tokenizer, tmp_path) for _ in range(2))
-    for training in (plain, compiled):
-        assert attend_by_document(training.model.causal, 64)
-    # Code for the CPU takes most of a minute to make; how often it would be made is seen without.
-    monkeypatch.setattr(torch.nn.Module, "compile", partialmethod(torch.nn.Module.compile, backend="eager"))
-    compile_blocks(compiled.model.causal)
-    counters = torch._dynamo.utils.counters
-    counters.clear()
-    graphs = []
-    for step in range(12):
-        assert train_step(compiled, step)["loss"] == train_step(plain, step)["loss"]
-        graphs.append(counters["stats"]["unique_graphs"])
-    assert graphs[-1] == graphs[3]
-
-
 def test_blocks_are_found_in_other_architectures_and_missed_aloud() -> None:
     model = GPT2LMHeadModel(GPT2Config(vocab_size=11, n_positions=8, n_embd=8, n_layer=2, n_head=2))
     assert blocks_of(model) == ("transformer.h", model.transformer.h)
@@ -93,3 +75,27 @@ def test_model_that_cannot_compute_twice_is_refused() -> None:
     model.supports_gradient_checkpointing = False
     with pytest.raises(InputError, match="set gradient_checkpointing: false"):
         checkpoint_blocks(model)
+
+
+def test_code_is_not_made_anew_for_every_number_of_documents(
+    rows: TrainingRows, tokenizer: Tokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted, compile_block = CompileCounterWithBackend("eager"), torch.nn.Module.compile
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda block: compile_block(block, backend=counted))
+    compiled, plain = (prepare(rows, tokenizer, tmp_path) for _ in range(2))
+    assert all(attend_by_document(one.model.causal, 64) for one in (compiled, plain))
+    compile_blocks(compiled.model.causal)
+    made = []
+    for step in range(5):
+        assert train_step(compiled, step)["loss"] == pytest.approx(train_step(plain, step)["loss"], rel=1e-5)
+        made.append(counted.frame_count)
+    assert len({rows.step(step).length.size for step in range(5)}) > 2
+    assert made[1] == made[-1]
+
+
+def test_compiler_that_is_missing_is_told_before_the_first_step(
+    rows: TrainingRows, tokenizer: Tokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch._inductor.config.cpp.cxx", (None, "/nowhere/g++"))
+    with pytest.raises(ResourceError, match=r"no C\+\+ compiler that works. Fix: install"):
+        compile_blocks(prepare(rows, tokenizer, tmp_path).model.causal)

@@ -7,7 +7,7 @@ import torch
 from engine.formats.workspace import Workspace
 from trainers.embeddings import sum_in_fp32
 from trainers.job import resolve_job
-from trainers.train import _prepare
+from trainers.train import prepare
 from trainers.world import World
 
 
@@ -34,6 +34,6 @@ def test_frozen_embeddings_have_no_gradient() -> None:
 
 def test_embeddings_of_a_run_in_bf16_are_summed_so(workspace: Workspace, recipe: Callable[..., Path]) -> None:
     job = resolve_job(recipe(precision="bf16", probes=None), workspace, None)
-    embeddings = _prepare(job, World(torch.device("cpu"))).model.causal.get_input_embeddings()
+    embeddings = prepare(job, World(torch.device("cpu"))).model.causal.get_input_embeddings()
     embeddings(torch.full((3000,), 3)).sum().backward()
     assert float(embeddings.weight.grad[3, 0]) == pytest.approx(3000, rel=0.01)

@@ -31,20 +31,18 @@ def test_bf16_is_for_big_models_where_it_is_fast(
 
 
 @pytest.mark.parametrize(
-    ("is_fast", "parameters", "is_divided", "expected"),
+    ("is_fast", "parameters", "expected"),
     [
-        (True, BIG_PARAMETERS, False, torch.bfloat16),
-        (False, BIG_PARAMETERS, False, torch.float16),
-        (False, BIG_PARAMETERS - 1, False, torch.float32),
-        (True, BIG_PARAMETERS, True, torch.bfloat16),
-        (False, BIG_PARAMETERS, True, torch.float32),
+        (True, BIG_PARAMETERS, torch.bfloat16),
+        (False, BIG_PARAMETERS, torch.float16),
+        (False, BIG_PARAMETERS - 1, torch.float32),
     ],
 )
-def test_fp16_is_for_gpus_without_bf16_where_the_loss_is_scaled(
-    monkeypatch: pytest.MonkeyPatch, is_fast: bool, parameters: int, is_divided: bool, expected: torch.dtype
+def test_fp16_is_for_gpus_without_bf16(
+    monkeypatch: pytest.MonkeyPatch, is_fast: bool, parameters: int, expected: torch.dtype
 ) -> None:
     monkeypatch.setattr(trainers.model, "_has_fast_bf16", lambda _: is_fast)
-    assert choose_dtype("auto", parameters, torch.device("cuda"), is_divided) == expected
+    assert choose_dtype("auto", parameters, torch.device("cuda")) == expected
 
 
 def test_demo_model_has_two_to_three_million_parameters_and_an_even_start(tokenizer: Tokenizer) -> None:

@@ -34,7 +34,7 @@ from trainers.language_model import LanguageModel
 from trainers.loop import train_step
 from trainers.replicas import require_same_weights, sum_gradients
 from trainers.torchrun import joined
-from trainers.train import _prepare, train
+from trainers.train import prepare, train
 from trainers.world import World
 
 pytestmark = pytest.mark.timeout(200)
@@ -121,12 +121,13 @@ def _small_facts(world: World) -> dict[str, Any]:
         except Exception as error:  # noqa: BLE001 - both kinds are looked at by the test
             errors.append(str(error))
     gradients = [None if p.grad is None else p.grad.tolist() for p in (a, b, c)]
-    return {"gradients": gradients, "errors": errors, "main": world.from_main(7 + world.rank)}
+    prints = sys.stdout.name != os.devnull
+    return {"gradients": gradients, "errors": errors, "main": world.from_main(7 + world.rank), "prints": prints}
 
 
 def _stopped_by_a_document_of_the_last_rank(world: World, root: Path) -> str:
     job = resolve_job(root / "ddp.yaml", Workspace(root), None)
-    training = _prepare(job, world)
+    training = prepare(job, world)
     original = LanguageModel.forward
 
     def poisoned(self: LanguageModel, batch: MicroBatch) -> tuple[torch.Tensor, torch.Tensor]:
@@ -288,6 +289,10 @@ def test_ranks_that_differ_are_told_so_on_every_rank(ran: Any) -> None:
         assert "1 of 2 tensors are not the same on all ranks, other the first" in weights
         assert job.startswith("run: job not the same on all ranks")
         assert found["main"] == 7
+
+
+def test_one_rank_alone_prints(ran: Any) -> None:
+    assert {rank: found["prints"] for rank, found in ran[1] if "prints" in found} == {0: True, 1: False}
 
 
 def test_rank_that_fails_ends_the_other_in_seconds_with_one_message(ran: Any) -> None:

@@ -435,7 +435,7 @@ def test_run_out_of_memory_says_what_would_fit_and_keeps_its_checkpoint(
 
     with monkeypatch.context() as patched:
         patched.setattr(trainers.loop, "learning_rate", starving)
-        with pytest.raises(ResourceError, match=r"tiny: out of memory .* set micro_batch_rows: 2 \(it is 4\)"):
+        with pytest.raises(ResourceError, match=r"tiny: out of memory .* set micro_batch_rows: 2; or "):
             train(recipe(probes=None), workspace.root)
     assert [path.name for path in (workspace.run("tiny") / "checkpoints").iterdir()] == ["step-000010"]
 
