@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 import engine
 from engine.base.command import COMMAND_GROUP, Command, load
 from engine.base.errors import ProvenderError, closest, problem
+from engine.base.terminal import terminal_width, wrapped
 from engine.commands import COMMANDS
 
 DEFAULT_WORKSPACE = "provender-workspace"
@@ -84,7 +85,7 @@ def _add_command(where: Any, command: Command) -> None:
     sub = where.add_parser(
         command.words[-1],
         help=command.summary,
-        description=command.summary[0].upper() + command.summary[1:] + ".",
+        description=wrapped(command.summary[0].upper() + command.summary[1:] + ".", terminal_width()),
         epilog=f"example:\n  {command.example}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -12,7 +12,7 @@ Shapes: N tokens of all documents, Q query heads, K key heads, D width of a head
 
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any
 
 import torch
@@ -44,6 +44,13 @@ class Documents:
         return cls([stop - start for start, stop in pairwise(edges)], starts)
 
 
+def has_such_attention(config: Any, row_tokens: int) -> bool:
+    """Whether a model's configuration speaks of no window or chunk shorter than a row, and of no other layers."""
+    spans = [getattr(config, name, None) for name in ("sliding_window", "attention_chunk_size")]
+    is_short = any(span is not None and span < row_tokens for span in spans)
+    return not is_short and set(getattr(config, "layer_types", None) or KINDS) <= KINDS
+
+
 @torch.no_grad()
 def attend_by_document(causal: Any, row_tokens: int) -> bool:
     """Let a transformers model attend document by document; return False where it cannot, and stays as it is.
@@ -55,52 +62,44 @@ def attend_by_document(causal: Any, row_tokens: int) -> bool:
     from transformers import AttentionInterface
 
     config = causal.config
-    spans = [getattr(config, name, None) for name in ("sliding_window", "attention_chunk_size")]
-    if any(span is not None and span < row_tokens for span in spans):
+    if not has_such_attention(config, row_tokens):
         return False
-    if not set(getattr(config, "layer_types", None) or KINDS) <= KINDS:
-        return False
-    AttentionInterface.register(DOCUMENTS, _attention)
-    before = config._attn_implementation
-    alone = [_states(causal, ids, None) for ids in _two_documents(causal)]
-    causal.set_attn_implementation(DOCUMENTS)
-    packed = _packed_states(causal) if config._attn_implementation == DOCUMENTS else None
-    expected = torch.cat(alone, dim=1)
-    if packed is None or not float((packed - expected).abs().max()) <= TOLERANCE[expected.dtype] * float(
-        expected.abs().max()
-    ):
-        causal.set_attn_implementation(before)
-        return False
-    return True
-
-
-def _two_documents(causal: Any) -> tuple[torch.Tensor, torch.Tensor]:
-    vocabulary, device = causal.get_input_embeddings().weight.shape[0], causal.device
-    first, second = torch.arange(7, device=device) % vocabulary, torch.arange(11, 20, device=device) % vocabulary
-    return first[None], second[None]
-
-
-def _packed_states(causal: Any) -> torch.Tensor | None:
-    first, second = _two_documents(causal)
-    edges = [0, first.shape[1], first.shape[1] + second.shape[1]]
-    try:
-        return _states(causal, torch.cat([first, second], dim=1), Documents.at(edges, causal.device))
-    except (TypeError, NotImplementedError):  # a body that takes no further arguments, an attention that needs more
-        return None
-
-
-def _states(causal: Any, ids: torch.Tensor, documents: Documents | None) -> torch.Tensor:
-    lengths = [ids.shape[1]] if documents is None else documents.lengths
-    positions = torch.cat([torch.arange(length, device=ids.device) for length in lengths])[None]
-    was_training = causal.training
+    AttentionInterface.register(DOCUMENTS, attend)
+    before, was_training = config._attn_implementation, causal.training
     causal.eval()
-    given = {} if documents is None else {"documents": documents}
-    states = causal.base_model(input_ids=ids, position_ids=positions, use_cache=False, **given).last_hidden_state
+    can = _gives_the_same(causal)
     causal.train(was_training)
+    if not can:
+        causal.set_attn_implementation(before)
+    return can
+
+
+def _gives_the_same(causal: Any) -> bool:
+    """Set DOCUMENTS, and return whether two documents in one row have the states they have without it, each alone."""
+    vocabulary = causal.get_input_embeddings().weight.shape[0]
+    first, second = (torch.arange(*span, device=causal.device)[None] % vocabulary for span in ((0, 7), (11, 20)))
+    alone = torch.cat([_states(causal, one) for one in (first, second)], dim=1)
+    causal.set_attn_implementation(DOCUMENTS)
+    if causal.config._attn_implementation != DOCUMENTS:
+        return False
+    try:
+        packed = _states(causal, first, second)
+    except (TypeError, NotImplementedError):  # a body that takes no further arguments, an attention that needs more
+        return False
+    return float((packed - alone).abs().max()) <= TOLERANCE[alone.dtype] * float(alone.abs().max())
+
+
+def _states(causal: Any, *documents: torch.Tensor) -> torch.Tensor:
+    ids, lengths = torch.cat(documents, dim=1), [one.shape[1] for one in documents]
+    positions = torch.cat([torch.arange(length, device=ids.device) for length in lengths])[None]
+    given = {"documents": Documents.at([0, *accumulate(lengths)], ids.device)} if len(documents) > 1 else {}
+    states: torch.Tensor = causal.base_model(
+        input_ids=ids, position_ids=positions, use_cache=False, **given
+    ).last_hidden_state
     return states
 
 
-def _attention(
+def attend(
     _module: torch.nn.Module,
     query: torch.Tensor,
     key: torch.Tensor,
@@ -113,21 +112,23 @@ def _attention(
 ) -> tuple[torch.Tensor, None]:
     """Return ([1, N, Q, D], None) of query [1, Q, N, D], key and value [1, K, N, D]; what transformers calls."""
     unknown = [name for name in ("softcap", "s_aux", "position_bias") if others.get(name) is not None]
-    if unknown or attention_mask is not None:
-        raise NotImplementedError(f"attention with {', '.join(unknown) or 'a mask'}")
+    unknown += ["a mask"] * (attention_mask is not None) + ["a cache"] * (query.shape[2] != key.shape[2])
+    if unknown:
+        raise NotImplementedError(f"attention with {', '.join(unknown)}")
     if documents is None:  # whole rows: a caller that knows of no documents
-        whole = _sdpa(query, key, value, dropout, scaling)
-        return whole.transpose(1, 2).contiguous(), None
+        return _sdpa(query, key, value, dropout, scaling).transpose(1, 2).contiguous(), None
     if query.is_cuda and query.dtype in {torch.float16, torch.bfloat16} and not dropout:
         return _varlen(query, key, value, scaling, documents), None
     # Not slices: the gradient of each would be as large as the whole batch.
     pieces = (torch.split(part, documents.lengths, dim=2) for part in (query, key, value))
     is_plain = not query.is_cuda and not dropout
     attended = [
-        (_plain if is_plain and q.shape[2] <= PLAIN_TOKENS else _sdpa)(q, k, v, dropout, scaling)
+        plain(q, k, v, scaling)
+        if is_plain and q.shape[2] <= PLAIN_TOKENS
+        else by_key_head(_sdpa(q, k, v, dropout, scaling), k)
         for q, k, v in zip(*pieces, strict=True)
     ]
-    return torch.cat(attended, dim=2).transpose(1, 2).contiguous(), None
+    return torch.cat(attended).flatten(1, 2)[None], None
 
 
 def _sdpa(
@@ -144,23 +145,26 @@ def _sdpa(
     )
 
 
-def _plain(
-    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, _dropout: float, scaling: float | None
-) -> torch.Tensor:
-    _, heads, length, width = query.shape
-    key_heads = key.shape[1]
-    group = heads // key_heads
-    queries = query.reshape(key_heads, group * length, width)
-    scores = torch.baddbmm(
-        _causal_bias(length, group, query.dtype), queries, key[0].transpose(1, 2), alpha=scaling or width**-0.5
-    )
-    return torch.bmm(scores.softmax(-1), value[0]).view(1, heads, length, value.shape[-1])
+def by_key_head(attended: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
+    """Return [N, K, Q / K, D] of [1, Q, N, D], a view."""
+    return attended[0].transpose(0, 1).reshape(attended.shape[2], key.shape[1], -1, attended.shape[3])
 
 
-@lru_cache(maxsize=64)  # lengths come again in every layer
-def _causal_bias(length: int, group: int, dtype: torch.dtype) -> torch.Tensor:
-    later = torch.ones(length, length, dtype=torch.bool).triu(1)
-    return torch.zeros(length, length, dtype=dtype).masked_fill_(later, float("-inf")).repeat(group, 1)[None]
+def plain(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scaling: float | None) -> torch.Tensor:
+    """Return [N, K, Q / K, D] of one document, by matrix products and a softmax."""
+    key_heads, length, width = key.shape[1:]
+    group = query.shape[1] // key_heads
+    queries = query.view(key_heads, group, length, width).transpose(1, 2).reshape(key_heads, length * group, width)
+    bias = _causal_bias(1 << (length - 1).bit_length(), group, query.dtype, query.device)[: length * group, :length]
+    scores = torch.baddbmm(bias, queries, key[0].transpose(1, 2), alpha=scaling or width**-0.5)
+    return torch.bmm(scores.softmax(-1), value[0]).view(key_heads, length, group, -1).transpose(0, 1)
+
+
+@lru_cache(maxsize=32)  # lengths up to the next power of two: few, and together less than twice the largest
+def _causal_bias(tokens: int, group: int, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """Return [tokens * group, tokens], of which the upper left is that of a shorter document."""
+    later = torch.ones(tokens, tokens, dtype=torch.bool, device=device).triu(1).repeat_interleave(group, 0)
+    return torch.zeros(later.shape, dtype=dtype, device=device).masked_fill_(later, float("-inf"))
 
 
 def _varlen(

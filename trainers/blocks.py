@@ -4,7 +4,8 @@ from typing import Any
 
 import torch
 
-from engine.base.errors import InputError, problem
+from engine.base.errors import InputError, ResourceError, problem
+from trainers.attention import DOCUMENTS
 
 BIG = 7e9
 """Parameters above which activations are computed twice unless the recipe says otherwise."""
@@ -53,6 +54,20 @@ def is_checkpointing(causal: Any) -> bool:
 
 
 def compile_blocks(causal: Any) -> None:
-    """Compile each block in place (names of parameters stay); equal blocks share the compiled code."""
+    """Compile each block in place (names of parameters stay); equal blocks share the compiled code.
+
+    Attention by documents stays outside: code with it holds for one number of documents, and after eight of them torch
+    gives up. Raises ResourceError where no C++ compiler works.
+    """
+    from torch._inductor.cpp_builder import get_cpp_compiler
+    from transformers import AttentionInterface
+
+    try:
+        get_cpp_compiler()
+    except RuntimeError as error:
+        fix = "install g++ (or name a compiler in CXX), or set compile: false"
+        raise ResourceError(problem("compile", "torch.compile finds no C++ compiler that works", fix=fix)) from error
+    if causal.config._attn_implementation == DOCUMENTS:
+        AttentionInterface.register(DOCUMENTS, torch.compiler.disable(AttentionInterface()[DOCUMENTS]))  # type: ignore[no-untyped-call]
     for block in blocks_of(causal)[1]:
         block.compile()

@@ -12,7 +12,7 @@ generators are seeded from (seed, step, micro-batch).
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,7 @@ from safetensors.torch import load_file, save_file
 from engine.base.atomic import TEMPORARY_PREFIX, atomic_folder, read_json, write_json
 from engine.base.errors import AuditError, InputError, ResourceError, problem
 from trainers.fsdp import divided_like, gathered, local_part
-from trainers.loss_scale import LossScale
-from trainers.optim import MasterOptimizer
+from trainers.optim import LossScale, MasterOptimizer
 from trainers.record import differences
 from trainers.world import World
 
@@ -95,7 +94,7 @@ def load_checkpoint(path: Path, optimizer: MasterOptimizer, identity: Mapping[st
         moments = load_file(path / OPTIMIZER)
     except (OSError, SafetensorError) as error:
         raise InputError(problem(path, f"cannot be read ({error})", "a whole checkpoint", FRESH)) from error
-    _require_same_shapes(path, {n: tuple(t.shape) for n, t in weights.items()}, optimizer)
+    _require_same_shapes(path, {name: tensor.shape for name, tensor in weights.items()}, optimizer)
     for name, master in optimizer.masters.items():
         master.copy_(divided_like(weights[name], master))
     optimizer.publish()
@@ -133,25 +132,13 @@ def _is_same(found: torch.Tensor | None, wanted: torch.Tensor) -> bool:
     return found is not None and found.dtype == wanted.dtype and torch.equal(found.to(wanted.device), wanted)
 
 
-def _require_same_shapes(path: Path, stored: Mapping[str, tuple[int, ...]], optimizer: MasterOptimizer) -> None:
-    wanted = {name: tuple(master.shape) for name, master in optimizer.masters.items()}
-    other = [
-        f"{n} {list(stored[n])} there, {list(wanted[n])} here" for n in wanted if stored.get(n, wanted[n]) != wanted[n]
-    ]
-    listed = [
-        *_listed("only there", stored.keys() - wanted.keys()),
-        *_listed("only here", wanted.keys() - stored.keys()),
-        *_listed("of another shape", other),
-    ]
-    if listed:
-        found = f"the checkpoint has other parameters: {'; '.join(listed)}"
+def _require_same_shapes(path: Path, stored: Mapping[str, torch.Size], optimizer: MasterOptimizer) -> None:
+    wanted = {name: master.shape for name, master in optimizer.masters.items()}
+    names = sorted(name for name in stored.keys() | wanted.keys() if stored.get(name) != wanted.get(name))
+    if names:
+        there, here = (list(shapes[names[0]]) if names[0] in shapes else "none" for shapes in (stored, wanted))
+        found = f"{len(names)} of its parameters are others, {names[0]} the first: {there} there, {here} here"
         raise InputError(problem(path, found, f"the {len(wanted)} that are trained here", FRESH))
-
-
-def _listed(what: str, names: Iterable[str]) -> list[str]:
-    listed = sorted(names)
-    more = f" and {len(listed) - 3} more" if len(listed) > 3 else ""
-    return [f"{what}: {', '.join(listed[:3])}{more}"] if listed else []
 
 
 def _save(tensors: Mapping[str, torch.Tensor], path: Path) -> None:

@@ -36,11 +36,9 @@ COMMANDS = [
             argument("--ranks", help="with --dry-run: plan for so many devices under torchrun", type=int, metavar="N"),
             argument(
                 "--preview",
-                help="train nothing; print the first rows (default: 2) with what is supervised in them",
+                help="train nothing; print the first so many rows with what is supervised in them",
                 type=int,
-                nargs="?",
-                const=2,
-                metavar="N",
+                metavar="ROWS",
             ),
         ),
         "trainers.train:show_train",
@@ -66,7 +64,7 @@ COMMANDS = [
         (
             argument("recipe", help="training recipe, a YAML file"),
             argument("--name", help="name of the run (default: the recipe's)"),
-            argument("--no-probe", help="do not load the base to measure held-out text", action="store_true"),
+            argument("--no-probe", help="do not load the base to measure held-out text and time", action="store_true"),
         ),
         "trainers.workflows.advise:show_advise",
     ),

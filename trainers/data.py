@@ -50,13 +50,12 @@ class MicroBatch:
 
 
 def micro_batches(
-    step: StepRows, pad_id: int, rows_at_once: int | None = None, is_flat: bool = False, packed: bool = True
+    step: StepRows, pad_id: int, rows_at_once: int | None = None, is_flat: bool = False
 ) -> Iterator[MicroBatch]:
     """Yield the rows in runs of at most `rows_at_once` (None: all at once), as many runs as every other rank.
 
     A model that is divided is run by all ranks together, so one that has no more rows gets a token of padding. is_flat:
-    rows one after the other as a single row [1, N], without padding. packed: documents share rows as the schedule says;
-    else each gets a padded row of its own, but where is_flat keeps them apart.
+    rows one after the other as a single row [1, N], without padding.
     """
     rows, sources = step.of_tokens(step.row_number), step.of_tokens(step.source)
     size = rows_at_once or max(1, step.most_rows)
@@ -68,9 +67,6 @@ def micro_batches(
         mine, columns, ids, is_label = (one[chosen] for one in (rows - first, step.columns, step.ids, step.is_label))
         if is_flat:
             mine, columns = np.zeros_like(mine), np.arange(len(mine))
-        elif not packed:
-            columns = step.positions[chosen]
-            mine = np.cumsum(columns == 0) - 1
         num_rows, num_columns = int(mine[-1]) + 1, int(columns.max()) + 1
         flat = mine * num_columns + columns
         padded = np.full(num_rows * num_columns, pad_id, dtype=np.int64)

@@ -1,35 +1,38 @@
 """What a training would be, before anything is loaded: `provender train RECIPE --dry-run`, and the lines in front of
 every run. Nothing is written."""
 
-import os
 from collections.abc import Iterator
 from typing import Any
 
 import polars as pl
 import torch
 
+from engine.base.errors import RecipeError
 from engine.base.machine_memory import free_memory
 from engine.base.progress import say
+from engine.base.terminal import terminal_width, wrapped
 from engine.formats.run import open_run, run_names
 from trainers.job import Job
 from trainers.learning_rates import default_rate
-from trainers.memory import free_bytes, memory_of
+from trainers.memory import FP32, comes_in_4_bits, free_bytes, memory_of
 from trainers.model import choose_device
-from trainers.recipe import FreezingConfig, TrainRecipe
+from trainers.new_rows import check_new_rows
+from trainers.out_of_memory import changed, smaller, told
+from trainers.recipe import TrainRecipe
 
 PARTS = ("weights", "adapters", "masters", "optimizer", "gradients", "activations", "logits")
 MOST_RANKS = 8
 
 
-def plan_of(job: Job, waived: list[str], ranks: int | None = None) -> dict[str, Any]:
-    """Return what the run would be and need on each of `ranks` devices (default: those torchrun started, or one).
+def plan_of(job: Job, waived: list[str], ranks: int = 1) -> dict[str, Any]:
+    """Return what the run would be and need on each of `ranks` devices.
 
-    Sizes are bytes. `changes`: settings that need less, with what they would need; empty where the run fits.
+    Sizes are bytes. `changes`: settings that need less, each with those before it, up to the first that fits.
     """
     tokens, labels = tokens_of(job)
     device = choose_device()
     speed, where = known_speed(job, device)
-    sizes = _sizes(job, device, ranks or started_ranks())
+    sizes = _sizes(job, device, ranks)
     return {
         "dry_run": True,
         "mixture": job.mixture.reference,
@@ -47,12 +50,12 @@ def plan_of(job: Job, waived: list[str], ranks: int | None = None) -> dict[str, 
 
 
 def _sizes(job: Job, device: torch.device, ranks: int) -> dict[str, Any]:
-    recipe = job.recipe
-    memory, free = memory_of(job, device, ranks), free_bytes(device)
-    host = memory.total_parameters * 4 if device.type == "cuda" else 0
+    recipe, free = job.recipe, free_bytes(device)
+    memory = memory_of(job, device, ranks)
+    loads_on_host = device.type == "cuda" and not comes_in_4_bits(job, recipe, torch.device("cpu"))
+    host = memory.total_parameters * FP32 if loads_on_host else 0
     host_free = free_memory()
-    fits = memory.needed <= free and host * ranks <= host_free
-    return {
+    sizes = {
         "run": recipe.name,
         "base": job.base.described(),
         "tuning": recipe.tuning.method,
@@ -66,48 +69,73 @@ def _sizes(job: Job, device: torch.device, ranks: int) -> dict[str, Any]:
         "free_memory": free,
         "host_memory": host,
         "host_free": host_free,
-        "fits": fits,
-        "changes": [] if fits else list(_changes(job, device, ranks, free)),
+        "fits": _fits(memory.needed, device, ranks, free) and host * ranks <= host_free,
+    }
+    return sizes | {
+        "changes": [] if sizes["fits"] else list(_changes(job, device, ranks, free, memory.gradient_checkpointing))
     }
 
 
-def announce(job: Job) -> None:
-    """Say on stderr what is trained and what memory it needs; nothing on ranks other than the first."""
-    if os.environ.get("RANK", "0") != "0":
-        return
-    plan = _sizes(job, choose_device(), started_ranks())
-    say(f"{plan['run']}: {_trained(plan)}")
-    say(f"{plan['run']}: {_memory(plan)}")
-    if not plan["fits"]:
-        say(f"{plan['run']}: it may not fit; would need less: {_listed(plan['changes'])}")
+def _fits(needed: int, device: torch.device, ranks: int, free: int) -> bool:
+    # Processes on a CPU share its memory.
+    return needed * (ranks if device.type == "cpu" else 1) <= free
+
+
+def _changes(job: Job, device: torch.device, ranks: int, free: int, twice: bool) -> Iterator[dict[str, Any]]:
+    """Yield settings that need less, each with those before it, up to the first that fits; then more devices."""
+
+    def tried(recipe: TrainRecipe, said: str, number: int) -> dict[str, Any]:
+        memory = memory_of(job, device, number, recipe)
+        fits = _fits(memory.needed, device, number, free)
+        return {"change": said, "peak": memory.peak, "needed": memory.needed, "fits": fits}
+
+    given: dict[str, Any] = {}
+    for change in smaller(job.recipe, -(-job.rows.schedule.meta.rows_per_step // ranks), twice):
+        recipe = _possible(job, given | change)
+        if recipe is not None:
+            given |= change
+            yield (found := tried(recipe, told(given), ranks))
+            if found["fits"]:
+                return
+    divided, number = _possible(job, {"parallel": "fsdp"}), 2 * ranks
+    while divided is not None and device.type == "cuda" and number <= MOST_RANKS:
+        yield tried(divided, f"parallel: fsdp on {number} devices", number)
+        number *= 2
+
+
+def _possible(job: Job, change: dict[str, Any]) -> TrainRecipe | None:
+    recipe = changed(job.recipe, change)
+    try:
+        if recipe is not None:
+            check_new_rows(recipe, job.base.new_rows)
+    except RecipeError:
+        return None
+    return recipe
+
+
+def announce(job: Job, ranks: int) -> None:
+    """Say on stderr what is trained and what memory it needs."""
+    plan = _sizes(job, choose_device(), ranks)
+    for line in (_trained(plan), _memory(plan), *_too_large(plan)):
+        say(f"{plan['run']}: {line}")
 
 
 def show_plan(plan: dict[str, Any]) -> str:
     """Return the plan for a terminal."""
-    lines = [f"WAIVED: {text}" for text in plan["waived"]]
-    lines += [
-        f"{plan['run']}: {plan['objective']} on {plan['mixture']}, {plan['steps']:,} steps, {plan['tokens']:,} tokens, "
-        f"{plan['supervised_tokens']:,} of them labels",
-        f"  {_trained(plan)}",
-        f"  {plan['learning_rate_from']}",
-        f"  {_memory(plan)}",
+    said = [
+        _trained(plan),
+        plan["learning_rate_from"],
+        _memory(plan),
+        *(_too_large(plan) or ["it fits"]),
+        f"time: {'unknown' if plan['seconds'] is None else duration(plan['seconds'])} ({plan['seconds_from']})",
     ]
-    if plan["fits"]:
-        lines.append("  it fits")
-    else:
-        lines.append("  it does NOT fit; less would be needed with:")
-        lines += [
-            f"    {change['change']}: {_gigabytes(change['peak'])}" + (", fits" if change["fits"] else "")
-            for change in plan["changes"]
-        ]
-    seconds = plan["seconds"]
-    expected = "unknown" if seconds is None else duration(seconds)
-    return "\n".join([*lines, f"  time: {expected} ({plan['seconds_from']})", "  nothing was loaded or written"])
-
-
-def started_ranks() -> int:
-    """Return how many processes torchrun started; 1 without it."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
+    head = (
+        f"{plan['run']}: {plan['objective']} on {plan['mixture']}, {plan['steps']:,} steps, {plan['tokens']:,} tokens, "
+        f"{plan['supervised_tokens']:,} of them labels"
+    )
+    width = terminal_width()
+    lines = [f"WAIVED: {text}" for text in plan["waived"]] + wrapped(head, width).splitlines()
+    return "\n".join([*lines, *(wrapped(line, width, 2) for line in said)])
 
 
 def tokens_of(job: Job) -> tuple[int, int]:
@@ -147,7 +175,7 @@ def known_speed(job: Job, device: torch.device) -> tuple[float | None, str]:
             kind = _kind(content["recipe"]) | {"base": content["base"]["digest"]}
             session = content["sessions"][-1]
             if kind | {"device": session["device"]} == wanted:
-                speed = content["summary"]["tokens_per_second"] / session.get("ranks", 1)
+                speed = content["summary"]["tokens_per_second"] / session["ranks"]
                 found.append((content["summary"]["steps"], run.name, speed))
     if not found:
         return None, "no run of this base and method is finished on this device"
@@ -160,54 +188,12 @@ def duration(seconds: float) -> str:
     for size, unit in ((86400, "days"), (3600, "hours"), (60, "minutes")):
         if seconds >= 2 * size:
             return f"{seconds / size:,.1f} {unit}"
-    return f"{seconds:,.0f} seconds" if seconds >= 10 else f"{seconds:.1f} seconds"
+    return f"{seconds:,.0f} seconds" if seconds >= 10 else f"{seconds:.2g} seconds"
 
 
 def _kind(recipe: dict[str, Any]) -> dict[str, Any]:
     names = ("precision", "gradient_checkpointing", "compile")
     return {"method": recipe["tuning"]["method"], **{name: recipe[name] for name in names}}
-
-
-def _changes(job: Job, device: torch.device, ranks: int, free: int) -> Iterator[dict[str, Any]]:
-    for change, recipe, number in _smaller(job, ranks):
-        memory = memory_of(job, device, number, recipe)
-        yield {"change": change, "peak": memory.peak, "needed": memory.needed, "fits": memory.needed <= free}
-
-
-def _smaller(job: Job, ranks: int) -> Iterator[tuple[str, TrainRecipe, int]]:
-    """Yield settings that need less memory, those that change least of the result first, and all these at once."""
-    recipe = job.recipe
-    rows = -(-job.rows.schedule.meta.rows_per_step // ranks)
-    at_once = min(recipe.micro_batch_rows or rows, rows)
-    same: dict[str, Any] = {}
-    if at_once > 1:
-        same["micro_batch_rows"] = 1
-        if at_once > 3:
-            yield f"micro_batch_rows: {at_once // 2}", _changed(recipe, micro_batch_rows=at_once // 2), ranks
-        yield "micro_batch_rows: 1", _changed(recipe, micro_batch_rows=1), ranks
-    if not recipe.gradient_checkpointing:
-        same["gradient_checkpointing"] = True
-        yield "gradient_checkpointing: true", _changed(recipe, gradient_checkpointing=True), ranks
-    if len(same) > 1:
-        yield "both of these", _changed(recipe, **same), ranks
-    number = max(2, 2 * ranks)
-    while number <= MOST_RANKS and not recipe.undividable:
-        yield f"parallel: fsdp on {number} devices", _changed(recipe, parallel="fsdp"), number
-        number *= 2
-    if recipe.optimizer.kind == "adamw":
-        optimizer = recipe.optimizer.model_copy(update={"kind": "adamw_8bit"})
-        same["optimizer"] = optimizer
-        yield "optimizer: {kind: adamw_8bit}", _changed(recipe, optimizer=optimizer), ranks
-    if recipe.tuning.method in ("full", "lora"):
-        tuning = recipe.tuning.model_copy(update={"method": "qlora"})
-        changed = {"tuning": tuning, "freezing": FreezingConfig()}
-        yield "tuning: {method: qlora}", _changed(recipe, **changed), ranks
-        if same:
-            yield "all of these on one device", _changed(recipe, **same, **changed), ranks
-
-
-def _changed(recipe: TrainRecipe, **changes: Any) -> TrainRecipe:
-    return recipe.model_copy(update=changes)
 
 
 def _trained(plan: dict[str, Any]) -> str:
@@ -222,21 +208,24 @@ def _memory(plan: dict[str, Any]) -> str:
     memory = plan["memory"]
     parts = ", ".join(f"{part} {_gigabytes(memory[part])}" for part in PARTS if memory[part])
     twice = ", activations computed twice" if memory["gradient_checkpointing"] else ""
-    twice += "" if memory["is_counted"] else ", activations by a rough formula"
+    rough = "" if memory["is_counted"] else ", and activations, which no run without data counts for this model"
+    each = f" of each of {plan['ranks']} processes" if plan["ranks"] > 1 else ""
+    host = f"; loading takes {_gigabytes(plan['host_memory'])} of the host's {_gigabytes(plan['host_free'])}"
     return (
-        f"memory of {plan['device']}: at most {_gigabytes(memory['peak'])} at once ({parts}) in {memory['precision']}"
-        f"{twice}; {_gigabytes(plan['free_memory'])} are free"
-    ) + (
-        f"; loading takes {_gigabytes(plan['host_memory'])} of the host's {_gigabytes(plan['host_free'])}"
-        if plan["host_memory"]
-        else ""
+        f"memory{each} on {plan['device']}: at most {_gigabytes(memory['peak'])} at once ({parts}) in "
+        f"{memory['precision']}{twice}{rough}; with what libraries take {_gigabytes(memory['needed'])}, and "
+        f"{_gigabytes(plan['free_memory'])} are free{host if plan['host_memory'] else ''}"
     )
 
 
+def _too_large(plan: dict[str, Any]) -> list[str]:
+    if plan["fits"]:
+        return []
+    ways = [f"{one['change']} ({_gigabytes(one['needed'])}{', fits' * one['fits']})" for one in plan["changes"]]
+    return ["it would NOT fit; less is needed with", *(f"  {way}" for way in ways or ["nothing but a smaller base"])]
+
+
 def _gigabytes(size: int) -> str:
-    return f"{size / 1e9:,.2f} GB" if size >= 1e8 else f"{size / 1e6:,.1f} MB"
-
-
-def _listed(changes: list[dict[str, Any]]) -> str:
-    fitting = [change for change in changes if change["fits"]] or changes
-    return "; ".join(f"{change['change']} ({_gigabytes(change['peak'])})" for change in fitting)
+    if size >= 1e8:
+        return f"{size / 1e9:,.2f} GB"
+    return f"{size / 1e6:,.1f} MB" if size >= 1e5 else f"{size / 1e3:,.1f} kB"

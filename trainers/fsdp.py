@@ -8,6 +8,7 @@ Outside of this module a divided parameter is a tensor like others, but for what
 and final/, which are the same files for any number of ranks.
 """
 
+import warnings
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -17,21 +18,25 @@ from trainers.blocks import blocks_of
 from trainers.language_model import LanguageModel
 from trainers.world import World
 
-FORWARD = ("states", "library_logits")
-"""What is called of a LanguageModel besides its forward pass."""
+
+def divided_type(dtype: torch.dtype) -> torch.dtype:
+    """Return what a divided model computes in where an undivided one takes `dtype`: fp16 would need scaled losses."""
+    return torch.float32 if dtype == torch.float16 else dtype
 
 
 def shard(model: LanguageModel, world: World, dtype: torch.dtype) -> None:
     """Divide the parameters of `model` (fp32, the same on all ranks) over the ranks, in place, on their devices.
 
-    `dtype`: what is computed in. The head, the embeddings and the last norm belong to no block: they are gathered once
-    a step (`keep_gathered`).
+    `dtype`: what is computed in (`divided_type`). The head, the embeddings and the last norm belong to no block: they
+    are gathered once a step (`keep_gathered`).
     """
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
 
+    # Of `states`, which nobody changes in place.
+    warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view tensor", category=UserWarning)
     mesh = init_device_mesh(world.device.type, (world.size,))
-    policy = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32)
+    policy = MixedPrecisionPolicy(param_dtype=divided_type(dtype), reduce_dtype=torch.float32)
     for block in blocks_of(model.causal)[1]:
         fully_shard(block, mesh=mesh, mp_policy=policy)
     fully_shard(model, mesh=mesh, mp_policy=policy)
@@ -41,7 +46,7 @@ def shard(model: LanguageModel, world: World, dtype: torch.dtype) -> None:
             module.set_gradient_divide_factor(1.0)
             # Else a factor of one is sent as a product before the sum, which gloo does not know.
             module.set_force_sum_reduction_for_comms(True)
-    for method in FORWARD:
+    for method in ("states", "library_logits"):  # what is called besides the forward pass
         register_fsdp_forward_method(model, method)
 
 
@@ -98,40 +103,3 @@ def divided_like(value: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
 
     mesh, placements = like.device_mesh, like.placements  # type: ignore[attr-defined]
     return distribute_tensor(value, mesh, placements, src_data_rank=None)
-
-
-@torch.no_grad()
-def unshard(model: LanguageModel, world: World) -> None:
-    """Make a divided model an undivided one again, on the CPU of the main rank, to be saved; every rank calls it.
-
-    On other ranks it is left without parameters, and cannot be run. Tied parameters stay tied. One that is not divided
-    stays as it is.
-    """
-    let_go(model)
-    made: dict[int, tuple[torch.Tensor, torch.nn.Parameter]] = {}
-    for module in model.modules():
-        for name, parameter in module._parameters.items():
-            if parameter is None or not is_sharded(parameter):
-                continue
-            if id(parameter) not in made:  # the divided one is kept, so its id stays its own
-                full = whole(parameter).cpu() if world.is_main else whole(parameter).new_empty(0)
-                made[id(parameter)] = parameter, torch.nn.Parameter(full, parameter.requires_grad)
-            module._parameters[name] = made[id(parameter)][1]
-    if made and world.is_main:
-        _detach(model)
-        model.cpu()  # buffers
-
-
-def _detach(model: LanguageModel) -> None:
-    """Take what FSDP hung on modules off again; torch has no function for it."""
-    for method in FORWARD:
-        model.__dict__.pop(method)
-    for module in model.modules():
-        if hasattr(module, "_get_fsdp_state"):
-            divided = cast(Any, module)
-            state, kind = divided._get_fsdp_state(), cast(Any, type(module))
-            parameters = [one for group in state._fsdp_param_groups for one in group.fsdp_params]
-            hooks = [state._pre_forward_hook_handle, state._post_forward_hook_handle]
-            for hook in [*hooks, *(one._post_load_hook_handle for one in parameters)]:
-                hook.remove()
-            divided.__class__ = kind.__mro__[kind._orig_cls_mro_index]

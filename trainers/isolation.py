@@ -20,6 +20,7 @@ import torch
 
 from engine.base.errors import AuditError, problem
 from engine.formats.training_rows import TrainingRows
+from trainers.attention import KINDS
 from trainers.data import MicroBatch, micro_batches
 from trainers.language_model import LanguageModel
 
@@ -34,21 +35,15 @@ PADDING = 4
 
 
 @torch.no_grad()
-def prove_isolation(
-    model: LanguageModel, rows: TrainingRows, device: torch.device, packed: bool = True
-) -> dict[str, Any]:
+def prove_isolation(model: LanguageModel, rows: TrainingRows, device: torch.device) -> dict[str, Any]:
     """Return what was compared; raises AuditError where a document can see another, or the loss is not the model's.
 
-    packed: whether documents share rows, as the recipe says. The model stays in its mode: with dropout all passes draw
-    the same numbers.
+    The model stays in its mode: with dropout all passes draw the same numbers.
     """
-    packed = packed or model.is_flat  # such rows are never padded
-    step, batch = _row_of_several(rows, packed)
+    step, batch = _row_of_several(rows)
     place = f"{rows.mixture.reference}, step {step}"
     batch = batch.to(device)
-    # What stands behind the first document of an unpacked row is padding.
-    behind = batch.ids.shape[1] if packed else 0
-    precision = _compare_perturbed(model, _with_padding(batch, rows.store.meta.eos_id), behind, place)
+    precision = _compare_perturbed(model, batch, place)
     _compare_unpacked(model, batch, place, precision)
     spans = len(batch.edges) - 1
     return {
@@ -60,62 +55,44 @@ def prove_isolation(
     }
 
 
-def _row_of_several(rows: TrainingRows, packed: bool) -> tuple[int, MicroBatch]:
+def _row_of_several(rows: TrainingRows) -> tuple[int, MicroBatch]:
     """Return the row of most spans in the first step with a row of several; of step 0 where the first have none."""
     for step in [*range(min(rows.num_steps, STEPS_SEARCHED)), 0]:
         found = rows.step(step)
         counts = np.bincount(found.row_number)
         if counts.max() > 1:
             break
-    singles = micro_batches(found, rows.store.meta.eos_id, 1, packed=packed)
+    singles = micro_batches(found, rows.store.meta.eos_id, 1)
     return step, next(islice(singles, int(np.argmax(counts)), None))
 
 
-def _with_padding(batch: MicroBatch, pad_id: int) -> MicroBatch:
-    padding = torch.arange(PADDING, device=batch.ids.device).expand(len(batch.ids), PADDING)
-    ids = torch.cat([batch.ids, torch.full_like(padding, pad_id)], 1)
+def _compare_perturbed(model: LanguageModel, batch: MicroBatch, place: str) -> torch.dtype:
+    """Return the type the model computes in."""
+    padding = torch.arange(PADDING, device=batch.ids.device)[None]
+    ids = torch.cat([batch.ids, torch.zeros_like(padding)], 1)
     positions = torch.cat([batch.positions, padding], 1)
-    edges = np.append(np.flatnonzero(positions.flatten().cpu().numpy() == 0), positions.numel()).astype(np.int32)
-    none = batch.labels[:0]
-    return MicroBatch(ids, positions, none, none, batch.label_sources[:0], edges)
-
-
-def _compare_perturbed(model: LanguageModel, batch: MicroBatch, behind: int, place: str) -> torch.dtype:
-    """Return the type the model computes in; documents that begin in column `behind` (1 for 0) or later are padding.
-
-    Padding may see documents, for nothing is learnt there; they may not see it.
-    """
-    documents = (batch.positions.flatten() == 0).cumsum(0).view_as(batch.positions) - 1
-    is_padding = torch.arange(batch.ids.shape[1], device=batch.ids.device) - batch.positions >= max(behind, 1)
-    before = _seeded_states(model, batch.ids, batch.positions)
+    documents = (positions == 0).cumsum(1) - 1
+    before = _seeded_states(model, ids, positions)
     allowed = 0.0
-    if before.device.type != "cpu" or _has_experts(model.causal.config):
+    if before.device.type != "cpu" or any("expert" in key for key in vars(model.causal.config)):
         allowed = STATES_TOLERANCE[before.dtype] * float(before.abs().max())
-    vocab_size = model.head.shape[0]
     for parity in (0, 1):
         is_changed = documents % 2 == parity
-        ids = torch.where(is_changed, (batch.ids + 1) % vocab_size, batch.ids)
-        after = _seeded_states(model, ids, batch.positions)
-        moved = (after.float() - before.float()).abs().amax(-1).masked_fill(is_changed | is_padding, 0.0)
+        after = _seeded_states(model, torch.where(is_changed, (ids + 1) % model.head.shape[0], ids), positions)
+        moved = (after.float() - before.float()).abs().amax(-1).masked_fill(is_changed, 0.0)
         difference = float(moved.max())
         if not difference <= allowed:
             seen = int(documents.flatten()[moved.argmax()])
             found = f"changing other documents of a row moves the states of its document {seen} by {difference:.3g}"
-            raise AuditError(problem(place, found, *_advice(model.causal.config)))
+            raise AuditError(problem(place, found, _needed(model.causal.config), "set packed: false"))
     return before.dtype
 
 
-def _advice(config: Any) -> tuple[str, str]:
-    """Return what is needed and a way out, for a model that lets documents see each other."""
-    needed = "documents of one row that cannot see each other"
-    kinds = getattr(config, "layer_types", None) or getattr(config, "layers_block_type", None) or []
-    carrying = [kind for kind in dict.fromkeys(kinds) if "attention" not in kind or "linear" in kind]
-    is_recurrent = carrying or any("mamba" in key or "ssm" in key for key in vars(config))
-    if not is_recurrent:
-        return needed, "use an architecture that transformers packs with sdpa attention"
-    named = f" ({', '.join(carrying)})" if carrying else ""
-    why = f"and {config.model_type} has layers{named} that carry a state from one to the next"
-    return f"{needed}, {why}", "set packed: false, which gives each a row of its own"
+def _needed(config: Any) -> str:
+    kinds = {*(getattr(config, "layer_types", None) or getattr(config, "layers_block_type", None) or [])}
+    others = ", ".join(sorted(kinds - KINDS - {"attention"}))
+    why = f"; {config.model_type} has layers that carry a state along the row ({others})" if others else ""
+    return f"documents of one row that cannot see each other{why}"
 
 
 def _compare_unpacked(model: LanguageModel, batch: MicroBatch, place: str, precision: torch.dtype) -> None:
@@ -135,10 +112,6 @@ def _compare_unpacked(model: LanguageModel, batch: MicroBatch, place: str, preci
         found = f"loss {float(packed):.4f} nats for the packed row, {alone:.4f} for its documents one by one"
         fix = "use an architecture whose logits are its last states times the head"
         raise AuditError(problem(place, found, f"the same within {tolerance:g}", fix))
-
-
-def _has_experts(config: Any) -> bool:
-    return any("expert" in key for key in vars(config))
 
 
 def _seeded_states(model: LanguageModel, ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:

@@ -8,7 +8,7 @@ import torch
 from trainers.attention import DOCUMENTS, Documents
 from trainers.data import MicroBatch
 from trainers.losses import chunked_nats
-from trainers.virtual_tokens import VirtualTokens
+from trainers.virtual_tokens import VirtualTokens, one_by_one
 
 
 class LanguageModel(torch.nn.Module):
@@ -16,8 +16,8 @@ class LanguageModel(torch.nn.Module):
 
     The one place that calls the model, in training, probes and proofs. Documents of a row are kept apart by
     trainers.attention; where a model cannot use it, by transformers, which does so only without an attention mask and
-    without a cache, and says nothing where there is one, so neither is ever given with a packed row. Documents behind a
-    learnt prefix, which is a cache, are rows of their own (trainers.virtual_tokens).
+    without a cache, and says nothing where there is one, so neither is ever given with a packed row. Behind learnt
+    positions, and where `packed` is false, each document runs as a row of its own (trainers.virtual_tokens).
     """
 
     def __init__(self, causal: Any, adapted: Any = None) -> None:
@@ -29,6 +29,8 @@ class LanguageModel(torch.nn.Module):
         is_prompted = adapted is not None and adapted.active_peft_config.is_prompt_learning
         self._virtual = VirtualTokens(adapted) if is_prompted else None
         self.prompt_encoder = adapted.prompt_encoder if is_prompted else None
+        self.packed = True
+        """Whether documents share rows in which only transformers keeps them apart."""
 
     @property
     def saved(self) -> Any:
@@ -43,26 +45,36 @@ class LanguageModel(torch.nn.Module):
 
     @property
     def is_flat(self) -> bool:
-        """Whether documents attend by their edges (trainers.attention), so that rows need no padding."""
+        """Whether documents are kept apart by their edges, so that rows need no padding."""
+        return self._attends_by_document or self._runs_one_by_one
+
+    @property
+    def _attends_by_document(self) -> bool:
         return bool(self.causal.config._attn_implementation == DOCUMENTS)
+
+    @property
+    def _runs_one_by_one(self) -> bool:
+        return self._virtual is not None or not (self.packed or self._attends_by_document)
 
     def states(self, ids: torch.Tensor, positions: torch.Tensor, edges: Sequence[int] | None = None) -> torch.Tensor:
         """Run the body: [R, T] ids and positions, which count from 0 within each document, to [R, T, H] states.
 
         edges: where documents begin in the flattened rows, and their end; None: where positions are 0.
         """
-        if self._virtual is not None:
-            return self._virtual.states(ids, positions)
-        given: dict[str, Any] = {}
-        shape = ids.shape
-        if self.is_flat:
-            if edges is None:
-                edges = [*torch.nonzero(positions.flatten() == 0).flatten().tolist(), ids.numel()]
-            given = {"documents": Documents.at(list(edges), ids.device)}
-            ids, positions = ids.reshape(1, -1), positions.reshape(1, -1)
-        body = self.causal.base_model
-        states: torch.Tensor = body(input_ids=ids, position_ids=positions, use_cache=False, **given).last_hidden_state
-        return states.view(*shape, -1)
+        if not self.is_flat:
+            return self._body(ids, position_ids=positions)
+        if edges is None:
+            edges = [*torch.nonzero(positions.flatten() == 0).flatten().tolist(), ids.numel()]
+        if self._runs_one_by_one:
+            run = self._body if self._virtual is None else self._virtual.states
+            return one_by_one(run, ids.flatten(), edges).view(*ids.shape, -1)
+        documents = Documents.at(list(edges), ids.device)
+        states = self._body(ids.reshape(1, -1), position_ids=positions.reshape(1, -1), documents=documents)
+        return states.view(*ids.shape, -1)
+
+    def _body(self, ids: torch.Tensor, **given: Any) -> torch.Tensor:
+        states: torch.Tensor = self.causal.base_model(input_ids=ids, use_cache=False, **given).last_hidden_state
+        return states
 
     def forward(self, batch: MicroBatch) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the summed nats of the batch's labels (differentiable), and fp32[L] nats of each label."""

@@ -26,7 +26,7 @@ from trainers.forgetting import forgetting
 from trainers.fsdp import keep_gathered
 from trainers.language_model import LanguageModel
 from trainers.learning_rates import learning_rate
-from trainers.nonfinite import stop
+from trainers.nonfinite import require_finite, stop
 from trainers.optim import MasterOptimizer
 from trainers.probes import ProbeDocument, measure
 from trainers.recipe import TrainRecipe
@@ -141,7 +141,7 @@ def _of_sources(rows: TrainingRows, tokens: np.ndarray, labels: np.ndarray, nats
 def _backward(training: Training, rows: StepRows, step: int) -> list[tuple[np.ndarray, np.ndarray]]:
     """Add up the gradients of this rank's rows; return (source, nats) of their labels, by micro-batch."""
     found, pad_id, at_once = [], training.rows.store.meta.eos_id, training.recipe.micro_batch_rows
-    batches = list(micro_batches(rows, pad_id, at_once, training.model.is_flat, training.recipe.packed))
+    batches = list(micro_batches(rows, pad_id, at_once, training.model.is_flat))
     for number, batch in enumerate(batches):
         torch.manual_seed(step_seed(training.recipe.seed, step, number, training.world.rank))
         keep_gathered(training.model, batch is not batches[-1])
@@ -189,6 +189,7 @@ def _probe(training: Training, step: int, trackers: Sequence[Tracker] = ()) -> N
     if is_new:
         context = training.rows.schedule.meta.row_tokens
         measured = measure(training.model, training.probes, step, context, world.device, world)
+        require_finite(measured, record)
         if world.is_main:
             record.append_probes(measured)
     if not world.is_main:

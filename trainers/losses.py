@@ -25,6 +25,9 @@ def chunked_nats(
     `states` [N, H], `weight` [V, H] of the head, `predictors` int64[L] (positions in `states`, each at most once),
     `labels` int64[L]. Only the sum has a gradient.
     """
+    if not torch.is_grad_enabled():
+        # A Function is not told so: it would make the gradient of a head that is trained, and throw it away.
+        states, weight = states.detach(), weight.detach()
     total, nats = _ChunkedNats.apply(states, weight, predictors, labels)  # type: ignore[no-untyped-call]
     return total, nats
 
@@ -50,13 +53,14 @@ class _ChunkedNats(torch.autograd.Function):
             # d(-log p)/d(logits) = softmax - one-hot, in place of the logits.
             grad = logits.sub_(log_sum).exp_()
             grad.scatter_add_(1, wanted, torch.full_like(wanted, -1, dtype=grad.dtype))
-            grad = grad.to(weight.dtype)
+            rounded = grad.to(weight.dtype)
             if states_grad is not None:
-                states_grad.index_copy_(0, chunk, grad @ weight)
-            if weight_grad is not None and weight.dtype == torch.float32:
-                weight_grad.addmm_(grad.t(), inputs)  # as a sum it would be written twice, [V, H] each
+                states_grad.index_copy_(0, chunk, rounded @ weight)
+            if weight_grad is not None and weight.dtype == torch.bfloat16:
+                weight_grad += rounded.t() @ inputs
             elif weight_grad is not None:
-                weight_grad += grad.t() @ inputs
+                # In fp32 for fp16 too, which does not hold the sum over the labels of a chunk where states are large.
+                weight_grad.addmm_(grad.t(), inputs.float())
         ctx.save_for_backward(states_grad, weight_grad)
         ctx.weight_dtype = weight.dtype
         ctx.mark_non_differentiable(nats)
@@ -67,8 +71,8 @@ class _ChunkedNats(torch.autograd.Function):
         states_grad, weight_grad = ctx.saved_tensors
         scale = grads[0]
         return (
-            None if states_grad is None else states_grad * scale.to(states_grad.dtype),
-            # In fp32 until it is scaled: the sum over many labels can be more than fp16 holds.
+            # Scaled in fp32: bf16 holds one over a number of labels to 0.4 % only, and fp16 no scale of 65,536.
+            None if states_grad is None else (states_grad.float() * scale).to(states_grad.dtype),
             None if weight_grad is None else weight_grad.mul_(scale).to(ctx.weight_dtype),
             None,
             None,

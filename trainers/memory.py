@@ -9,13 +9,15 @@ less than the sum of the parts, since gradients grow while activations go.
     backward    gradients, and what one block works with
     save        on a CPU, the optimizer's state beside itself, when it is proven that it can be read back
 
-Tests compare `peak` with the tensors really allocated (torch on a CPU, runs of two steps of small Llamas: full, LoRA,
-frozen blocks, bf16, activations twice, a row at a time, 8 bits): 0.9 to 1.2 times. On CUDA nothing was compared yet.
-What the allocator keeps and libraries take besides is not in it: MARGIN, BESIDES.
+Tests compare `peak` with the tensors really allocated (torch on a CPU, runs of two steps of small Llamas): 0.9 to 1.2
+times for full, frozen blocks, bf16, activations twice, a row at a time, 8 bits, LoRA, QLoRA, IA3, prompt, prefix and
+padded rows. On CUDA nothing was compared yet. What the allocator keeps and libraries take besides is not in it: MARGIN,
+BESIDES.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
+from itertools import accumulate
 from typing import Any
 
 import polars as pl
@@ -23,14 +25,18 @@ import torch
 
 from engine.base.machine_memory import free_memory
 from engine.formats.training_rows import TrainingRows
-from trainers.activations import Activations, count_activations
+from trainers.activations import count_activations
+from trainers.attention import has_such_attention
 from trainers.blocks import wants_checkpointing
 from trainers.empty_model import EmptyModel, empty_model
+from trainers.fsdp import divided_type
 from trainers.job import Job
 from trainers.losses import CHUNK_LOGITS, MIN_CHUNK_TOKENS
 from trainers.model import choose_dtype
+from trainers.quantised import is_whole
 from trainers.recipe import TrainRecipe
 from trainers.recipe.tuning import VIRTUAL
+from trainers.virtual_tokens import of_like_length
 
 FP32 = 4
 NF4_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256)
@@ -54,7 +60,7 @@ class Memory:
     weights: int
     adapters: int
     masters: int
-    """fp32 copies of what is trained, where the weights are of two bytes."""
+    """fp32 copies of what is trained, where the weights are of two bytes; under fsdp they are the weights."""
     optimizer: int
     """AdamW's two moments."""
     gradients: int
@@ -63,15 +69,14 @@ class Memory:
     logits: int
     """A chunk of logits, and the gradient of the head."""
     peak: int
-    load: int
-    """Peak before the first step: everything in fp32, masters beside it; on the host where the device is another."""
     total_parameters: int
     trained_parameters: int
     micro_batch_tokens: int
+    """Padding included, where rows are padded."""
     precision: str
     gradient_checkpointing: bool
     is_counted: bool
-    """Whether activations were counted; else they are by a formula."""
+    """Whether activations could be counted; else they come on top."""
 
     @property
     def needed(self) -> int:
@@ -87,39 +92,80 @@ def memory_of(job: Job, device: torch.device, ranks: int = 1, recipe: TrainRecip
     """Return the memory of a run on each of `ranks` devices; `recipe`: another than the job's, on the same data."""
     recipe = recipe or job.recipe
     row_tokens = job.rows.schedule.meta.row_tokens
-    model = empty_model(job.base, recipe, job.tokenizer, row_tokens)
+    model = empty_model(job.base, recipe, job.tokenizer, row_tokens + recipe.tuning.positions_in_front)
     dtype = choose_dtype(recipe.precision, model.base_parameters, device)
+    shards = ranks if recipe.parallel == "fsdp" else 1
+    dtype = divided_type(dtype) if shards > 1 else dtype
     computes_twice = wants_checkpointing(recipe.gradient_checkpointing, model.base_parameters)
-    edges, batches = fullest_batch(job.rows, recipe, ranks)
-    activations = count_activations(model.causal, edges, dtype, device.type == "cuda")
-    memory = _sum(model, recipe, dtype, activations, computes_twice, edges[-1], batches, ranks)
+    is_flat = recipe.tuning.method not in VIRTUAL and has_such_attention(model.causal.config, row_tokens)
+    edges, batches = fullest_batch(job.rows, recipe, ranks, is_flat)
+    kept = count_activations(model.causal, edges, dtype, device.type == "cuda")
+    parts = _parts(model, recipe, dtype, shards)
+    gradients, earlier = parts.pop("gradients"), sum(model.trained) * FP32 // shards if batches > 1 else 0
+    own_tokens = edges[-1] - recipe.tuning.positions_in_front * (len(edges) - 1)
+    activations, logits = kept.kept(computes_twice), _logits(model, dtype, own_tokens)
+    stays = sum(parts.values())
+    whole = _whole(model, recipe, dtype, shards, len(kept.blocks))
+    of_block, working = max(kept.blocks, default=0), 3 * kept.largest
+    peaks = [
+        stays + whole + earlier + activations - (of_block if computes_twice else 0) + logits,
+        stays + whole + earlier + activations + working,
+        stays + whole + gradients + of_block + working,
+    ]
+    # A divided model is loaded on the host, and one in 4 bits layer by layer.
+    if (device.type == "cpu" or shards == 1) and not comes_in_4_bits(job, recipe, device):
+        adapters = 0 if recipe.tuning.method == "full" else sum(model.trained)
+        peaks.append((model.base_parameters + adapters) * FP32 + parts["masters"])
     if device.type == "cpu":
-        state = memory.weights + memory.adapters + memory.masters + 2 * memory.optimizer
-        return replace(memory, peak=max(memory.peak, state))
-    return memory
+        peaks.append(stays + parts["optimizer"])
+    return Memory(
+        **parts,
+        gradients=gradients,
+        activations=activations,
+        logits=logits,
+        peak=max(peaks),
+        total_parameters=model.base_parameters,
+        trained_parameters=sum(model.trained),
+        micro_batch_tokens=edges[-1],
+        precision=str(dtype).removeprefix("torch."),
+        gradient_checkpointing=computes_twice,
+        is_counted=kept.is_counted,
+    )
 
 
-def fullest_batch(rows: TrainingRows, recipe: TrainRecipe, ranks: int = 1) -> tuple[list[int], int]:
+def fullest_batch(
+    rows: TrainingRows, recipe: TrainRecipe, ranks: int = 1, is_flat: bool = True
+) -> tuple[list[int], int]:
     """Return where the documents of the micro-batch with most tokens begin and end, and the micro-batches of its step.
 
-    Of the first LOOKED_AT steps; of equally full ones that with the longest documents.
+    Of the first LOOKED_AT steps; of equally full ones that with the longest documents. What a model that is not flat
+    (trainers.language_model) runs on is longer by its padding: rows; documents where the recipe says `packed: false` or
+    something learnt stands in front of them.
     """
-    per_step = rows.schedule.meta.rows_per_step
+    per_step, front = rows.schedule.meta.rows_per_step, recipe.tuning.positions_in_front
     of_rank = -(-per_step // ranks)
     at_once = min(recipe.micro_batch_rows or of_rank, of_rank)
-    row = pl.col("row").cast(pl.Int64)
-    length = pl.col("length").cast(pl.Int64)
-    spans = rows.schedule.spans_where(pl.col("step") < LOOKED_AT).with_columns(
-        (row // of_rank).alias("rank"), (row % of_rank // at_once).alias("batch")
-    )
-    sums = spans.group_by("step", "rank", "batch").agg(length.sum().alias("tokens"), (length**2).sum().alias("squares"))
-    fullest = sums.sort("tokens", "squares", "step", "rank", "batch", descending=[True, True, False, False, False])
-    chosen = spans.join(fullest.head(1), on=["step", "rank", "batch"], how="semi").sort("row", "start")
-    front = recipe.tuning.virtual_tokens if recipe.tuning.method in VIRTUAL else 0
-    edges = [0]
-    for one in chosen["length"]:
-        edges.append(edges[-1] + one + front)
-    return edges, -(-of_rank // at_once)
+    row, length, batch = pl.col("row").cast(pl.Int64), pl.col("length").cast(pl.Int64), ["step", "rank", "batch"]
+    rank = ((row + 1) * ranks - 1) // per_step  # as engine.formats.schedule.rank_rows
+    spans = rows.schedule.spans_where(pl.col("step") < LOOKED_AT)
+    spans = spans.with_columns(rank.alias("rank"), ((row - per_step * rank // ranks) // at_once).alias("batch"), length)
+    has_padded_rows = not is_flat and recipe.packed and not front
+    if has_padded_rows:
+        end = (pl.col("start") + pl.col("length")).max()
+        spans = spans.group_by(*batch, "row").agg(pl.col("start").min(), end.alias("length"))
+        spans = spans.with_columns(pl.col("length").max().over(batch))
+    sums = spans.group_by(batch).agg(length.sum().alias("tokens"), (length**2).sum().alias("squares"))
+    fullest = sums.sort("tokens", "squares", *batch, descending=[True, True, False, False, False])
+    lengths = spans.join(fullest.head(1), on=batch, how="semi").sort("row", "start")["length"].to_list()
+    if not (is_flat or has_padded_rows):
+        groups = of_like_length([(number, place) for place, number in enumerate(lengths)])
+        lengths = [group[0][0] + front for group in groups for _ in group]
+    return [0, *accumulate(lengths)], -(-of_rank // at_once)
+
+
+def comes_in_4_bits(job: Job, recipe: TrainRecipe, device: torch.device) -> bool:
+    """Whether the base never stands in fp32 on a device: what no folder holds is made on the host before."""
+    return recipe.tuning.method == "qlora" and (device.type == "cuda" or is_whole(job.base, job.tokenizer))
 
 
 def free_bytes(device: torch.device) -> int:
@@ -127,66 +173,41 @@ def free_bytes(device: torch.device) -> int:
     return int(torch.cuda.mem_get_info(device)[0]) if device.type == "cuda" else free_memory()
 
 
-def _sum(
-    model: EmptyModel,
-    recipe: TrainRecipe,
-    dtype: torch.dtype,
-    kept: Activations,
-    computes_twice: bool,
-    tokens: int,
-    batches: int,
-    ranks: int,
-) -> Memory:
-    size, trained, is_full = dtype.itemsize, sum(model.trained), recipe.tuning.method == "full"
-    four_bits = model.linears if recipe.tuning.method == "qlora" else 0
-    shards = ranks if recipe.parallel == "fsdp" else 1
-    weights = int((model.base_parameters - four_bits) * size + four_bits * NF4_BYTES) // shards
-    adapters = 0 if is_full else trained * size // shards
-    masters = trained * FP32 // shards if size < FP32 else 0
-    optimizer = moments(model.trained, recipe.optimizer.kind) // shards
-    gradients = trained * (FP32 + (size if size < FP32 else 0)) // shards
-    head = model.causal.get_output_embeddings().weight
-    states = 2 * tokens * head.shape[1] * size
-    head_gradient = head.numel() * (2 * FP32) if head.requires_grad else 0
-    chunk = min(tokens, max(MIN_CHUNK_TOKENS, CHUNK_LOGITS // head.shape[0])) * head.shape[0]
-    logits = chunk * (2 * FP32 + (size if size < FP32 else 0)) + head_gradient + states
-    activations = kept.kept(computes_twice)
-    # Of a block: its gradients beside what it kept; under fsdp, and in 4 bits, its weights gathered or unpacked.
-    working = 3 * kept.largest
-    block = (model.linears // max(1, len(kept.blocks))) * size
-    unpacked = (2 * block if shards > 1 else 0) + (block if four_bits else 0)
-    static = weights + adapters + masters + optimizer + unpacked
-    earlier = trained * FP32 // shards if batches > 1 else 0
-    inside = max(kept.blocks, default=0) if computes_twice else 0
-    moments_of_step = (
-        static + earlier + activations - inside + logits,
-        static + earlier + activations + working,
-        static + gradients + max(kept.blocks, default=0) + working,
-    )
-    load = model.base_parameters * FP32 + trained * FP32 * (2 if not is_full and size < FP32 else 1)
-    if is_full and size == FP32:
-        load -= trained * FP32
-    return Memory(
-        weights,
-        adapters,
-        masters,
-        optimizer,
-        gradients,
-        activations,
-        logits,
-        max(*moments_of_step, 0 if four_bits or shards > 1 else load),
-        load,
-        model.base_parameters,
-        trained,
-        tokens,
-        str(dtype).removeprefix("torch."),
-        computes_twice,
-        kept.is_counted,
-    )
-
-
 def moments(trained: Sequence[int], kind: str) -> int:
     """Return the bytes of AdamW's two moments of tensors of so many numbers each."""
     if kind == "adamw":
         return 2 * FP32 * sum(trained)
     return sum(2 * n + 2 * FP32 * -(-n // BLOCK_8BIT) if n >= SMALLEST_8BIT else 2 * FP32 * n for n in trained)
+
+
+def _parts(model: EmptyModel, recipe: TrainRecipe, dtype: torch.dtype, shards: int) -> dict[str, int]:
+    """Return what stays between two micro-batches, and the gradients, on each of `shards` devices."""
+    size = FP32 if shards > 1 else dtype.itemsize  # what is divided are the masters
+    copies = FP32 if size < FP32 else 0
+    trained, four_bits = sum(model.trained), model.linears if recipe.tuning.method == "qlora" else 0
+    parts = {
+        "weights": (model.base_parameters - four_bits) * size + four_bits * NF4_BYTES,
+        "adapters": 0 if recipe.tuning.method == "full" else trained * size,
+        "masters": trained * copies,
+        "optimizer": moments(model.trained, recipe.optimizer.kind),
+        "gradients": trained * (size + copies),
+    }
+    return {name: int(part) // shards for name, part in parts.items()}
+
+
+def _logits(model: EmptyModel, dtype: torch.dtype, tokens: int) -> int:
+    """Return what the loss needs at once (trainers.losses): states and gradient, a chunk of logits, the head's own."""
+    head, size = model.causal.get_output_embeddings().weight, dtype.itemsize
+    chunk = min(tokens, max(MIN_CHUNK_TOKENS, CHUNK_LOGITS // head.shape[0])) * head.shape[0]
+    of_head = head.numel() * 2 * FP32 if head.requires_grad else 0
+    return int(2 * tokens * head.shape[1] * size + chunk * (2 * FP32 + (size if size < FP32 else 0)) + of_head)
+
+
+def _whole(model: EmptyModel, recipe: TrainRecipe, dtype: torch.dtype, shards: int, blocks: int) -> int:
+    """Return what weights take that are made whole to compute with: of 4 bits those of a block; under fsdp those of two
+    blocks and all that belongs to none, and the gradients of both before they are divided."""
+    block, beside = model.linears // max(1, blocks), model.base_parameters - model.linears
+    if shards == 1:
+        return block * dtype.itemsize if recipe.tuning.method == "qlora" else 0
+    gradients = block + beside if recipe.tuning.method == "full" else 0
+    return (2 * block + beside + gradients) * dtype.itemsize

@@ -55,7 +55,14 @@ def require_positions(config: Any, folder: Path, row_tokens: int) -> None:
     longest = getattr(config, "max_position_embeddings", None)
     if longest is not None and row_tokens > longest:
         found = f"the model knows {longest:,} positions, the mixture's rows need {row_tokens:,}"
-        raise InputError(problem(folder, found, "rows that fit", f"set row_tokens: {longest} in the mixture"))
+        raise InputError(
+            problem(
+                folder,
+                found,
+                "rows that fit",
+                f"make row_tokens of the mixture {row_tokens - longest:,} smaller, or more",
+            )
+        )
 
 
 def tiny_llama(tiny: TinyConfig, tokenizer: Tokenizer, row_tokens: int, seed: int) -> Any:
@@ -76,7 +83,6 @@ def tiny_llama(tiny: TinyConfig, tokenizer: Tokenizer, row_tokens: int, seed: in
         bos_token_id=tokenizer.meta.bos_id,
         eos_token_id=tokenizer.meta.eos_id,
         pad_token_id=None,
-        attn_implementation="sdpa",
     )
     torch.manual_seed(seed)
     return LlamaForCausalLM(config).float().train()
@@ -100,7 +106,6 @@ def load_folder(folder: Path, dtype: torch.dtype = torch.float32, **how: Any) ->
         model, found = AutoModelForCausalLM.from_pretrained(
             folder,
             dtype=dtype,
-            attn_implementation="sdpa",
             local_files_only=True,
             trust_remote_code=False,
             output_loading_info=True,
@@ -165,5 +170,6 @@ def keep_freed_memory() -> None:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):
         return
-    mallopt(_M_MMAP_THRESHOLD, 1 << 30)
-    mallopt(_M_TRIM_THRESHOLD, (1 << 31) - 1)
+    # Older ones take no more than 32 MiB; were neither set, the second setting alone would slow things down.
+    if mallopt(_M_MMAP_THRESHOLD, 1 << 30) or mallopt(_M_MMAP_THRESHOLD, 1 << 25):
+        mallopt(_M_TRIM_THRESHOLD, (1 << 31) - 1)

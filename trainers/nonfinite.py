@@ -13,6 +13,7 @@ from trainers.record import RunRecord
 from trainers.world import World
 
 LISTED = 3
+OTHERWISE = "lower optimizer.learning_rate, or leave fp16, and train under another --name"
 
 
 def stop(
@@ -42,8 +43,17 @@ def stop(
         f"step {figures['step']}: loss {figures['loss']:.4g}, gradient norm {figures['grad_norm']:.4g}; "
         f"worst documents: {worst}; all {len(documents)} are in {path.name}; the checkpoint of step {kept} stands"
     )
-    fix = "look at these documents; or lower optimizer.learning_rate, or leave fp16, and train under another --name"
-    raise AuditError(problem(record.folder, found, "finite numbers", fix))
+    raise AuditError(problem(record.folder, found, "finite numbers", f"look at these documents; or {OTHERWISE}"))
+
+
+def require_finite(probes: pl.DataFrame, record: RunRecord) -> None:
+    """Raise AuditError where held-out documents (PROBES_SCHEMA) have no finite likelihood."""
+    broken = probes.filter(~pl.col("nats").is_finite())
+    if broken.height:
+        step, probe, doc_id = broken.row(0)[:3]
+        found = f"after {step} steps {broken.height} held-out documents have a likelihood that is no number"
+        found += f", {doc_id.hex()} of {probe} the first"
+        raise AuditError(problem(record.folder, found, "finite numbers", OTHERWISE))
 
 
 def worst_documents(rows: TrainingRows, step_rows: StepRows, nats: np.ndarray) -> list[dict[str, Any]]:

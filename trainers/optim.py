@@ -7,14 +7,40 @@ loss).
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from trainers.freezing import Freezing
 from trainers.fsdp import divided_like, local_part, whole
-from trainers.loss_scale import LossScale
 from trainers.recipe import OptimizerConfig
+
+GROWTH_INTERVAL = 2000
+"""Good steps after which the scale of a loss in fp16 is doubled."""
+
+
+@dataclass
+class LossScale:
+    """The scale of a loss in fp16, where gradients below 6e-8 are zero: dynamic as torch.amp.GradScaler, same numbers.
+
+    Halved when a gradient overflows, which skips the step. Its three numbers belong to the checkpoint.
+    """
+
+    value: float = 65536.0
+    good_steps: int = 0
+    """Since the last change."""
+    skipped_steps: int = 0
+    """Of the whole run."""
+
+    def update(self, is_finite: bool) -> None:
+        """Take note of whether the gradient of a step was finite."""
+        if not is_finite:
+            self.value, self.good_steps, self.skipped_steps = self.value / 2, 0, self.skipped_steps + 1
+            return
+        self.good_steps += 1
+        if self.good_steps == GROWTH_INTERVAL:
+            self.value, self.good_steps = self.value * 2, 0
 
 
 class MasterOptimizer:

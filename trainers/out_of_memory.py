@@ -1,7 +1,8 @@
-"""Out of memory on the way: what would fit instead of a trace of the allocator."""
+"""Settings that need less memory, for a plan that does not fit and for a run that found none on the way."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 
@@ -12,15 +13,19 @@ CPU_ALLOCATOR = "can't allocate memory"
 
 
 @contextmanager
-def told_what_would_fit(recipe: TrainRecipe, rows_per_step: int, is_checkpointing: bool) -> Iterator[None]:
-    """Turn an allocation that fails into a ResourceError with the smaller settings there are; checkpoints stand."""
+def told_what_would_fit(recipe: TrainRecipe, rows: int, is_checkpointing: bool) -> Iterator[None]:
+    """Turn an allocation that fails into a ResourceError with the smaller settings there are; checkpoints stand.
+
+    rows: those of a step that this rank has.
+    """
     try:
         yield
     except (MemoryError, RuntimeError) as error:  # torch.OutOfMemoryError is a RuntimeError
         if not is_out_of_memory(error):
             raise
         found = f"out of memory ({(str(error).splitlines() or ['MemoryError'])[0]})"
-        fix = "; or ".join(what_would_fit(recipe, rows_per_step, is_checkpointing))
+        ways = [told(change) for change in smaller(recipe, rows, is_checkpointing) if changed(recipe, change)]
+        fix = f"set {'; or '.join(ways)}" if ways else "use a mixture of shorter rows, a smaller base, a larger machine"
         needed = "memory for the activations of one micro-batch beside weights, gradients and optimizer"
         raise ResourceError(problem(recipe.name, found, needed, f"{fix}; and train under another --name")) from error
 
@@ -30,14 +35,38 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or CPU_ALLOCATOR in str(error)
 
 
-def what_would_fit(recipe: TrainRecipe, rows_per_step: int, is_checkpointing: bool) -> list[str]:
-    """Return settings that need less memory, what costs least first."""
-    rows = min(recipe.micro_batch_rows or rows_per_step, rows_per_step)
-    ways = [f"set micro_batch_rows: {rows // 2} (it is {rows})"] if rows > 1 else []
+def smaller(recipe: TrainRecipe, rows: int, is_checkpointing: bool) -> Iterator[dict[str, Any]]:
+    """Yield changes of a recipe that need less memory, what changes least of the result first.
+
+    Whether the recipe can be changed so is for `changed` to say. rows: those of a step that a rank has.
+    """
+    at_once = min(recipe.micro_batch_rows or rows, rows)
+    if at_once > 3:
+        yield {"micro_batch_rows": at_once // 2}
+    if at_once > 1:
+        yield {"micro_batch_rows": 1}
     if not is_checkpointing:
-        ways.append("set gradient_checkpointing: true")
+        yield {"gradient_checkpointing": True}
     if recipe.tuning.method == "full" and recipe.optimizer.kind == "adamw":
-        ways.append("set optimizer.kind: adamw_8bit")
+        yield {"optimizer": {"kind": "adamw_8bit"}}
     if recipe.tuning.method in ("full", "lora"):
-        ways.append("set tuning.method: qlora")
-    return ways or ["use a mixture of shorter rows, a smaller base or a larger machine"]
+        yield {"tuning": {"method": "qlora"}}
+
+
+def changed(recipe: TrainRecipe, change: dict[str, Any]) -> TrainRecipe | None:
+    """Return the recipe with a change, sections merged key by key; None where no recipe can be so."""
+    content = recipe.model_dump()
+    for key, value in change.items():
+        content[key] = content[key] | value if isinstance(value, dict) else value
+    try:
+        return TrainRecipe.model_validate(content)
+    except ValueError:
+        return None
+
+
+def told(change: dict[str, Any]) -> str:
+    """Return a change as it is written in a recipe."""
+    said = {key: f"{{{told(value)}}}" if isinstance(value, dict) else value for key, value in change.items()}
+    return ", ".join(
+        f"{key}: {str(value).lower() if isinstance(value, bool) else value}" for key, value in said.items()
+    )

@@ -30,7 +30,7 @@ def load_quantised(
     through a temporary folder. Raises InputError as `load_base` does, and where the head or nothing would be quantised.
     """
     load = partial(_load_nf4, dtype=dtype, device=device)
-    if _is_whole(base, tokenizer):
+    if is_whole(base, tokenizer):
         model = load_base(base, tokenizer, row_tokens, seed, load)
     else:
         with tempfile.TemporaryDirectory(prefix=TEMPORARY_PREFIX) as scratch:
@@ -42,7 +42,7 @@ def load_quantised(
     return model.train().requires_grad_(False)
 
 
-def _is_whole(base: Base, tokenizer: Tokenizer) -> bool:
+def is_whole(base: Base, tokenizer: Tokenizer) -> bool:
     """Whether the base's folder holds its weights, with a row for every token."""
     folder = base.folder
     if folder is None or (folder / ADAPTER_FILE).is_file() or not (folder / "config.json").is_file():

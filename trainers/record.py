@@ -91,13 +91,9 @@ class RunRecord:
         """Add the figures of a step to probes.parquet."""
         self._write_probes(pl.concat([self.probes(), rows]))
 
-    def metrics(self) -> pl.DataFrame:
-        """metrics.jsonl as METRICS_SCHEMA (engine.formats.run.written_metrics)."""
-        return written_metrics(self.folder)
-
     def write_metrics(self) -> pl.DataFrame:
         """Make metrics.parquet from metrics.jsonl; return it."""
-        metrics = self.metrics()
+        metrics = written_metrics(self.folder)
         write_parquet(self.folder / METRICS, metrics)
         return metrics
 

@@ -1,10 +1,10 @@
-"""The model on every rank (`parallel: ddp`): gradients are summed after a step's last micro-batch, in few large pieces.
+"""The model on every rank (`parallel: ddp`): gradients are summed after a step's last micro-batch.
 
 Every rank then makes the same update of the same weights, so they stay the same bit for bit; that is checked at the
 start and at every checkpoint.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import torch
 
@@ -12,14 +12,12 @@ from engine.base.errors import AuditError, problem
 from trainers.fsdp import is_sharded
 from trainers.world import World
 
-BUCKET_NUMBERS = 1 << 24
-"""Numbers summed over ranks at once (64 MiB in fp32)."""
 _INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 @torch.no_grad()
 def sum_gradients(parameters: Mapping[str, torch.nn.Parameter], world: World) -> None:
-    """Replace each gradient by its sum over all ranks, in fp32; a rank without one takes part with zeros.
+    """Replace each gradient (fp32) by its sum over all ranks; a rank without one takes part with zeros.
 
     A parameter without a gradient on every rank keeps none. Sharded parameters are left alone: FSDP sums their
     gradients as it divides them.
@@ -28,22 +26,13 @@ def sum_gradients(parameters: Mapping[str, torch.nn.Parameter], world: World) ->
     if world.size == 1 or not own:
         return
     has = torch.tensor([parameter.grad is not None for parameter in own], dtype=torch.int32, device=world.device)
-    for bucket in _buckets([p for p, ranks in zip(own, world.sum(has).tolist(), strict=True) if ranks]):
-        flat = torch.cat([torch.zeros_like(p).flatten() if p.grad is None else p.grad.flatten() for p in bucket])
-        parts = torch.split(world.sum(flat.float()), [p.numel() for p in bucket])
-        for parameter, part in zip(bucket, parts, strict=True):
-            parameter.grad = part.view_as(parameter)
-
-
-def _buckets(parameters: list[torch.nn.Parameter]) -> Iterator[list[torch.nn.Parameter]]:
-    bucket: list[torch.nn.Parameter] = []
-    for parameter in parameters:
-        if bucket and sum(p.numel() for p in bucket) + parameter.numel() > BUCKET_NUMBERS:
-            yield bucket
-            bucket = []
-        bucket.append(parameter)
-    if bucket:
-        yield bucket
+    under_way = []
+    for parameter, ranks in zip(own, world.sum(has).tolist(), strict=True):
+        if ranks:
+            parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad.contiguous()
+            under_way.append(torch.distributed.all_reduce(parameter.grad, async_op=True))
+    for one in under_way:
+        one.wait()
 
 
 @torch.no_grad()

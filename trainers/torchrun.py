@@ -16,6 +16,7 @@ from functools import cache
 from typing import Any
 
 import torch
+from torch.distributed.rendezvous import rendezvous
 
 from engine.base.errors import RecipeError, ResourceError, problem
 from trainers.model import choose_device
@@ -61,8 +62,6 @@ def joined() -> Iterator[World]:
 @cache
 def _join() -> tuple[World, Any]:
     """Meet the others, once in the life of a process; return the world and the store that outlives the group."""
-    distributed: Any = torch.distributed
-
     rank, local, size = (int(os.environ[name]) for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE"))
     device = torch.device("cpu")
     if torch.cuda.is_available():
@@ -71,14 +70,9 @@ def _join() -> tuple[World, Any]:
             raise RecipeError(problem("torchrun --nproc-per-node", found, "a device each"))
         device = torch.device("cuda", local)
         torch.cuda.set_device(device)
-    address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-    # torchrun holds a store at that place already; whoever sets the variables by hand has rank 0 hold it.
-    is_host = rank == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
-    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-    tcp = distributed.TCPStore(address, port, size, is_host, timeout=TIMEOUT)
-    store = distributed.PrefixStore(f"provender-{attempt}", tcp)
+    store = next(iter(rendezvous("env://", timeout=TIMEOUT)))[0]
     is_cuda = device.type == "cuda"
-    distributed.init_process_group(
+    torch.distributed.init_process_group(
         "nccl" if is_cuda else "gloo",
         timeout=TIMEOUT,
         store=store,

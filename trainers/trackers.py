@@ -8,9 +8,9 @@ import importlib
 import importlib.util
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import polars as pl
 
@@ -21,19 +21,6 @@ from trainers.recipe import TrackConfig, TrainRecipe
 OF_STEP = ("loss", "learning_rate", "grad_norm", "skipped_steps")
 OF_SOURCE = ("loss", "supervised_tokens", "tokens")
 OF_PROBE = ("bits_per_byte", "relative_rise")
-
-
-class Tracker(Protocol):
-    """Where figures go besides the run's own files."""
-
-    def add(self, step: int, figures: Mapping[str, float]) -> None:
-        """Take figures of a step (from 1; 0 is the base)."""
-
-    def flush(self) -> None:
-        """Bring everything taken to its place."""
-
-    def close(self) -> None:
-        """Flush, and let go."""
 
 
 class TensorBoard:
@@ -65,16 +52,21 @@ class WeightsAndBiases:
         """Open the run; its id comes from the run's folder, so sessions of one run are one run there."""
         self._points: list[tuple[int, dict[str, float]]] = []
         wandb = importlib.import_module("wandb")
-        self._run = wandb.init(
-            project=project,
-            name=recipe.name,
-            id=digest_bytes(str(folder.resolve()).encode()).hex()[:16],
-            config=recipe.resolved(),
-            dir=str(folder),
-            resume="allow",
-            mode=os.environ.get("WANDB_MODE", "offline"),
-            settings=wandb.Settings(silent=True, console="off"),
-        )
+        try:
+            self._run = wandb.init(
+                project=project,
+                name=recipe.name,
+                id=digest_bytes(str(folder.resolve()).encode()).hex()[:16],
+                config=recipe.resolved(),
+                dir=str(folder),
+                resume="allow",
+                mode=os.environ.get("WANDB_MODE", "offline"),
+                settings=wandb.Settings(silent=True, console="off"),
+            )
+        except wandb.Error as error:
+            found = f"wandb cannot begin the run ({(str(error).splitlines() or [type(error).__name__])[0]})"
+            fix = "unset WANDB_MODE to keep the run here, and send it later (wandb sync); or wandb login"
+            raise ResourceError(problem("track.wandb", found, fix=fix)) from error
 
     def add(self, step: int, figures: Mapping[str, float]) -> None:
         """Keep the figures until `flush`."""
@@ -91,6 +83,10 @@ class WeightsAndBiases:
         self._run.finish()
 
 
+Tracker = TensorBoard | WeightsAndBiases
+"""Where figures go besides the run's own files: `add`, `flush` at a checkpoint, `close`."""
+
+
 def require_trackers(config: TrackConfig) -> None:
     """Raise ResourceError where a package that the recipe asks for is not installed."""
     wanted = {"tensorboard": config.tensorboard, "wandb": config.wandb is not None}
@@ -103,16 +99,13 @@ def require_trackers(config: TrackConfig) -> None:
 @contextmanager
 def tracking(recipe: TrainRecipe, folder: Path, first: int) -> Iterator[list[Tracker]]:
     """Yield the trackers of a run that goes on after `first` steps, and close them."""
-    trackers: list[Tracker] = []
-    try:
+    with ExitStack() as stack:
+        trackers: list[Tracker] = []
         if recipe.track.tensorboard:
-            trackers.append(TensorBoard(folder, first))
+            trackers.append(stack.enter_context(closing(TensorBoard(folder, first))))
         if recipe.track.wandb is not None:
-            trackers.append(WeightsAndBiases(recipe.track.wandb, recipe, folder))
+            trackers.append(stack.enter_context(closing(WeightsAndBiases(recipe.track.wandb, recipe, folder))))
         yield trackers
-    finally:
-        for tracker in trackers:
-            tracker.close()
 
 
 def step_figures(line: Mapping[str, Any]) -> dict[str, float]:

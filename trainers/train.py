@@ -20,6 +20,7 @@ import torch
 
 import engine
 from engine.base.atomic import atomic_folder
+from engine.base.errors import RecipeError, problem
 from engine.base.hashing import digest_json
 from engine.base.progress import progress, say
 from engine.formats.receipt import NAME as RECEIPT
@@ -34,12 +35,14 @@ from trainers.blocks import checkpoint_blocks, compile_blocks, is_checkpointing,
 from trainers.checkpoint import latest_checkpoint, load_checkpoint, remove_leftovers
 from trainers.coverage import require_coverage
 from trainers.dry_run import announce, plan_of, show_plan
+from trainers.embeddings import sum_in_fp32
 from trainers.final import save_final
 from trainers.freezing import freezing_of
-from trainers.fsdp import shard, unshard
+from trainers.fsdp import is_sharded, shard, whole
 from trainers.generation import write_generation
 from trainers.isolation import prove_isolation
 from trainers.job import Job, resolve_job
+from trainers.language_model import LanguageModel
 from trainers.loop import Training, train_steps
 from trainers.model import choose_dtype, keep_freed_memory, load_base
 from trainers.model_card import model_card
@@ -51,6 +54,7 @@ from trainers.preview import show_preview
 from trainers.probes import probe_documents
 from trainers.quantised import load_quantised
 from trainers.recipe.tuning import VIRTUAL
+from trainers.record import differences
 from trainers.reload import MOST_TOKENS, require_same_logits
 from trainers.replicas import require_same_weights
 from trainers.summary import summary_of, wall_seconds
@@ -81,6 +85,10 @@ def train(
     Under torchrun every rank calls this (trainers.torchrun).
     """
     with joined() as world:
+        if ranks is not None and not (dry_run and ranks > 0):
+            raise RecipeError(problem("--ranks", f"got {ranks}", "1 or more, with --dry-run"))
+        if preview is not None and dry_run:
+            raise RecipeError(problem("--preview", "given with --dry-run", "one of the two"))
         job = resolve_job(Path(recipe), Workspace.open(workspace), name)
         if preview is not None:
             job.require_sound_answers()
@@ -88,13 +96,13 @@ def train(
         record = job.record
         record.require_same(job.identity())
         if dry_run:
-            return plan_of(job, _passed_gates(job), ranks)
+            return plan_of(job, passed_gates(job), ranks or world.size)
         world.require_same(job.recipe.name, job=digest_json(job.identity()), packages=digest_json(_packages()))
         if not world.from_main((record.folder / RECEIPT).is_file()):
-            waived = _passed_gates(job)
+            waived = passed_gates(job)
             for text in waived:
                 say(f"{job.recipe.name}: waived: {text}")
-            announce(job)
+            announce(job, world.size)
             computes_twice = wants_checkpointing(job.recipe.gradient_checkpointing, job.base.num_parameters)
             rows_of_rank = -(-job.rows.schedule.meta.rows_per_step // world.size)
             with told_what_would_fit(job.recipe, rows_of_rank, computes_twice):
@@ -139,7 +147,7 @@ def show_train(result: dict[str, Any]) -> str:
     return "\n".join([*lines, f"  {result['folder']}"])
 
 
-def _passed_gates(job: Job) -> list[str]:
+def passed_gates(job: Job) -> list[str]:
     """Return what the recipe waives; raises where anything else keeps the run from starting."""
     require_none_taken_down(job.workspace, job.mixture)
     require_trackers(job.recipe.track)
@@ -151,8 +159,8 @@ def _train(job: Job, world: World, waived: list[str]) -> None:
     started = time.monotonic()
     keep_freed_memory()
     with progress(f"loading the base {job.base.name}"):
-        training = _prepare(job, world)
-        proof = prove_isolation(training.model, training.rows, world.device, job.recipe.packed)
+        training = prepare(job, world)
+        proof = prove_isolation(training.model, training.rows, world.device)
     with job.record.exclusive() if world.is_main else nullcontext():
         if not world.from_main((job.record.folder / RECEIPT).is_file()):  # another may have been at work meanwhile
             content = _train_exclusively(job, training, proof, waived)
@@ -167,9 +175,10 @@ def _train_exclusively(job: Job, training: Training, proof: dict[str, Any], waiv
     first, checkpoint = latest_checkpoint(record.folder / "checkpoints")
     world.require_same(record.folder, checkpoint=digest_json(first))
     stored = record.content
-    sessions = [*(stored["sessions"] if stored else []), {"from_step": first, **_environment(world)}]
-    if any(session["threads"] != sessions[-1]["threads"] for session in sessions):
-        say(f"{job.recipe.name}: another number of threads than before; the last digits of the result may differ")
+    before = stored["sessions"] if stored else []
+    session = {"from_step": first, "precision": proof["precision"], **_environment(world)}
+    if first and (changed := differences({**before[-1], "from_step": first}, session)):
+        say(f"{job.recipe.name}: goes on with another {'; '.join(changed)}: the last digits of the result may differ")
     content = {
         "run": job.recipe.name,
         **job.identity(),
@@ -179,7 +188,7 @@ def _train_exclusively(job: Job, training: Training, proof: dict[str, Any], waiv
         "isolation": proof,
         "waived": waived,
         "generation": job.generation(),
-        "sessions": sessions,
+        "sessions": [*before, session],
         "summary": None,
     }
     if world.is_main:
@@ -194,7 +203,8 @@ def _train_exclusively(job: Job, training: Training, proof: dict[str, Any], waiv
     return content
 
 
-def _prepare(job: Job, world: World) -> Training:
+def prepare(job: Job, world: World) -> Training:
+    """Load the base and put in what is trained, on every rank or divided; nothing is written."""
     recipe, row_tokens = job.recipe, job.rows.schedule.meta.row_tokens
     is_divided = world.size > 1 and recipe.parallel == "fsdp"
     longest = row_tokens + recipe.tuning.positions_in_front
@@ -207,7 +217,9 @@ def _prepare(job: Job, world: World) -> Training:
         dtype = choose_dtype(recipe.precision, loaded.num_parameters(), world.device)
     if recipe.tuning.method not in VIRTUAL:
         attend_by_document(loaded, row_tokens)
+    sum_in_fp32(loaded)
     model = add_adapters(loaded, recipe.tuning, recipe.seed, job.base.new_rows)
+    model.packed = recipe.packed
     freezing = freezing_of(loaded, recipe)
     require_same_weights(dict(model.named_parameters()), world, "at the start")
     if is_divided:
@@ -229,17 +241,16 @@ def _prepare(job: Job, world: World) -> Training:
 
 
 def _finish(job: Job, training: Training, content: dict[str, Any], started: float) -> None:
-    training.optimizer.restore()
-    unshard(training.model, training.world)
-    if not training.world.is_main:
+    model = _whole_model(job, training)
+    if model is None:
         return
     record = job.record
     metrics = record.write_metrics()
     with atomic_folder(record.folder / "final") as folder:
-        digest = save_final(training.model.saved, job.base, job.tokenizer, folder, _some_texts(job))
+        digest = save_final(model.saved, job.base, job.tokenizer, folder, _some_texts(job))
         write_generation(folder, content["generation"], job.rows.store.meta.chat_template, job.tokenizer, job.base)
         asked = torch.from_numpy(job.rows.store.ids[:MOST_TOKENS].astype("int64"))[None]
-        reloaded = {"logits_differ_by": float(f"{require_same_logits(training.model.saved, folder, asked):.3g}")}
+        reloaded = {"logits_differ_by": float(f"{require_same_logits(model.saved, folder, asked):.3g}")}
         summary = summary_of(job, metrics) | {"wall_seconds": wall_seconds(metrics, content["sessions"], started)}
         content = {**content, "reloaded": reloaded, "summary": summary}
         (folder / "README.md").write_text(model_card(job.recipe, job.mixture.manifest, content), encoding="utf-8")
@@ -255,6 +266,28 @@ def _finish(job: Job, training: Training, content: dict[str, Any], started: floa
         details=summary,
     )
     write_receipt(record.folder, receipt)
+
+
+@torch.no_grad()
+def _whole_model(job: Job, training: Training) -> LanguageModel | None:
+    """Return the model to be saved, on the main rank; every rank calls it.
+
+    A divided one is loaded anew and given what was trained: torch has no way back from FSDP.
+    """
+    recipe, masters, model = job.recipe, training.optimizer.masters, training.model
+    if not any(is_sharded(master) for master in masters.values()):
+        training.optimizer.restore()
+        return model if training.world.is_main else None
+    if training.world.is_main:
+        longest = job.rows.schedule.meta.row_tokens + recipe.tuning.positions_in_front
+        loaded = load_base(job.base, job.tokenizer, longest, recipe.seed)
+        model = add_adapters(loaded, recipe.tuning, recipe.seed, job.base.new_rows)
+    found = model.trained()
+    for name, master in masters.items():
+        value = whole(master)
+        if training.world.is_main:
+            found[name].copy_(value)
+    return model if training.world.is_main else None
 
 
 def _some_texts(job: Job) -> list[str]:

@@ -1,14 +1,15 @@
-"""Learnt positions in front of every document: prompt tuning (embeddings) and prefix tuning (keys and values).
+"""Documents as rows of their own, and learnt positions in front of them: prompt tuning (embeddings) and prefix tuning
+(keys and values).
 
-A packed row cannot hold them: they would stand in front of its first document only, and keys and values arrive as a
-cache, with which transformers stops keeping the documents of a row apart. So every span of a row goes through the model
-as a row of its own, padded on the right, where causal attention never looks: isolation by construction, the labels and
-the divisor unchanged. The cost: the learnt positions once more for every document, and padding up to the length of the
-longest document of a group, at most as many cells again as there are tokens (documents of one group differ in length by
-a factor of at most two).
+A packed row cannot hold such positions: they would stand in front of its first document only, and keys and values
+arrive as a cache, with which transformers stops keeping the documents of a row apart. Nor can it hold documents that
+layers carry a state along. So every span of a row goes through the model as a row of its own, padded on the right,
+where nothing causal looks: isolation by construction, the labels and the divisor unchanged. The cost: the learnt
+positions once more for every document, and padding up to the length of the longest document of a group, at most as many
+cells again as there are tokens (documents of one group differ in length by a factor of at most two).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -25,28 +26,11 @@ class VirtualTokens:
         self._adapted = adapted
         self._is_prefix = adapted.active_peft_config.peft_type == "PREFIX_TUNING"
 
-    def states(self, ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
-        """Return [R, T, H] states for [R, T] ids; a document begins wherever `positions` are 0.
+    def states(self, ids: torch.Tensor) -> torch.Tensor:
+        """Run [D, T] ids, a document a row, with the learnt positions in front; return [D, T, H] without theirs.
 
-        The learnt positions' own states are left out. Raises RecipeError for a prefix under gradient checkpointing.
+        Raises RecipeError for a prefix under gradient checkpointing.
         """
-        flat = ids.flatten()
-        starts = torch.nonzero(positions.flatten() == 0).flatten().tolist()
-        spans = [(stop - start, start) for start, stop in pairwise([*starts, len(flat)])]
-        states, places = [], []
-        for group in _of_like_length(spans):
-            length = group[0][0]
-            first = torch.tensor([start for _, start in group], device=flat.device)[:, None]
-            lengths = torch.tensor([length for length, _ in group], device=flat.device)[:, None]
-            columns = torch.arange(length, device=flat.device)[None]
-            is_real = columns < lengths
-            cells = torch.where(is_real, first + columns, first)
-            states.append(self._alone(flat[cells])[is_real])
-            places.append(cells[is_real])
-        return torch.cat(states)[torch.argsort(torch.cat(places))].view(*ids.shape, -1)
-
-    def _alone(self, ids: torch.Tensor) -> torch.Tensor:
-        """Run [D, T] ids, a document a row, with the learnt positions in front; return [D, T, H]."""
         adapted, causal = self._adapted, self._adapted.get_base_model()
         states: torch.Tensor
         if self._is_prefix:
@@ -91,7 +75,20 @@ def start_from_activations(adapted: Any, seed: int) -> None:
     weight.copy_(torch.stack([t[0] for t in found]).permute(2, 0, 1, 3).reshape(weight.shape))
 
 
-def _of_like_length(spans: list[tuple[int, int]]) -> Iterator[list[tuple[int, int]]]:
+def one_by_one(run: Callable[[torch.Tensor], torch.Tensor], ids: torch.Tensor, edges: Sequence[int]) -> torch.Tensor:
+    """Return [N, H] states of the documents between `edges` of [N] ids; `run` makes [D, T, H] of [D, T], each alone."""
+    states, places = [], []
+    for group in of_like_length([(stop - start, start) for start, stop in pairwise(edges)]):
+        lengths, first = torch.tensor(group, device=ids.device).T[:, :, None]
+        columns = torch.arange(group[0][0], device=ids.device)[None]
+        is_real = columns < lengths
+        cells = torch.where(is_real, first + columns, first)
+        states.append(run(ids[cells])[is_real])
+        places.append(cells[is_real])
+    return torch.cat(states)[torch.argsort(torch.cat(places))]
+
+
+def of_like_length(spans: list[tuple[int, int]]) -> Iterator[list[tuple[int, int]]]:
     """Yield groups of (length, start), longest first, none shorter than half of its group's longest."""
     group: list[tuple[int, int]] = []
     for span in sorted(spans, key=lambda span: (-span[0], span[1])):

@@ -15,6 +15,8 @@ import statistics
 import time
 from dataclasses import dataclass
 
+import torch
+
 from benchmarks.harness import Row
 from benchmarks.near_dup.corpora import DATA
 from benchmarks.train_step import peer
@@ -113,6 +115,7 @@ def take_turns(method: str, steps: int) -> Pair:
     recipe = train_recipe(method, steps)
     rmtree(Workspace(WORKSPACE).run(f"beside_trl_{method}"), ignore_errors=True)
     model = next(one["folder"] for one in models_list(WORKSPACE)["models"] if one["name"] == "smollm2")
+    torch.set_num_threads(THREADS)
     sides = [
         Side("benchmarks.train_step.our_side", [str(recipe), str(WORKSPACE)]),
         Side("benchmarks.train_step.trl_side", [model, str(WORKSPACE / "batches.json"), method]),
@@ -122,7 +125,7 @@ def take_turns(method: str, steps: int) -> Pair:
     try:
         for step in range(steps):
             for number in (0, 1) if step % 2 else (1, 0):
-                gflops.append(product_gflops())
+                gflops.append(product_flops(PRODUCT, torch.device("cpu")) / 1e9)
                 answers[number].append(sides[number].step())
             ours, theirs = (one[-1] for one in answers)
             print(f"train_step: {method}, step {step + 1}: {ours} {theirs}, {gflops[-2:]}", flush=True)
@@ -132,15 +135,20 @@ def take_turns(method: str, steps: int) -> Pair:
     return Pair(*answers, gflops)
 
 
-def product_gflops() -> float:
-    """Return the rate of a square product in bf16, the best of three."""
-    import torch
-
-    torch.set_num_threads(THREADS)
-    one = torch.ones(PRODUCT, PRODUCT, dtype=torch.bfloat16)
+def product_flops(size: int, device: torch.device) -> float:
+    """Return operations a second of a square product in bf16, the best of five after a first."""
+    one = torch.randn(size, size, dtype=torch.bfloat16, device=device)
     seconds = []
-    for _ in range(4):
+    for _ in range(6):
+        synchronize(device)
         started = time.perf_counter()
         one @ one
+        synchronize(device)
         seconds.append(time.perf_counter() - started)
-    return 2 * PRODUCT**3 / min(seconds[1:]) / 1e9
+    return 2 * size**3 / min(seconds[1:])
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait for what a device was told to do."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

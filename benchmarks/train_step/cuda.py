@@ -11,6 +11,7 @@ import time
 import torch
 
 from benchmarks.harness import Row
+from benchmarks.train_step.beside_trl import product_flops
 from benchmarks.train_step.rows import LEARNING_RATE
 from trainers.attention import attend_by_document
 from trainers.data import MicroBatch
@@ -42,7 +43,7 @@ def cuda_rows(steps: int) -> list[Row]:
     rates = [DOCUMENT * DOCUMENTS / one for one in seconds[2:]]
     parameters = sum(parameter.numel() for parameter in model.causal.parameters())
     per_token = 6 * parameters + 6 * LAYERS * WIDTH * DOCUMENT
-    peak = _product_flops(device)
+    peak = product_flops(PRODUCT, device)
     details: dict[str, float | int | str] = {
         "peak MB": round(torch.cuda.max_memory_allocated(device) / 1e6),
         "of the product's peak": statistics.median(rates) * per_token / peak,
@@ -84,15 +85,3 @@ def _batch(device: torch.device) -> MicroBatch:
     sources = torch.zeros(len(labels), dtype=torch.int64).numpy()
     edges = torch.arange(0, ids.numel() + 1, DOCUMENT).numpy()
     return MicroBatch(ids, positions, labels - 1, ids.flatten()[labels], sources, edges).to(device)
-
-
-def _product_flops(device: torch.device) -> float:
-    one = torch.randn(PRODUCT, PRODUCT, dtype=torch.bfloat16, device=device)
-    seconds = []
-    for _ in range(6):
-        torch.cuda.synchronize()
-        started = time.perf_counter()
-        one @ one
-        torch.cuda.synchronize()
-        seconds.append(time.perf_counter() - started)
-    return 2 * PRODUCT**3 / min(seconds[1:])

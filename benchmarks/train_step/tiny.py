@@ -1,11 +1,11 @@
 """The training loop: tokens per second of the demo's Llama, full fine-tuning, and the proof it starts with."""
 
-import json
 import statistics
 import tempfile
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import yaml
 
 from benchmarks.harness import Row
@@ -41,8 +41,8 @@ def tiny_row() -> Row:
         (folder / "train.yaml").write_text(yaml.safe_dump(TRAINING))
         train(folder / "train.yaml", folder / "ws")
         content = open_run(Workspace(folder / "ws"), "bench")
-        metrics = _metrics(folder / "ws" / "runs" / "bench" / "metrics.jsonl")
-    rates = [step["tokens"] / step["seconds"] for step in metrics[5:]]
+        steps = content.metrics(range(6, STEPS + 1)).filter(pl.col("source").is_null())
+    rates = (steps["tokens"] / steps["seconds"]).to_list()
     proof = content.content["isolation"]
     correct = f"documents isolated: {proof['documents_isolated']}, packed = unpacked: {proof['packed_equals_unpacked']}"
     parameters = content.content["model"]["parameters"] / 1e6
@@ -55,7 +55,3 @@ def tiny_row() -> Row:
         min(rates),
         max(rates),
     )
-
-
-def _metrics(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text().splitlines()]

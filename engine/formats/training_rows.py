@@ -13,7 +13,6 @@ import polars as pl
 from numpy.typing import NDArray
 
 from engine.base.errors import InputError, problem
-from engine.base.hashing import digest_parts
 from engine.formats.manifest import Mixture
 from engine.formats.schedule import AGAIN, Schedule, open_schedule, rank_rows
 from engine.formats.token_store import TokenStore, open_token_store
@@ -22,17 +21,13 @@ from engine.formats.workspace import Workspace
 Integers = NDArray[np.int64]
 _TOKENS_AT_ONCE = 1 << 24
 """Of the schedule, so many tokens' worth of spans are read at a time: some ten megabytes."""
-_OF_SPANS = ("row", "start", "length", "document", "document_start", "repeat", "supervised_tokens")
+_OF_SPANS = ("row", "start", "length", "document", "document_start", "supervised_tokens")
 
 
 @dataclass(frozen=True, eq=False)
 class StepRows:
     """Rows of one step: all of them, or those of a rank, which may be none."""
 
-    step: int
-    """From 0, as in the schedule; metrics and checkpoints count from 1."""
-    row_tokens: int
-    """Tokens a full row has."""
     ids: Integers
     """int64[N]."""
     is_label: NDArray[np.bool_]
@@ -45,10 +40,6 @@ class StepRows:
     """int64[S]."""
     document: Integers
     """int64[S]: position in the mixture's documents."""
-    document_start: Integers
-    """int64[S]: first token in its document; more than 0 for the later pieces of one that is longer than a row."""
-    repeat: Integers
-    """int64[S]: 0 the first time the document is used."""
     source: Integers
     """int64[S]: position in `TrainingRows.sources`."""
     step_labels: int
@@ -56,20 +47,10 @@ class StepRows:
     most_rows: int
     """Rows of the rank that has most, so that all ranks know how many micro-batches there are."""
 
-    @property
-    def num_labels(self) -> int:
-        """Labels of these rows."""
-        return int(self.is_label.sum())
-
     @cached_property
     def row_number(self) -> Integers:
         """int64[S]: which of these rows it is in, 0 to R - 1."""
         return np.unique(self.row, return_inverse=True)[1].astype(np.int64)
-
-    @property
-    def num_rows(self) -> int:
-        """R."""
-        return int(self.row_number[-1]) + 1 if self.row_number.size else 0
 
     @cached_property
     def bounds(self) -> Integers:
@@ -89,14 +70,6 @@ class StepRows:
     def of_tokens(self, of_spans: Integers) -> Integers:
         """Return int64[N]: for each token what its span has, such as `of_tokens(rows.source)`."""
         return np.repeat(of_spans, self.length)
-
-    @property
-    def digest(self) -> str:
-        """Digest of where everything stands, of the ids and of the labels, to be compared between runs and machines."""
-        columns = (self.row, self.start, self.length, self.document, self.document_start, self.repeat, self.ids)
-        numbers = [np.array([self.step, self.row_tokens]), *columns]
-        bits = np.packbits(self.is_label, bitorder="little")
-        return digest_parts([*(one.astype("<i8").tobytes() for one in numbers), bits.tobytes()]).hex()
 
 
 @dataclass(frozen=True)
@@ -133,14 +106,13 @@ class TrainingRows:
         chosen = spans if world_size == 1 else spans.filter(pl.col("row").is_between(mine.start, mine.stop - 1))
         columns = {name: chosen[name].to_numpy().astype(np.int64) for name in _OF_SPANS}
         planned, lengths = columns.pop("supervised_tokens"), columns["length"]
-        ids, is_label = self.store.spans(self._offsets[columns["document"]] + columns["document_start"], lengths)
+        starts = self._offsets[columns["document"]] + columns.pop("document_start")
+        ids, is_label = self.store.spans(starts, lengths)
         counted = np.bincount(np.repeat(np.arange(lengths.size), lengths)[is_label], minlength=lengths.size)
         if not np.array_equal(counted, planned):
             found = f"step {step}: {counted.sum():,} labels in the token store, {planned.sum():,} in the schedule"
             raise InputError(problem(self.schedule.folder, found, "the same number", AGAIN))
         return StepRows(
-            step=step,
-            row_tokens=self.schedule.meta.row_tokens,
             ids=ids,
             is_label=is_label,
             **columns,

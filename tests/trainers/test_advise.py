@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from engine.base.errors import AuditError
 from engine.formats.workspace import Workspace
 from trainers.train import train
 from trainers.workflows.advise import advise, approach, room_of, show_advise
@@ -41,9 +42,10 @@ SCRATCH = replace(DAPT, is_from_scratch=True, tokens=2_700_000_000, replay_share
 BREAKS: dict[str, list[Numbers]] = {
     "examples_for_adapters": [replace(LORA, examples=499)],
     "examples_for_full": [replace(SFT, examples=9_999)],
-    "replay_never_zero": [replace(DAPT, replay_share=0.0), replace(FAR, replay_share=0.0)],
-    "replay_too_little": [replace(DAPT, replay_share=0.04), replace(FAR, replay_share=0.09)],
-    "replay_too_much": [replace(DAPT, replay_share=0.2), replace(FAR, replay_share=0.3)],
+    "replay": [
+        *(replace(DAPT, replay_share=share) for share in (0.0, 0.04, 0.2)),
+        *(replace(FAR, replay_share=share) for share in (0.0, 0.09, 0.3)),
+    ],
     "rate_of_adapters": [replace(LORA, learning_rate=1e-5), replace(LORA, learning_rate=1e-3)],
     "rate_of_full_sft": [replace(SFT, learning_rate=1e-4), replace(SFT, learning_rate=1e-6)],
     "rate_of_full_dapt": [replace(DAPT, learning_rate=1e-3), replace(DAPT, learning_rate=1e-5)],
@@ -87,12 +89,17 @@ def test_what_was_not_measured_breaks_nothing() -> None:
         (replace(DAPT, unique_tokens=100_000), "retrieval"),
         (replace(DAPT, unique_tokens=5_000_000), "lora"),
         (DAPT, "full"),
-        (replace(DAPT, bits_per_byte_ratio=0.9), "prompt"),
+        (replace(DAPT, bits_per_byte_ratio=0.9), "full"),
         (SCRATCH, "full"),
     ],
 )
 def test_the_way_follows_from_the_data(plan: Numbers, way: str) -> None:
-    assert approach(plan, room_of(plan)[0])[0] == way
+    assert approach(plan)[0] == way
+
+
+def test_fewer_bits_than_for_general_text_prove_nothing() -> None:
+    ratios = (0.7, 1.04, 1.05, 1.3)
+    assert [room_of(replace(DAPT, bits_per_byte_ratio=ratio))[0] for ratio in ratios] == ["unclear"] * 2 + ["yes"] * 2
 
 
 @pytest.fixture
@@ -114,7 +121,9 @@ def test_advice_measures_the_base_and_counts_the_data(on_a_run: Path, workspace:
     assert 0 < numbers["replay_share"] < 0.5
     assert result["tokenizer_fit"]["domain"] > 1
     assert result["approach"] == "retrieval"
-    assert result["plan"]["seconds"] is not None
+    speed, step = probe["tokens_per_second"], probe["optimizer_seconds"]
+    assert result["plan"]["seconds"] == round(result["plan"]["tokens"] / speed + 20 * step)
+    assert result["plan"]["seconds_from"].startswith(f"one micro-batch made here: {speed:,.0f} tokens a second")
     text = show_advise(result)
     for said in ("room for continued pre-training", "advised: retrieval", "rules of the field", "bits per byte"):
         assert said in text
@@ -126,9 +135,34 @@ def test_without_a_probe_nothing_is_loaded(
     def refuse(*_args: Any) -> None:
         raise AssertionError("the base was loaded")
 
-    monkeypatch.setattr("trainers.model.load_base", refuse)
+    monkeypatch.setattr("trainers.train.load_base", refuse)
     result = advise(on_a_run, workspace.root, no_probe=True)
-    assert (result["probe"], result["room"]) == (None, "unknown")
+    assert (result["probe"], result["room"], result["plan"]["seconds"]) == ({}, "unknown", None)
+    monkeypatch.setattr("trainers.dry_run.free_bytes", lambda _device: 0)
+    assert advise(on_a_run, workspace.root)["probe"] == {}
+
+
+@pytest.mark.parametrize("method", ["qlora", "ia3"])
+def test_bits_are_those_of_the_base_whatever_is_trained(
+    method: str, on_a_run: Path, workspace: Workspace, recipe: Recipe
+) -> None:
+    plain = advise(on_a_run, workspace.root)["probe"]
+    changed = recipe(name="more", base={"run": "base"}, tuning={"method": method})
+    found = advise(changed, workspace.root)["probe"]
+    for bits in ("domain_bits_per_byte", "general_bits_per_byte"):
+        assert found[bits] == pytest.approx(plain[bits], rel=1e-2)
+
+
+def test_advice_asks_the_gates_that_training_asks(workspace: Workspace, recipe: Recipe) -> None:
+    with pytest.raises(AuditError, match="held-out set"):
+        advise(recipe(probes={"general": ["unknown"]}), workspace.root)
+
+
+def test_an_earlier_run_tells_the_time(workspace: Workspace, recipe: Recipe) -> None:
+    train(recipe(name="first", max_steps=2, probes=None), workspace.root)
+    result = advise(recipe(), workspace.root)
+    assert result["plan"]["seconds_from"].startswith("from run first:")
+    assert "tokens_per_second" not in result["probe"]
 
 
 def test_the_epochs_are_those_of_the_planned_steps(workspace: Workspace, recipe: Recipe) -> None:

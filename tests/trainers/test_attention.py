@@ -110,9 +110,19 @@ def test_attention_that_does_more_stays_with_transformers() -> None:
     from transformers import Gemma2Config, Gemma2ForCausalLM
 
     config = Gemma2Config(**SMALL | {"attn_implementation": "eager"}, head_dim=8, sliding_window=256)
-    model = Gemma2ForCausalLM(config).eval()
+    model = Gemma2ForCausalLM(config)
     assert not attend_by_document(model, 64)
     assert model.config._attn_implementation == "eager"
+    assert all(module.training for module in model.modules())
+
+
+def test_cache_that_is_asked_for_is_refused() -> None:
+    model = llama()
+    assert attend_by_document(model, 64)
+    ids = torch.zeros(1, 5, dtype=torch.int64)
+    cache = model(input_ids=ids, use_cache=True).past_key_values
+    with pytest.raises(NotImplementedError, match="attention with a cache"):
+        model(input_ids=ids, past_key_values=cache)
 
 
 def test_attention_with_a_dropout_draws_it() -> None:

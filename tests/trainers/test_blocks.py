@@ -3,12 +3,14 @@ from typing import Any
 
 import pytest
 import torch
+from torch._dynamo.testing import CompileCounterWithBackend
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from engine.base.errors import InputError
+from engine.base.errors import InputError, ResourceError
 from engine.formats.tokenizer import Tokenizer
 from engine.formats.training_rows import TrainingRows
 from tests.trainers.test_loop import prepare
+from trainers.attention import attend_by_document
 from trainers.blocks import blocks_of, checkpoint_blocks, compile_blocks, is_checkpointing, wants_checkpointing
 from trainers.loop import train_step
 
@@ -73,3 +75,27 @@ def test_model_that_cannot_compute_twice_is_refused() -> None:
     model.supports_gradient_checkpointing = False
     with pytest.raises(InputError, match="set gradient_checkpointing: false"):
         checkpoint_blocks(model)
+
+
+def test_code_is_not_made_anew_for_every_number_of_documents(
+    rows: TrainingRows, tokenizer: Tokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted, compile_block = CompileCounterWithBackend("eager"), torch.nn.Module.compile
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda block: compile_block(block, backend=counted))
+    compiled, plain = (prepare(rows, tokenizer, tmp_path) for _ in range(2))
+    assert all(attend_by_document(one.model.causal, 64) for one in (compiled, plain))
+    compile_blocks(compiled.model.causal)
+    made = []
+    for step in range(5):
+        assert train_step(compiled, step)["loss"] == pytest.approx(train_step(plain, step)["loss"], rel=1e-5)
+        made.append(counted.frame_count)
+    assert len({rows.step(step).length.size for step in range(5)}) > 2
+    assert made[1] == made[-1]
+
+
+def test_compiler_that_is_missing_is_told_before_the_first_step(
+    rows: TrainingRows, tokenizer: Tokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch._inductor.config.cpp.cxx", (None, "/nowhere/g++"))
+    with pytest.raises(ResourceError, match=r"no C\+\+ compiler that works. Fix: install"):
+        compile_blocks(prepare(rows, tokenizer, tmp_path).model.causal)

@@ -59,7 +59,7 @@ def test_eight_micro_batches_make_the_steps_of_one(byte_rows: tuple[TrainingRows
         trajectory(prepare(eight, tokenizer, tmp_path, micro_batch_rows=size, optimizer={"learning_rate": 1e-2}), 10)
         for size in (None, 1)
     ]
-    assert eight.step(3).num_rows == 8
+    assert eight.step(3).row_number.max() == 7
     assert_same_trajectory(found[0], found[1], largest=1e-4, mean=1e-5)
 
 

@@ -3,9 +3,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import trainers.loss_scale
-from trainers.loss_scale import LossScale
-from trainers.optim import MasterOptimizer
+import trainers.optim
+from trainers.optim import LossScale, MasterOptimizer
 from trainers.recipe import OptimizerConfig
 
 
@@ -15,7 +14,7 @@ def test_scale_is_that_of_torch(finite: list[bool]) -> None:
     parameter = torch.nn.Parameter(torch.ones(1))
     adam = torch.optim.SGD([parameter], lr=0.0)
     oracle = torch.amp.GradScaler("cpu", growth_interval=3)
-    before, trainers.loss_scale.GROWTH_INTERVAL = trainers.loss_scale.GROWTH_INTERVAL, 3
+    before, trainers.optim.GROWTH_INTERVAL = trainers.optim.GROWTH_INTERVAL, 3
     scale = LossScale()
     try:
         for is_finite in finite:
@@ -26,7 +25,7 @@ def test_scale_is_that_of_torch(finite: list[bool]) -> None:
             scale.update(is_finite)
             assert scale.value == oracle.get_scale()
     finally:
-        trainers.loss_scale.GROWTH_INTERVAL = before
+        trainers.optim.GROWTH_INTERVAL = before
     assert scale.skipped_steps == finite.count(False)
 
 

@@ -65,12 +65,30 @@ def test_batch_without_labels_counts_nothing_and_has_no_gradient() -> None:
     assert not states.grad.any()
 
 
-def test_gradient_of_the_head_in_fp16_is_summed_and_scaled_in_fp32(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trainers.losses, "CHUNK_LOGITS", 256 * 50)  # as many labels at once as a real vocabulary has
+def test_value_without_a_gradient_makes_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    states, weight = torch.randn(5, 4), torch.randn(9, 4, requires_grad=True)
+    labels = torch.zeros(5, dtype=torch.int64)
+    expected, _ = chunked_nats(states, weight, torch.arange(5), labels)
+    monkeypatch.setattr(torch.Tensor, "addmm_", None)  # the sum of the head's gradient
+    with torch.no_grad():
+        assert chunked_nats(states, weight, torch.arange(5), labels)[0] == expected
+
+
+@pytest.mark.parametrize(("dtype", "scale"), [(torch.bfloat16, 1 / 1020), (torch.float16, 65536.0)], ids=str)
+def test_gradient_is_scaled_with_all_digits_of_the_scale(dtype: torch.dtype, scale: float) -> None:
+    # The one is 0.4 % from the next number of bf16, the other more than fp16 holds.
+    torch.manual_seed(0)
+    states, weight = torch.randn(100, 8).to(dtype).requires_grad_(), (0.01 * torch.randn(50, 8)).to(dtype)
+    total, _ = chunked_nats(states, weight, torch.arange(100), torch.randint(0, 50, (100,)))
+    plain, scaled = (torch.autograd.grad(value, [states], retain_graph=True)[0] for value in (total, total * scale))
+    assert torch.equal(scaled, (plain.double() * scale).to(dtype))
+
+
+def test_gradient_of_the_head_in_fp16_is_summed_and_scaled_in_fp32() -> None:
     labels = torch.zeros(4000, dtype=torch.int64)
     states, weight = torch.full((4000, 8), 30.0).half(), torch.zeros(50, 8).half().requires_grad_()
     total, _ = chunked_nats(states, weight, torch.arange(4000), labels)
     (grad,) = torch.autograd.grad(total / 4000, [weight])
-    # Before the division it is -4000 * 30 * 49/50, which fp16 does not hold.
+    # Before the division it is -4000 * 30 * 49/50, of one chunk, which fp16 does not hold.
     torch.testing.assert_close(grad[0], torch.full((8,), -30 * 49 / 50).half(), rtol=2e-3, atol=0)
     assert bool(grad.isfinite().all())

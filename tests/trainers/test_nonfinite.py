@@ -92,6 +92,20 @@ def test_run_stops_names_the_documents_and_keeps_its_checkpoint(
     assert train(recipe(probes=None), workspace.root)["steps"] == 20
 
 
+def test_probe_that_is_no_number_stops_the_run_and_is_named(
+    workspace: Workspace, recipe: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = LanguageModel.forward
+
+    def poisoned(self: LanguageModel, batch: Any) -> Any:
+        summed, nats = original(self, batch)
+        return summed, nats if torch.is_grad_enabled() or len(batch.edges) < 4 else nats * float("nan")
+
+    monkeypatch.setattr(LanguageModel, "forward", poisoned)
+    with pytest.raises(AuditError, match=r"after 0 steps \d+ held-out documents .* [0-9a-f]{32} of \w+ the first"):
+        train(recipe(), workspace.root)
+
+
 def test_gradient_that_is_no_number_never_reaches_the_weights() -> None:
     model = torch.nn.Linear(4, 4)
     before = model.weight.detach().clone()

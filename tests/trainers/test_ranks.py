@@ -34,23 +34,19 @@ from trainers.language_model import LanguageModel
 from trainers.loop import train_step
 from trainers.replicas import require_same_weights, sum_gradients
 from trainers.torchrun import joined
-from trainers.train import _prepare, train
+from trainers.train import prepare, train
 from trainers.world import World
 
-pytestmark = pytest.mark.timeout(400)
-"""The first test waits for two processes that import torch and run every case: about 50 s, more beside other work."""
+pytestmark = pytest.mark.timeout(200)
+"""The first test waits for two processes that run every case."""
+LORA = {"method": "lora", "r": 4, "dropout": 0.0}
+PROBES = {"general": ["general"], "domain": ["code"], "max_documents": 8}
 CASES: dict[str, dict[str, Any]] = {
-    "ddp": {},
-    "ddp_accumulated": {"micro_batch_rows": 1},
-    "ddp_lora": {"tuning": {"method": "lora", "r": 4, "dropout": 0.0}},
-    "ddp_qlora": {"tuning": {"method": "qlora", "r": 4, "dropout": 0.0}},
-    "fsdp": {"parallel": "fsdp"},
-    "fsdp_accumulated": {"parallel": "fsdp", "micro_batch_rows": 1},
-    "fsdp_lora": {
-        "parallel": "fsdp",
-        "tuning": {"method": "lora", "r": 4, "dropout": 0.0},
-        "gradient_checkpointing": True,
-    },
+    "ddp": {"probes": PROBES},
+    "ddp_lora": {"tuning": LORA, "micro_batch_rows": 1},
+    "ddp_qlora": {"tuning": LORA | {"method": "qlora"}},
+    "fsdp": {"parallel": "fsdp", "probes": PROBES},
+    "fsdp_lora": {"parallel": "fsdp", "tuning": LORA, "gradient_checkpointing": True, "micro_batch_rows": 1},
     "fsdp_uneven": {"parallel": "fsdp", "micro_batch_rows": 3},
     "fsdp_bf16": {"parallel": "fsdp", "precision": "bf16", "max_steps": 2},
     "ddp_fp16": {"precision": "fp16", "max_steps": 4},
@@ -66,7 +62,6 @@ def recipe_of(case: str) -> dict[str, Any]:
         "base": {"tiny": {"hidden_size": 32, "layers": 2, "heads": 2, "intermediate_size": 64}},
         "optimizer": {"learning_rate": 3.0e-3},
         "max_steps": STEPS,
-        "probes": {"general": ["general"], "domain": ["code"], "max_documents": 8},
         "checkpoints": {"every_steps": 3, "keep": 9},
     }
     return common | CASES[case]
@@ -126,12 +121,13 @@ def _small_facts(world: World) -> dict[str, Any]:
         except Exception as error:  # noqa: BLE001 - both kinds are looked at by the test
             errors.append(str(error))
     gradients = [None if p.grad is None else p.grad.tolist() for p in (a, b, c)]
-    return {"gradients": gradients, "errors": errors, "main": world.from_main(7 + world.rank)}
+    prints = sys.stdout.name != os.devnull
+    return {"gradients": gradients, "errors": errors, "main": world.from_main(7 + world.rank), "prints": prints}
 
 
 def _stopped_by_a_document_of_the_last_rank(world: World, root: Path) -> str:
     job = resolve_job(root / "ddp.yaml", Workspace(root), None)
-    training = _prepare(job, world)
+    training = prepare(job, world)
     original = LanguageModel.forward
 
     def poisoned(self: LanguageModel, batch: MicroBatch) -> tuple[torch.Tensor, torch.Tensor]:
@@ -161,12 +157,13 @@ def ran(built: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, li
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["trainers.train", "transformers.models.llama.modeling_llama", "peft"])
     said = context.Queue()
     processes = [context.Process(target=_work, args=(rank, port, str(root), said)) for rank in (0, 1)]
     for process in processes:
         process.start()
-    found = [said.get(timeout=300) for _ in range(6)]
+    found = [said.get(timeout=150) for _ in range(6)]
     for process in processes:
         process.join(30)
         assert process.exitcode == 1
@@ -180,7 +177,7 @@ def alone(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[st
 
     def run(case: str) -> Path:
         # In one process neither the way to divide the model nor the micro-batches change what comes out.
-        case = case.removesuffix("_accumulated").removesuffix("_uneven")
+        case = case.removesuffix("_uneven")
         case = case if case == "fsdp_bf16" else case.replace("fsdp", "ddp")  # nor whether activations are kept
         path = root / f"{case}.yaml"
         path.write_text(yaml.safe_dump(recipe_of(case)), encoding="utf-8")
@@ -292,6 +289,10 @@ def test_ranks_that_differ_are_told_so_on_every_rank(ran: Any) -> None:
         assert "1 of 2 tensors are not the same on all ranks, other the first" in weights
         assert job.startswith("run: job not the same on all ranks")
         assert found["main"] == 7
+
+
+def test_one_rank_alone_prints(ran: Any) -> None:
+    assert {rank: found["prints"] for rank, found in ran[1] if "prints" in found} == {0: True, 1: False}
 
 
 def test_rank_that_fails_ends_the_other_in_seconds_with_one_message(ran: Any) -> None:

@@ -79,11 +79,27 @@ def test_shipped_runs_with_and_without_replay_differ_in_nothing_else() -> None:
         {"tuning": {"method": "qlora"}},
         {"optimizer": {"kind": "adamw_8bit"}},
         {"precision": "fp16"},
+        {"packed": False},
         {"vocabulary": {"new_rows_steps": 1}},
         {"freezing": {"unfreeze_every": 1}},
     ],
 )
 def test_what_cannot_be_divided_over_ranks_is_refused(changes: dict[str, object]) -> None:
     recipe = {"name": "t", "mixture": "m", "base": {"tiny": {}}, "parallel": "fsdp", **changes}
-    with pytest.raises(ValueError, match=r"fsdp given with .* Needed: .*, or parallel ddp"):
+    with pytest.raises(ValueError, match=r"fsdp given with .* Needed: parallel ddp, or none of these"):
         TrainRecipe.model_validate(recipe)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"optimizer": {"decay": "constant", "final_fraction": 0.5}}, "final_fraction given with decay constant"),
+        ({"probes": {"every_steps": 5}}, "every_steps given, and no set to measure"),
+        ({"budget": {"max_general_bpb_rise": 0.1}}, "budget given, and no general text to measure"),
+        ({"freezing": {"blocks": 1}, "tuning": {"method": "lora"}}, "freezing given with method lora"),
+        ({"gradient_checkpointing": True, "tuning": {"method": "prefix"}}, "gradient_checkpointing with method prefix"),
+    ],
+)
+def test_key_that_nothing_would_read_is_refused(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        TrainRecipe.model_validate({"name": "t", "mixture": "m", "base": {"tiny": {}}, **changes})

@@ -126,3 +126,16 @@ def test_wandb_is_offline_and_has_every_step_once_after_a_kill(
                 figures = {item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in items}
                 points.append((figures["_step"], figures["train/loss"]))
     assert points == [(figures["step"], figures["loss"]) for _, figures in metrics_lines(folder)]
+
+
+def test_wandb_that_cannot_begin_is_told_and_not_a_bug(
+    workspace: Workspace, recipe: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wandb = pytest.importorskip("wandb", reason="wandb is not installed")
+
+    def refused(**_: object) -> None:
+        raise wandb.errors.UsageError("api_key not configured")
+
+    monkeypatch.setattr(wandb, "init", refused)
+    with pytest.raises(ResourceError, match=r"track.wandb: wandb cannot begin the run \(api_key not configured\)"):
+        train(recipe(track={"wandb": "project"}, probes=None, max_steps=1), workspace.root)

@@ -15,6 +15,7 @@ import polars as pl
 import pytest
 import torch
 from safetensors.torch import load_file
+from transformers import MambaConfig, MambaForCausalLM
 
 import trainers.loop
 import trainers.optim
@@ -25,8 +26,7 @@ from engine.formats.parquet import read_parquet
 from engine.formats.run import FORGETTING_SCHEMA, METRICS_SCHEMA, open_run
 from engine.formats.workspace import Workspace
 from trainers.language_model import LanguageModel
-from trainers.loss_scale import LossScale
-from trainers.optim import MasterOptimizer
+from trainers.optim import LossScale, MasterOptimizer
 from trainers.record import RunRecord
 from trainers.train import show_train, train
 
@@ -92,16 +92,15 @@ def die_at(monkeypatch: pytest.MonkeyPatch, where: str, call: int) -> None:
     monkeypatch.setattr(owner, where, dying)
 
 
-@pytest.mark.parametrize("tuning", [FULL, LORA], ids=["full", "lora with dropout"])
 @pytest.mark.parametrize(
-    ("where", "call"),
-    [  # steps count from 1
-        ("train_step", 1),
-        ("append_step", 4),
-        ("save_checkpoint", 1),
-        ("train_step", 11),
-        ("append_step", 17),
-        ("measure", 3),
+    ("tuning", "where", "call"),
+    [  # steps count from 1; the adapters draw a dropout
+        (FULL, "train_step", 1),
+        (FULL, "append_step", 4),
+        (LORA, "save_checkpoint", 1),
+        (FULL, "train_step", 11),
+        (LORA, "append_step", 17),
+        (LORA, "measure", 3),
     ],
 )
 def test_killed_run_goes_on_and_ends_with_the_same_bits(
@@ -166,6 +165,19 @@ def test_interrupted_run_says_so_and_goes_on_from_its_checkpoint(
     train(recipe(), workspace.root)
     sessions = json.loads((workspace.run("tiny") / "run.json").read_text())["sessions"]
     assert [session["from_step"] for session in sessions] == [0, 10]
+
+
+def test_run_that_goes_on_in_another_precision_says_so(
+    workspace: Workspace, recipe: Recipe, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with monkeypatch.context() as patched:
+        die_at(patched, "train_step", 4)
+        with pytest.raises(Killed):
+            train(recipe(max_steps=4, probes=None, checkpoints={"every_steps": 2}), workspace.root)
+    path = workspace.run("tiny") / "run.json"
+    path.write_text(path.read_text().replace('"precision": "float32"', '"precision": "bfloat16"'))
+    train(recipe(max_steps=4, probes=None, checkpoints={"every_steps": 2}), workspace.root)
+    assert "goes on with another precision (bfloat16 there, float32 here)" in capsys.readouterr().err
 
 
 def test_two_runs_make_the_same_numbers(straight: Any, workspace: Workspace, recipe: Recipe) -> None:
@@ -294,6 +306,20 @@ def test_bf16_masters_learn_as_fp32_does(straight: Any, workspace: Workspace, re
     assert {tensor.dtype for tensor in weights_of(Path(result["folder"])).values()} == {torch.float32}
 
 
+def test_recurrent_base_is_trained_where_documents_do_not_share_rows(
+    workspace: Workspace, recipe: Recipe, tmp_path: Path
+) -> None:
+    sizes = {"vocab_size": 512, "hidden_size": 16, "state_size": 4, "num_hidden_layers": 2}
+    MambaForCausalLM(MambaConfig(**sizes)).save_pretrained(tmp_path / "mamba")
+    changes = {"base": {"path": str(tmp_path / "mamba")}, "max_steps": 2, "gradient_checkpointing": True}
+    with pytest.raises(AuditError, match=r"cannot see each other.* Fix: set packed: false"):
+        train(recipe(**changes), workspace.root)
+    result = train(recipe(**changes, packed=False), workspace.root)
+    assert result["steps"] == 2
+    isolation = json.loads((workspace.run("tiny") / "run.json").read_text())["isolation"]
+    assert (isolation["documents_isolated"], isolation["packed_equals_unpacked"]) == (True, True)
+
+
 def test_run_without_probes_has_no_verdict(workspace: Workspace, recipe: Recipe) -> None:
     result = train(recipe(probes=None, max_steps=2, checkpoints={"every_steps": None, "keep": 1}), workspace.root)
     assert (result["probes"], result["within_budget"]) == ([], None)
@@ -409,7 +435,7 @@ def test_run_out_of_memory_says_what_would_fit_and_keeps_its_checkpoint(
 
     with monkeypatch.context() as patched:
         patched.setattr(trainers.loop, "learning_rate", starving)
-        with pytest.raises(ResourceError, match=r"tiny: out of memory .* set micro_batch_rows: 2 \(it is 4\)"):
+        with pytest.raises(ResourceError, match=r"tiny: out of memory .* set micro_batch_rows: 2; or "):
             train(recipe(probes=None), workspace.root)
     assert [path.name for path in (workspace.run("tiny") / "checkpoints").iterdir()] == ["step-000010"]
 

@@ -28,7 +28,7 @@ from trainers.model import load_base
 from trainers.new_rows import NewRow
 from trainers.optim import MasterOptimizer
 from trainers.recipe import BaseConfig, OptimizerConfig
-from trainers.train import _prepare, train
+from trainers.train import prepare, train
 from trainers.vocabulary import NewRowsFirst, add_rows
 from trainers.world import World
 
@@ -227,7 +227,7 @@ def test_final_folder_gives_the_trained_logits_in_plain_libraries(
     changes = {"tuning": {"method": method}, "optimizer": {"learning_rate": 0.05}, "max_steps": 4}
     folder = trained(place, recipe, name, **changes)
     job = resolve_job(place.parent / "tiny.yaml", Workspace(place / "workspace"), None)
-    training = _prepare(job, World(torch.device("cpu")))
+    training = prepare(job, World(torch.device("cpu")))
     step, checkpoint = latest_checkpoint(folder / "checkpoints")
     assert (step, checkpoint is not None) == (4, True)
     load_checkpoint(checkpoint, training.optimizer)  # type: ignore[arg-type]

@@ -7,7 +7,7 @@ One file per group of sections; nothing here imports torch.
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
 from engine.base.recipe_errors import check, read_yaml
 from engine.base.stage import StrictModel
@@ -15,7 +15,6 @@ from trainers.recipe.base import BaseConfig, TinyConfig
 from trainers.recipe.optimizer import OptimizerConfig
 from trainers.recipe.probes import BudgetConfig, GateConfig, ProbesConfig
 from trainers.recipe.tuning import FreezingConfig, TuningConfig, VocabularyConfig
-from trainers.recipe.values import Positive
 
 __all__ = [
     "BaseConfig",
@@ -38,10 +37,10 @@ NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 class CheckpointsConfig(StrictModel):
     """When the state is written, from which a killed run goes on."""
 
-    every_steps: Positive | None = Field(
+    every_steps: PositiveInt | None = Field(
         default=100, description="steps between checkpoints; null = only after the last"
     )
-    keep: Positive = Field(default=2, description="checkpoints kept, the newest")
+    keep: PositiveInt = Field(default=2, description="checkpoints kept, the newest")
 
 
 class TrackConfig(StrictModel):
@@ -68,19 +67,19 @@ class TrainRecipe(StrictModel):
     vocabulary: VocabularyConfig = Field(default_factory=VocabularyConfig)
     freezing: FreezingConfig = Field(default_factory=FreezingConfig)
     optimizer: OptimizerConfig = Field(default_factory=OptimizerConfig)
-    max_steps: Positive | None = Field(default=None, description="null = all steps of the schedule")
-    micro_batch_rows: Positive | None = Field(
+    max_steps: PositiveInt | None = Field(default=None, description="null = all steps of the schedule")
+    micro_batch_rows: PositiveInt | None = Field(
         default=None, description="rows at once; null = as many as 8,192 tokens fill, on a CPU 1,024, and at least one"
     )
     packed: bool = Field(
         default=True,
-        description="documents share rows as the mixture says; false: each in a padded row of its own, which is "
-        "slower, for models whose layers carry a state along the row",
+        description="documents share rows as the mixture says; false: the model runs on each by itself, which is "
+        "slower, for layers that carry a state along the row",
     )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         default="auto",
         description="bf16 and fp16: weights of two bytes with fp32 masters, fp16 with scaled gradients; auto chooses "
-        "bf16 for big models where it is fast, else fp16 on CUDA, else fp32",
+        "bf16 for big models where it is fast, else fp16 on CUDA (not under fsdp), else fp32",
     )
     gradient_checkpointing: bool | None = Field(
         default=None, description="compute activations twice to keep fewer; null: above 7 billion parameters"
@@ -97,39 +96,31 @@ class TrainRecipe(StrictModel):
     seed: int = Field(default=1, ge=0, lt=1 << 63, description="of initial weights, dropout and bootstrap")
 
     @model_validator(mode="after")
-    def _freezing_fits(self) -> Self:
-        if self.tuning.method != "full" and self.freezing != FreezingConfig():
-            raise ValueError(f"freezing given with method {self.tuning.method}. Needed: method full, or no freezing")
-        return self
-
-    @model_validator(mode="after")
-    def _can_be_divided(self) -> Self:
-        if self.parallel == "fsdp" and self.undividable:
-            found = ", ".join(self.undividable)
-            needed = "method full, lora or ia3, kind adamw, precision bf16 or fp32, or parallel ddp"
-            raise ValueError(f"fsdp given with {found}. Needed: {needed}")
+    def _parts_fit(self) -> Self:
+        method = self.tuning.method
+        if method != "full" and self.freezing != FreezingConfig():
+            raise ValueError(f"freezing given with method {method}. Needed: method full, or no freezing")
+        # transformers drops the cache of a checkpointed layer, and the prefix is that cache.
+        if method == "prefix" and self.gradient_checkpointing:
+            needed = "gradient_checkpointing: false, or method prompt"
+            raise ValueError(f"gradient_checkpointing with method prefix. Needed: {needed}")
+        if self.budget != BudgetConfig() and not self.probes.general:
+            raise ValueError("budget given, and no general text to measure. Needed: sets under probes.general")
+        if self.parallel == "fsdp" and (found := self._undividable):
+            raise ValueError(f"fsdp given with {' and '.join(found)}. Needed: parallel ddp, or none of these")
         return self
 
     @property
-    def undividable(self) -> list[str]:
-        """What cannot be divided over ranks (parallel fsdp)."""
+    def _undividable(self) -> list[str]:
         found = {
             f"tuning.method {self.tuning.method}": self.tuning.method not in ("full", "lora", "ia3"),
             f"optimizer.kind {self.optimizer.kind}": self.optimizer.kind != "adamw",
             "precision fp16": self.precision == "fp16",
+            "packed false": not self.packed,
             "vocabulary.new_rows_steps": self.vocabulary.new_rows_steps > 0,
             "freezing.unfreeze_every": self.freezing.unfreeze_every is not None,
         }
         return [name for name, is_given in found.items() if is_given]
-
-    @model_validator(mode="after")
-    def _prefix_keeps_its_cache(self) -> Self:
-        # transformers drops the cache of a checkpointed layer, and the prefix is that cache.
-        if self.tuning.method == "prefix" and self.gradient_checkpointing:
-            raise ValueError(
-                "gradient_checkpointing with method prefix. Needed: gradient_checkpointing: false, or method prompt"
-            )
-        return self
 
     def resolved(self) -> dict[str, Any]:
         """The recipe with every default written out."""

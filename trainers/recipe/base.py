@@ -2,19 +2,18 @@
 
 from typing import Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
 from engine.base.stage import StrictModel
-from trainers.recipe.values import Positive
 
 
 class TinyConfig(StrictModel):
     """A Llama that is initialised from the seed; its vocabulary is the mixture's tokenizer."""
 
-    hidden_size: Positive = Field(default=192, description="width of the residual stream")
-    layers: Positive = Field(default=4, description="number of layers")
-    heads: Positive = Field(default=6, description="attention heads; divide hidden_size into even parts")
-    intermediate_size: Positive = Field(default=512, description="width of the MLP")
+    hidden_size: PositiveInt = Field(default=192, description="width of the residual stream")
+    layers: PositiveInt = Field(default=4, description="number of layers")
+    heads: PositiveInt = Field(default=6, description="attention heads; divide hidden_size into even parts")
+    intermediate_size: PositiveInt = Field(default=512, description="width of the MLP")
 
     @model_validator(mode="after")
     def _heads_fit(self) -> Self:

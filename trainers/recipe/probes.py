@@ -2,10 +2,9 @@
 
 from typing import Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
 from engine.base.stage import StrictModel
-from trainers.recipe.values import Positive
 
 
 class ProbesConfig(StrictModel):
@@ -17,15 +16,19 @@ class ProbesConfig(StrictModel):
         default_factory=list,
         description="benchmarks the run will be judged by: the gate asks that its data was searched for them",
     )
-    every_steps: Positive | None = Field(default=None, description="measure also every so many steps")
-    max_documents: Positive = Field(default=64, description="documents per set: the first by doc_id, which is a hash")
+    every_steps: PositiveInt | None = Field(default=None, description="measure also every so many steps")
+    max_documents: PositiveInt = Field(
+        default=64, description="documents per set: the first by doc_id, which is a hash"
+    )
 
     @model_validator(mode="after")
-    def _no_set_twice(self) -> Self:
+    def _sets_are_clear(self) -> Self:
         names = [*self.sets, *self.benchmarks]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"{', '.join(twice)} listed twice. Needed: each once, general, domain or benchmarks")
+        if self.every_steps is not None and not self.sets:
+            raise ValueError("every_steps given, and no set to measure. Needed: sets under general or domain")
         return self
 
     @property

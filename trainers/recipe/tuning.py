@@ -2,10 +2,9 @@
 
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from engine.base.stage import StrictModel
-from trainers.recipe.values import Count, Positive
 
 LOW_RANK = ("lora", "qlora")
 VIRTUAL = ("prompt", "prefix")
@@ -20,10 +19,10 @@ class TuningConfig(StrictModel):
         description="full; lora: low-rank adapters; qlora: the same on a base in 4 bits (NF4); ia3: learnt scales; "
         "prompt: learnt embeddings in front; prefix: learnt keys and values in front",
     )
-    r: Positive = Field(default=16, description="rank of low-rank adapters")
-    alpha: float = Field(default=32, gt=0, allow_inf_nan=False, description="low-rank adapters are scaled by alpha / r")
+    r: PositiveInt = Field(default=16, description="rank of low-rank adapters")
+    alpha: float = Field(default=32, gt=0, description="low-rank adapters are scaled by alpha / r")
     dropout: float = Field(default=0.05, ge=0, lt=1, description="dropout in front of low-rank adapters")
-    virtual_tokens: Positive = Field(default=20, description="learnt positions in front of every document")
+    virtual_tokens: PositiveInt = Field(default=20, description="learnt positions in front of every document")
 
     @property
     def positions_in_front(self) -> int:
@@ -46,7 +45,7 @@ class TuningConfig(StrictModel):
 class VocabularyConfig(StrictModel):
     """Tokens of the mixture's tokenizer that the base has no row for."""
 
-    new_rows_steps: Count = Field(
+    new_rows_steps: NonNegativeInt = Field(
         default=0, description="first steps in which nothing but the rows of new tokens is trained"
     )
 
@@ -55,8 +54,8 @@ class FreezingConfig(StrictModel):
     """What stays as it is, or moves later or less (Howard and Ruder 2018, ULMFiT); for method full."""
 
     embeddings: bool = Field(default=False, description="the input embeddings stay (and a head that is tied to them)")
-    blocks: Count = Field(default=0, description="the first so many blocks stay")
-    unfreeze_every: Positive | None = Field(
+    blocks: NonNegativeInt = Field(default=0, description="the first so many blocks stay")
+    unfreeze_every: PositiveInt | None = Field(
         default=None, description="start with the last block and free one more every so many steps, from the top"
     )
     layer_decay: float = Field(
