@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 import trainers.dry_run
 from engine.base.errors import AuditError, InputError
 from engine.cli import main
+from engine.formats.tokenizer import Tokenizer
 from engine.formats.workspace import Workspace
 from tests.trainers.conftest import TINY
 from trainers.activations import count_activations
@@ -213,12 +215,13 @@ def test_what_does_not_fit_comes_with_what_would(
 
 
 def test_rows_longer_than_the_context_are_told_before_loading(
-    workspace: Workspace, recipe: Recipe, tmp_path: Path
+    workspace: Workspace, recipe: Recipe, tokenizer: Tokenizer, tmp_path: Path
 ) -> None:
     folder = tmp_path / "short"
     sizes = {"vocab_size": 512, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1}
     config = LlamaConfig(**sizes, num_attention_heads=2, num_key_value_heads=2, max_position_embeddings=32)
     LlamaForCausalLM(config).save_pretrained(folder)
+    shutil.copy(tokenizer.folder / "tokenizer.model", folder)
     with pytest.raises(InputError, match="knows 32 positions, the mixture's rows need 64"):
         train(recipe(base={"path": str(folder)}), workspace.root, dry_run=True)
 
