@@ -93,7 +93,7 @@ def test_an_ancestor_that_holds_an_item_is_refused(monkeypatch: pytest.MonkeyPat
     ("held_out", "message"),
     [
         ({"general": ("crawl", ["b", "a", "c"]), "code": ("web", ["d"])}, None),
-        ({"general": ("web", ["a"]), "code": ("web", ["b"])}, "it held out 1 of the 2 texts that 'general' asks"),
+        ({"general": ("crawl", ["a"]), "code": ("web", ["b"])}, "it held out 1 of the 2 texts that 'general' asks"),
         (None, "its split is another, and not here"),
     ],
     ids=["the same texts and more", "some", "gone"],
