@@ -91,7 +91,7 @@ def tokenizer_in_transformers(folder: Path, tokenizer: Tokenizer, texts: Sequenc
         return f"cannot be loaded: there is only {FILES[tokenizer.meta.kind]}, which SentencePiece reads"
     try:
         loaded = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         return f"cannot be loaded ({(str(error).splitlines() or [type(error).__name__])[0]})"
     pairs = zip(texts, tokenizer.encode(texts), strict=True)
     others = sum(loaded.encode(text, add_special_tokens=False) != ids.tolist() for text, ids in pairs)

@@ -77,10 +77,12 @@ def _piece_counts(used: Used, stored: Stored, num_sources: int, max_repeats: int
     """Return the pieces of each source and use: int64[k, max_repeats]."""
     count = np.zeros((num_sources, max_repeats), np.int64)
     for document in range(used.source.size):
-        pieces, start = 0, 0
-        while start < used.num_tokens[document]:
-            start = _end(used, stored, document, start, row_tokens)
-            pieces += 1
+        tokens, pieces, start = int(used.num_tokens[document]), 1, 0
+        if tokens > row_tokens:
+            offset = stored.offsets[used.store_row[document]]
+            while tokens - start > row_tokens:
+                start += _length(stored.bits, offset + start, tokens - start, row_tokens)
+                pieces += 1
         for repeat in range(used.repeats[document]):
             count[used.source[document], repeat] += pieces
     return count
@@ -96,31 +98,29 @@ def _cut(
         for repeat in range(used.repeats[document]):
             piece, start = begins[source, repeat], 0
             while start < tokens:
-                end = _end(used, stored, document, start, row_tokens)
-                length[piece] = end - start
                 if tokens <= row_tokens:
-                    labels[piece] = used.supervised_tokens[document]
+                    length[piece], labels[piece] = tokens, used.supervised_tokens[document]
                 else:
                     offset = stored.offsets[used.store_row[document]] + start
+                    length[piece] = _length(stored.bits, offset, tokens - start, row_tokens)
                     labels[piece] = _set_bits(stored.bits, offset + 1, offset + length[piece])
                 places.document[piece] = document
                 places.document_start[piece] = start
                 places.repeat[piece] = repeat
-                piece, start = piece + 1, end
+                start += length[piece]
+                piece += 1
             begins[source, repeat] = piece
 
 
 @kernel
-def _end(used: Used, stored: Stored, document: int, start: int, row_tokens: int) -> int:
-    """Return where the piece of a document ends that begins at `start`."""
-    tokens = int(used.num_tokens[document])
-    if tokens - start <= row_tokens:
-        return tokens
-    end = start + row_tokens
-    place = stored.offsets[used.store_row[document]] + end
-    is_label = _set_bits(stored.bits, place, place + 1) > 0
-    goes_on = end + 1 < tokens and _set_bits(stored.bits, place + 1, place + 2) > 0
-    return end - 1 if is_label and not goes_on else end
+def _length(bits: NDArray[np.uint8], first: int, left: int, row_tokens: int) -> int:
+    """Return the length of the piece whose first token is `first` in the store, of a document with `left` tokens on."""
+    if left <= row_tokens:
+        return left
+    behind = first + row_tokens
+    is_label = _set_bits(bits, behind, behind + 1) > 0
+    goes_on = left > row_tokens + 1 and _set_bits(bits, behind + 1, behind + 2) > 0
+    return row_tokens - 1 if is_label and not goes_on else row_tokens
 
 
 @kernel
