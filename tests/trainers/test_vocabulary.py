@@ -22,6 +22,7 @@ from engine.pack.tokenizer import TokenizerTraining, train_tokenizer
 from engine.run.pipeline import run as run_recipe
 from tests.trainers.conftest import Document, write_mixture
 from trainers.checkpoint import latest_checkpoint, load_checkpoint
+from trainers.empty_model import empty_model
 from trainers.job import resolve_job
 from trainers.language_model import LanguageModel
 from trainers.lineage import resolve_base
@@ -273,6 +274,20 @@ def test_adapter_with_new_rows_is_merged_with_them(place: Path, recipe: Recipe, 
     ids = tokenizer_of(Workspace(place / "workspace")).meta.control_tokens
     loaded = AutoTokenizer.from_pretrained(place / "merged")
     assert [loaded.convert_tokens_to_ids(tag) for tag in TAGS] == list(ids.values())
+
+
+@pytest.mark.parametrize("name", ["tied", "untied"])
+def test_plan_counts_the_rows_of_new_tokens_too(place: Path, recipe: Recipe, name: str, texts: Texts) -> None:
+    workspace, lora = Workspace(place / "workspace"), {"tuning": {"method": "lora"}, "probes": None}
+    trained(place, recipe, name, max_steps=1, **lora)
+    more = TokenizerExtension(sources=["docs"], pieces=3)
+    extend_tokenizer(tokenizer_of(workspace), texts["docs"], more, place / "more")
+    write_texts(workspace, "more", texts["docs"][:30], store(workspace, place / "more"))
+    for base, mixture in (({"path": str(place / name)}, "extended"), ({"run": "tiny"}, "more")):
+        job = resolve_job(recipe(name="next", base=base, mixture=mixture, **lora), workspace, None)
+        model = _prepare(job, World(torch.device("cpu"))).model
+        planned = empty_model(job.base, job.recipe, job.tokenizer, 64)
+        assert sum(planned.trained) == sum(one.numel() for one in model.trained().values())
 
 
 def test_final_tokenizer_gives_the_same_ids_in_transformers(place: Path, recipe: Recipe, texts: Texts) -> None:
