@@ -81,8 +81,7 @@ def _uncovered(
         elif lacking := _not_held_out(name, searched, trained, workspace):
             yield name, problem(place, *lacking)
         else:
-            yield from ((name, text) for text in _unsearched(name, held_out[name], gate, searched, place))
-            yield from ((name, text) for text in _found(name, held_out[name], place))
+            yield from ((name, text) for text in _faults(name, held_out[name], gate, searched, place))
     benchmarks = {benchmark.name: benchmark for benchmark in manifest.benchmarks}
     own = {benchmark.name: benchmark.digest for benchmark in trained.manifest.benchmarks}
     for name in probes.benchmarks:
@@ -94,9 +93,7 @@ def _uncovered(
             fix = "run both data recipes with the same benchmark file, and train the base again"
             yield name, problem(place, f"it was searched for other items of '{name}'", needed, fix)
         else:
-            yield from ((name, text) for text in _unsearched(name, benchmarks[name], gate, searched, place))
-            yield from ((name, text) for text in _unaudited(name, searched, place))
-            yield from ((name, text) for text in _found(name, benchmarks[name], place))
+            yield from ((name, text) for text in _faults(name, benchmarks[name], gate, searched, place))
 
 
 def _not_held_out(name: str, searched: Mixture, trained: Mixture, workspace: Workspace) -> tuple[str, str, str] | None:
@@ -127,7 +124,7 @@ def _texts(workspace: Workspace, split: str | None, name: str) -> set[str] | Non
     return set(held_out.filter(pl.col("set") == name).get_column("text"))
 
 
-def _unsearched(
+def _faults(
     name: str, probe: HeldOutSet | SearchedBenchmark, gate: GateConfig, mixture: Mixture, place: str
 ) -> Iterator[str]:
     documents, searched, recall = mixture.manifest.documents, probe.searched_documents, probe.planted_recall
@@ -141,15 +138,9 @@ def _unsearched(
         found = f"the search for '{name}' found {recall:.1%} of its planted copies"
         fix = "look at coverage.parquet of the contamination stage"
         yield problem(place, found, f"at least {gate.min_planted_recall:.0%}", fix)
-
-
-def _unaudited(name: str, mixture: Mixture, place: str) -> Iterator[str]:
-    if mixture.manifest.audit is None:
+    if isinstance(probe, SearchedBenchmark) and mixture.manifest.audit is None:
         fix = "run the data recipe again"
         yield problem(place, f"its tokens were not searched for '{name}'", "an audit of the token store", fix)
-
-
-def _found(name: str, probe: HeldOutSet | SearchedBenchmark, place: str) -> Iterator[str]:
     if probe.found:
         named = ", ".join(probe.found[:MOST_NAMED]) + (", ..." if len(probe.found) > MOST_NAMED else "")
         found = f"{len(probe.found):,} of its documents hold items of '{name}': {named}"

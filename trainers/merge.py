@@ -74,7 +74,7 @@ def merge(
         out: Folder to be made: weights, config, tokenizer, chat template, how it is asked and when it stops
             (generation_config.json), what lies behind it (lineage.json), merge.json (what is returned).
         workspace: Folder of all artifacts.
-        dtype: fp32, bf16 or fp16; default: what config.json of the base says.
+        dtype: fp32, bf16 or fp16; default: what config.json of the base says, else fp32.
 
     Returns:
         run, folder, dtype, base, tensors_changed, change_norm and relative_change (Frobenius norms over the changed
@@ -137,8 +137,8 @@ def _stored_dtype(base: Base) -> torch.dtype:
     if base.folder is None:
         return torch.float32
     config = read_json(base.folder / "config.json")
-    name = config.get("dtype") or config.get("torch_dtype") or "bfloat16"
-    return {"float32": torch.float32, "float16": torch.float16}.get(name, torch.bfloat16)
+    name = config.get("dtype") or config.get("torch_dtype")
+    return {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(name, torch.float32)
 
 
 def _name_of(dtype: torch.dtype) -> str:
@@ -242,5 +242,6 @@ def _require_small(result: dict[str, Any], largest: float) -> None:
             f"{result['nats_per_token_merged']:.4f} nats per token merged, "
             f"{result['nats_per_token_trained']:.4f} as it was trained"
         )
-        fix = "use the adapter without merging it, or merge with --dtype fp32"
+        other = "on a base in 4 bits" if result["base"]["quantised"] else "or merge with --dtype fp32"
+        fix = f"use the adapter without merging it, {other}"
         raise AuditError(problem(result["run"], found, f"the same within {largest:g}", fix))

@@ -194,7 +194,11 @@ def test_base_whose_template_writes_other_things_than_that_of_the_mixture_is_ref
 
 
 def test_tokenizer_that_transformers_puts_together_in_another_way_is_told(spoken: Tokenizer, tmp_path: Path) -> None:
-    texts = ["def f(x): return x", "two  spaces"]
+    texts = [
+        "def f(x): return x",
+        "two  spaces",
+        "a text that spells </s> is text in training, and EOS in transformers",
+    ]
     folder = Path(shutil.copytree(spoken.folder, tmp_path / "final"))
     write_json(folder / "tokenizer_config.json", {"tokenizer_class": "PreTrainedTokenizerFast"})
     assert tokenizer_in_transformers(folder, spoken, texts) == "the same ids"
