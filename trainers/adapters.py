@@ -54,11 +54,6 @@ def add_adapters(model: Any, tuning: TuningConfig, seed: int, rows: Sequence[New
     return LanguageModel(model, adapted)
 
 
-def merge_adapter(model: Any, folder: Path) -> Any:
-    """Return `model` with the adapter of a PEFT folder merged into its weights, in memory."""
-    return open_adapter(model, folder).merge_and_unload()
-
-
 def open_adapter(model: Any, folder: Path) -> Any:
     """Return the PeftModel of `model` and the adapter of a PEFT folder, whose numbers stay fp32."""
     return _peft().PeftModel.from_pretrained(model, folder)

@@ -66,13 +66,18 @@ def show_models_add(result: dict[str, Any], width: int | None = None) -> str:
         "in a training recipe:",
         f"  base: {{model: {result['name']}}}",
     ]
-    return "\n".join(wrapped(line.strip(), width or terminal_width(), len(line) - len(line.lstrip())) for line in lines)
+    return _wrapped(lines, width)
 
 
 def show_models_list(result: dict[str, Any], width: int | None = None) -> str:
     """Return the base models, for a terminal."""
     lines = [line for model in result["models"] for line in _lines(model)]
-    lines = lines or ["no base models yet: provender models add smollm2, or: provender models add FOLDER"]
+    return _wrapped(
+        lines or ["no base models yet: provender models add smollm2, or: provender models add FOLDER"], width
+    )
+
+
+def _wrapped(lines: list[str], width: int | None) -> str:
     return "\n".join(wrapped(line.strip(), width or terminal_width(), len(line) - len(line.lstrip())) for line in lines)
 
 
@@ -98,10 +103,8 @@ def _add_packaged(package: str, place: Workspace, name: str) -> dict[str, Any]:
     for model in list_models(place):
         receipt = read_receipt(place.model(model.digest))
         if receipt is not None and receipt.inputs.get("gguf_sha256") == source:
-            _require_same_name(model, name)
-            _restore_tokenizer(model, place)
-            return _described(model) | {"added": False}
-    _require_free_name(place, name, None)
+            return _again(model, place, name)
+    _require_name(place, name, None)
     models = place.root / "models"
     models.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
@@ -109,9 +112,8 @@ def _add_packaged(package: str, place: Workspace, name: str) -> dict[str, Any]:
         made = Path(scratch) / "model"
         convert_packaged(package, made, Path(scratch))
         digest = digest_model(made)
-        meta = _meta(
-            made, place, name, digest, str(place.model(digest).relative_to(place.root)), PACKAGED[package].note
-        )
+        path = str(place.model(digest).relative_to(place.root))
+        meta = _meta(made, place, name, digest, path, PACKAGED[package].note)
         with atomic_folder(place.model(digest)) as temporary:
             for file in made.iterdir():
                 file.replace(temporary / file.name)
@@ -119,16 +121,21 @@ def _add_packaged(package: str, place: Workspace, name: str) -> dict[str, Any]:
     return _described(Model(meta, place.model(digest))) | {"added": True}
 
 
+def _again(model: Model, place: Workspace, name: str) -> dict[str, Any]:
+    """Return what a model is that is here already, under this name; its tokenizer comes back where it was deleted."""
+    _require_name(place, name, model.digest)
+    if not (place.tokenizer(model.meta.tokenizer) / TOKENIZER_META).is_file():
+        register_tokenizer(model.folder, place)
+    return _described(model) | {"added": False}
+
+
 def _record(folder: Path, place: Workspace, name: str) -> dict[str, Any]:
     started = time.monotonic()
     digest = digest_model(folder)
     known = {model.digest: model for model in list_models(place)}.get(digest)
-    if known is not None:
-        _require_same_name(known, name)
-        if (known.folder / "config.json").is_file():
-            _restore_tokenizer(known, place)
-            return _described(known) | {"added": False}
-    _require_free_name(place, name, digest)
+    if known is not None and (known.folder / "config.json").is_file():
+        return _again(known, place, name)
+    _require_name(place, name, digest)
     root, lies = place.root.resolve(), folder.resolve()
     path = str(lies.relative_to(root)) if lies.is_relative_to(root) else str(lies)
     meta = _meta(folder, place, name, digest, path, "")
@@ -147,11 +154,6 @@ def _meta(folder: Path, place: Workspace, name: str, digest: str, path: str, not
         tokenizer=tokenizer.digest,
         num_parameters=count_parameters(folder),
     )
-
-
-def _restore_tokenizer(model: Model, place: Workspace) -> None:
-    if not (place.tokenizer(model.meta.tokenizer) / TOKENIZER_META).is_file():
-        register_tokenizer(model.folder, place)
 
 
 def _write(folder: Path, meta: ModelMeta, inputs: dict[str, str], seconds: float) -> None:
@@ -173,15 +175,13 @@ def require_model(folder: Path) -> None:
         raise InputError(problem(folder, f"it has no {' and no '.join(missing)}", "a Hugging Face model folder", fix))
 
 
-def _require_same_name(model: Model, name: str) -> None:
-    if model.name != name:
-        found = f"this model is here already as '{model.name}'"
-        raise RecipeError(problem("--name", found, "one name per model", f"use '{model.name}' in recipes"))
-
-
-def _require_free_name(place: Workspace, name: str, digest: str | None) -> None:
+def _require_name(place: Workspace, name: str, digest: str | None) -> None:
+    """Raise RecipeError where the model of this digest is here under another name, or another model under this one."""
     for model in list_models(place):
-        if model.name == name and model.digest != digest:
+        if model.digest == digest and model.name != name:
+            found = f"this model is here already as '{model.name}'"
+            raise RecipeError(problem("--name", found, "one name per model", f"use '{model.name}' in recipes"))
+        if model.digest != digest and model.name == name:
             found = f"'{name}' is another model here, of digest {model.digest[:12]}"
             raise RecipeError(problem("--name", found, "a name of its own", f"choose one: --name {name}_2"))
 

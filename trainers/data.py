@@ -12,7 +12,6 @@ import torch
 
 from engine.formats.training_rows import StepRows
 
-
 TOKENS_AT_ONCE = {"cpu": 1024, "cuda": 8192}
 """A CPU's products are no faster with more, and activations grow with them; a GPU wants to be filled."""
 

@@ -6,14 +6,14 @@ from typing import Any
 
 import torch
 
-from engine.base.errors import InputError, problem
 from engine.formats.tokenizer import Tokenizer
 from trainers.adapters import add_adapters
 from trainers.freezing import freezing_of
 from trainers.lineage import Base
-from trainers.model import require_positions, tiny_llama
+from trainers.model import require_positions, tiny_llama, told_why_not
 from trainers.recipe import TrainRecipe
 from trainers.recipe.tuning import VIRTUAL
+from trainers.vocabulary import add_rows
 
 
 @dataclass(frozen=True)
@@ -32,19 +32,20 @@ class EmptyModel:
 def empty_base(base: Base, tokenizer: Tokenizer, row_tokens: int) -> Any:
     """Return the base on the meta device, with a row for every id.
 
-    Raises InputError for a folder of another kind, and for rows longer than it has positions.
+    Raises InputError for a folder of another kind, for ids it has no row for, for rows longer than it has positions.
     """
+    rows = base.new_rows
     while base.parent is not None:  # an adapter is merged into it
         base = base.parent
+        rows = (*base.new_rows, *rows)
     with torch.device("meta"):
         if base.tiny is not None:
             return tiny_llama(base.tiny, tokenizer, row_tokens, 0)
         assert base.folder is not None
         model = _of_folder(base.folder)
-        require_positions(model.config, base.folder, row_tokens)
-        if model.get_input_embeddings().weight.shape[0] < tokenizer.meta.vocab_size:
-            model.resize_token_embeddings(tokenizer.meta.vocab_size, mean_resizing=False)
-        return model.train()
+    add_rows(model, rows, tokenizer.meta.vocab_size)
+    require_positions(model.config, base.folder, row_tokens)
+    return model.train()
 
 
 def empty_model(base: Base, recipe: TrainRecipe, tokenizer: Tokenizer, row_tokens: int) -> EmptyModel:
@@ -62,7 +63,7 @@ def empty_model(base: Base, recipe: TrainRecipe, tokenizer: Tokenizer, row_token
     freezing = freezing_of(causal, recipe)
     plain = tuning.model_copy(update={"method": "lora"}) if tuning.method == "qlora" else tuning
     with torch.device("meta"):
-        trained = add_adapters(causal, plain, recipe.seed).trained()
+        trained = add_adapters(causal, plain, recipe.seed, base.new_rows).trained()
     for name in list(trained):
         if freezing is not None and freezing.opens_at(freezing.depths[name]) is None:
             trained.pop(name).requires_grad_(False)
@@ -72,13 +73,9 @@ def empty_model(base: Base, recipe: TrainRecipe, tokenizer: Tokenizer, row_token
 def _of_folder(folder: Path) -> Any:
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    try:
+    with told_why_not(folder):
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         return AutoModelForCausalLM.from_config(config, dtype=torch.float32)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        needed = "a causal language model of transformers"
-        raise InputError(problem(folder, f"cannot be loaded ({reason})", needed)) from error
 
 
 def _virtual(causal: Any, method: str, virtual_tokens: int) -> int:

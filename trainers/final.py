@@ -1,20 +1,34 @@
-"""final/: what a run leaves behind: a Hugging Face folder, or a PEFT adapter folder, that plain libraries load."""
+"""final/: what a run leaves behind, a Hugging Face folder or a PEFT adapter folder, and the proof that it loads.
+
+Weights under other names, a head that was tied and is not, an adapter that loads and does nothing, a tokenizer that the
+library puts together in another way: none of them is an error of a library. So what was saved is loaded again by plain
+transformers or peft and asked the same as the trained model.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from engine.base.hashing import digest_file, digest_json
-from engine.formats.tokenizer import Tokenizer
-from trainers.lineage import ADAPTER_FILE, WEIGHTS, Base
-from trainers.model import hide_progress
+import torch
+
+from engine.base.errors import AuditError, problem
+from engine.formats.tokenizer import FILES, Tokenizer, special_pieces
+from trainers.lineage import ADAPTER_FILE, Base, weights_digest
+from trainers.model import hide_progress, load_folder
 from trainers.tokenizer_files import write_tokenizer
+
+MOST_TOKENS = 48
+TOLERANCE = {torch.float32: 1e-4}
+OF_OTHERS = 2e-2
+"""Largest difference of two logits as a share of the largest logit, for weights or sums of two bytes."""
+RELOADED = "reloaded"
+SAME_IDS = "the same ids"
 
 
 def save_final(saved: Any, base: Base, tokenizer: Tokenizer, folder: Path, texts: Sequence[str]) -> str:
     """Write a Hugging Face folder (or PEFT adapter folder) with the tokenizer beside it; return the weights' digest.
 
-    `texts` are documents the tokenizer's copy is tried on.
+    `texts` are what the tokenizer's copy is tried on.
     """
     hide_progress()
     if hasattr(saved, "peft_config"):
@@ -25,5 +39,63 @@ def save_final(saved: Any, base: Base, tokenizer: Tokenizer, folder: Path, texts
     else:
         saved.save_pretrained(folder)
     write_tokenizer(tokenizer, base.folder, folder, texts)
-    files = sorted(folder.glob(WEIGHTS))
-    return digest_json({file.name: digest_file(file) for file in files})
+    return weights_digest(folder)
+
+
+@torch.no_grad()
+def require_same_logits(saved: Any, folder: Path, ids: torch.Tensor) -> float:
+    """Return the largest relative difference of logits between the trained model and what `folder` holds.
+
+    saved: the model of transformers or the PeftModel that was saved; ids: int64[1, T]. An adapter is loaded a second
+    time into the model it was trained in, so no second base is held in memory; a whole model is compared, and left, in
+    fp32. Raises AuditError where the difference is more than rounding.
+    """
+    device = next(saved.parameters()).device
+    ids = ids.to(device)
+    is_adapter = hasattr(saved, "peft_config")
+    if not is_adapter:
+        saved.float()  # what is frozen may still be bf16 beside masters in fp32, and no layer takes both
+    saved.eval()
+    trained = _logits(saved, ids)
+    if is_adapter:
+        # In fp32, as it is stored and trained, whatever the base is.
+        saved.load_adapter(folder, adapter_name=RELOADED, torch_device=str(device), autocast_adapter_dtype=True)
+        saved.set_adapter(RELOADED)
+        again = _logits(saved.eval(), ids)
+        saved.set_adapter("default")
+        saved.delete_adapter(RELOADED)
+    else:
+        again = _logits(load_folder(folder).to(device).eval(), ids)
+    largest = float(trained.abs().max())
+    difference = float((trained - again).abs().max()) / max(largest, 1e-6)
+    if not difference <= TOLERANCE.get(next(saved.parameters()).dtype, OF_OTHERS):
+        found = f"loaded again it gives other logits: they differ by {difference:.3g} of the largest"
+        fix = "keep the run's checkpoints and report this, with the architecture of the base"
+        raise AuditError(problem(folder.name, found, "the model that was trained", fix))
+    return difference
+
+
+def _logits(model: Any, ids: torch.Tensor) -> torch.Tensor:
+    logits: torch.Tensor = model(input_ids=ids, use_cache=False).logits
+    return logits.float()
+
+
+def tokenizer_in_transformers(folder: Path, tokenizer: Tokenizer, texts: Sequence[str]) -> str:
+    """Return what AutoTokenizer makes of `texts` from a folder: SAME_IDS, or in words what is wrong.
+
+    Texts that spell a special token are left aside: transformers makes them that token, and here they stay text. What
+    is wrong is no error: it lies with the base's own configuration, and the weights are good.
+    """
+    from transformers import AutoTokenizer
+
+    if not (folder / FILES["huggingface"]).is_file():
+        return f"cannot be loaded: there is only {FILES[tokenizer.meta.kind]}, which SentencePiece reads"
+    try:
+        loaded = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        return f"cannot be loaded ({(str(error).splitlines() or [type(error).__name__])[0]})"
+    special = special_pieces(tokenizer).values()
+    plain = [text for text in texts if not any(piece in text for piece in special)]
+    pairs = zip(plain, tokenizer.encode(plain), strict=True)
+    others = sum(loaded.encode(text, add_special_tokens=False) != ids.tolist() for text, ids in pairs)
+    return SAME_IDS if not others else f"other ids for {others} of {len(plain)} texts"

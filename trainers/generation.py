@@ -14,15 +14,9 @@ from engine.formats.huggingface_tokenizer import chat_template_in
 from engine.formats.manifest import Manifest
 from engine.formats.tokenizer import Tokenizer, special_pieces
 from trainers.lineage import ADAPTER_FILE, Base
-from trainers.template_checks import template_of
+from trainers.template_checks import CONFIG, template_of, token_in
 
-TEMPLATE, CONFIG, SPECIAL_MAP, GENERATION = (
-    "chat_template.jinja",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "generation_config.json",
-)
-PAD_NAMES = ("pad",)
+TEMPLATE, SPECIAL_MAP, GENERATION = "chat_template.jinja", "special_tokens_map.json", "generation_config.json"
 RESERVED_NAMES = ("reserved", "unused", "extra")
 """Words in the names of tokens that stand for nothing, after those that are called a pad token."""
 
@@ -49,11 +43,12 @@ def choose_pad(tokenizer: Tokenizer, base: Base, stops: Sequence[int] | dict[int
     pieces, meta = special_pieces(tokenizer), tokenizer.meta
     taken = {*stops, meta.eos_id, meta.bos_id, *meta.control_tokens.values()}
     free = {piece: number for number, piece in pieces.items() if number not in taken}
-    own = next((name for folder in _folders(base, tokenizer) if (name := _pad_in(folder)) is not None), None)
+    named_in = (token_in(folder, "pad_token") for folder in _folders(base, tokenizer))
+    own = next((token for token in named_in if token is not None), None)
     if own in free:
         return {"token": own, "id": free[own], "how": "the base's"}
     slots = [piece for piece in meta.control_slots if piece in free]
-    named = [piece for word in PAD_NAMES for piece in free if word in piece.lower()]
+    named = [piece for piece in free if "pad" in piece.lower()]
     reserved = [piece for word in RESERVED_NAMES for piece in free if word in piece.lower()]
     for piece in (*named, *reversed(slots), *reversed(reserved)):
         why = f"the base's is {own}, which ends what it writes" if own is not None else "the base has none"
@@ -105,13 +100,6 @@ def _folders(base: Base, tokenizer: Tokenizer) -> list[Path]:
         found += [one.folder] if one.folder is not None else []
         one = one.parent if one.folder is not None and (one.folder / ADAPTER_FILE).is_file() else None
     return [*found, tokenizer.folder]
-
-
-def _pad_in(folder: Path) -> str | None:
-    config = read_json(folder / CONFIG) if (folder / CONFIG).is_file() else {}
-    pad = config.get("pad_token")
-    pad = pad.get("content") if isinstance(pad, dict) else pad
-    return pad if isinstance(pad, str) else None
 
 
 def _piece(pieces: dict[int, str], number: int) -> str:

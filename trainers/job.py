@@ -43,6 +43,7 @@ class Job:
             "digest": manifest.digest,
             "reference": self.mixture.reference,
             "schedule": manifest.schedule,
+            "row_tokens": manifest.row_tokens,
             "tokenizer": manifest.tokenizer,
             "split": manifest.split,
             "template": template_of(manifest),
@@ -54,7 +55,7 @@ class Job:
         other_is_meant = self.recipe.gate.other_template
         manifest = self.mixture.manifest
         _ = self.stop_ids
-        return require_one_template(manifest, self.rows.store, self.tokenizer, self.base, other_is_meant)
+        return require_one_template(manifest, self.rows.store, self.base, other_is_meant)
 
     @cached_property
     def stop_ids(self) -> list[int]:

@@ -67,11 +67,6 @@ def require_sound_labels(rows: "TrainingRows", tokenizer: Tokenizer) -> list[int
     return sorted(seen)
 
 
-def has_chats(rows: "TrainingRows") -> bool:
-    """Whether anything in the mixture is supervised only where somebody answers."""
-    return any(source.objective != OF_TEXTS for source in rows.mixture.manifest.sources)
-
-
 @dataclass(frozen=True)
 class _Block:
     """Documents that lie near each other in the store; T tokens, D documents of the mixture, positions into T."""

@@ -1,5 +1,11 @@
-"""Where a run starts: its base by digest, and every run behind it. Nothing here reads a weight or imports torch."""
+"""Where a run starts: its base by digest, and every run behind it. Nothing here imports torch.
 
+What lies behind weights is told beside them, in lineage.json: a folder that leaves the workspace, or a merged model, is
+no new beginning.
+"""
+
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,10 +18,10 @@ from engine.formats.receipt import read_receipt
 from engine.formats.run import Run, open_run, require_finished
 from engine.formats.tokenizer import FILES, Tokenizer
 from engine.formats.workspace import Workspace
-from trainers.new_rows import NewRow, has_new_ids, new_rows, with_parents
+from trainers.new_rows import NewRow, new_rows, with_parents
 from trainers.recipe import BaseConfig, TinyConfig
 
-ADAPTER_FILE = "adapter_config.json"
+ADAPTER_FILE, LINEAGE_FILE = "adapter_config.json", "lineage.json"
 WEIGHTS = "*.safetensors"
 MERGED = ("LORA", "IA3")
 """Kinds of adapters, in the words of peft, that can become part of the weights they stand on."""
@@ -33,6 +39,8 @@ class Base:
     folder: Path | None = None
     """A Hugging Face folder, or a PEFT adapter folder on top of `parent`; None for tiny."""
     tiny: TinyConfig | None = None
+    seed: int = 0
+    """What a tiny base is initialised from."""
     parent: "Base | None" = None
     """What an adapter stands on; None for every other base."""
     adapter_tokenizer: Tokenizer | None = None
@@ -67,19 +75,31 @@ def resolve_base(config: BaseConfig, workspace: Workspace, relative_to: Path, to
     if config.tiny is not None:
         identity = {"tiny": config.tiny.model_dump(), "vocab_size": tokenizer.meta.vocab_size, "seed": seed}
         pretraining = "none: initialised from the seed"
-        return Base("tiny", "tiny", digest_json(identity), tiny=config.tiny, pretraining=pretraining)
+        return Base("tiny", "tiny", digest_json(identity), tiny=config.tiny, seed=seed, pretraining=pretraining)
     if config.run is not None:
         return _from_run(require_finished(open_run(workspace, config.run)), workspace, tokenizer)
     if config.model is not None:
         model = find_model(workspace, config.model)
-        base = Base("model", model.name, model.digest, model.folder, note=model.meta.note)
+        behind = _beside(model.folder, model.meta.note)
+        base = Base("model", model.name, model.digest, model.folder, **behind)
     else:
         base = _from_folder(relative_to / str(config.path))
     return replace(base, new_rows=_rows_for(base, tokenizer, workspace))
 
 
+def with_run(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what lies behind the weights that a run leaves: what its run.json says was behind it, and the run."""
+    behind = content["lineage"]
+    return behind | {"runs": [*behind["runs"], {"run": content["run"], "mixture": content["mixture"]}]}
+
+
+def weights_digest(folder: Path) -> str:
+    """Return the digest of the weight files in a folder, which the receipt of a run names."""
+    return digest_json({file.name: digest_file(file) for file in sorted(folder.glob(WEIGHTS))})
+
+
 def _from_run(run: Run, workspace: Workspace, tokenizer: Tokenizer) -> Base:
-    mixture, behind = run.content["mixture"], run.content["lineage"]
+    mixture = run.content["mixture"]
     own = {one.meta.digest: one for one in with_parents(tokenizer, workspace)}.get(mixture["tokenizer"])
     if own is None:
         found = f"trained with tokenizer {mixture['tokenizer'][:12]}, the mixture has {tokenizer.meta.digest[:12]}"
@@ -97,9 +117,7 @@ def _from_run(run: Run, workspace: Workspace, tokenizer: Tokenizer) -> Base:
         parent=_under_adapter(run, workspace, own) if has_adapter else None,
         adapter_tokenizer=own if has_adapter else None,
         new_rows=new_rows(tokenizer, own.meta.digest, workspace),
-        runs=(*behind["runs"], {"run": run.name, "mixture": mixture}),
-        pretraining=behind["pretraining"],
-        note=behind["note"],
+        **_told(with_run(run.content)),
     )
 
 
@@ -123,24 +141,30 @@ def _under_adapter(run: Run, workspace: Workspace, tokenizer: Tokenizer) -> Base
 def _from_folder(folder: Path) -> Base:
     if not (folder / "config.json").is_file() or not any(folder.glob(WEIGHTS)):
         raise InputError(problem(folder, "no config.json with *.safetensors beside it", "a Hugging Face model folder"))
-    return Base("path", str(folder.resolve()), digest_model(folder), folder)
+    return Base("path", str(folder.resolve()), digest_model(folder), folder, **_beside(folder))
+
+
+def _beside(folder: Path, note: str = "") -> dict[str, Any]:
+    """Return the fields of a Base that say what lies behind the weights in a folder."""
+    if not (folder / LINEAGE_FILE).is_file():
+        return {"note": note}
+    told = _told(read_json(folder / LINEAGE_FILE))
+    return told | {"note": note or told["note"]}
+
+
+def _told(lineage: Mapping[str, Any]) -> dict[str, Any]:
+    return {"runs": tuple(lineage["runs"]), "pretraining": lineage["pretraining"], "note": lineage["note"]}
 
 
 def _rows_for(base: Base, tokenizer: Tokenizer, workspace: Workspace) -> tuple[NewRow, ...]:
-    """Return the rows a model's folder lacks; raises InputError where its tokenizer is another one.
-
-    A folder without a tokenizer proves nothing; the size of its vocabulary is checked when it is loaded.
-    """
+    """Return the rows a model's folder lacks; raises InputError where its tokenizer is another one, or not there."""
     folder, name = base.folder, FILES[tokenizer.meta.kind]
     assert folder is not None
-    others = [other for other in FILES.values() if (folder / other).is_file()]
-    if not others:
-        if has_new_ids(tokenizer, workspace):
-            found = "it has no tokenizer, so nobody can say which rows the new tokens of the mixture lack"
-            raise InputError(problem(folder, found, "tokenizer.json or tokenizer.model beside the weights"))
-        return ()
+    if not any((folder / other).is_file() for other in FILES.values()):
+        found = "it has no tokenizer, so nobody can say whether it is that of the mixture"
+        raise InputError(problem(folder, found, "tokenizer.json or tokenizer.model beside the weights"))
     for own in with_parents(tokenizer, workspace):
-        if name in others and _same_tokenizer(folder / name, own.folder / name):
+        if (folder / name).is_file() and _same_tokenizer(folder / name, own.folder / name):
             return new_rows(tokenizer, own.meta.digest, workspace)
     found = "its tokenizer is not the one the mixture is made with"
     fix = "name the model in tokenizer: of the data recipe"
@@ -150,10 +174,12 @@ def _rows_for(base: Base, tokenizer: Tokenizer, workspace: Workspace) -> tuple[N
 def _same_tokenizer(one: Path, other: Path) -> bool:
     if digest_file(one) == digest_file(other):
         return True
-    if one.suffix != ".json":
-        return False
+    return one.suffix == ".json" and _what_encodes(one) == _what_encodes(other)
+
+
+def _what_encodes(path: Path) -> dict[str, Any]:
+    """Return what decides the ids of a text, as the library writes it today: layouts of the file differ by its age."""
     import tokenizers
 
-    # The same vocabulary may be written in another layout, or without truncation.
-    first, second = (tokenizers.Tokenizer.from_file(str(path)) for path in (one, other))
-    return bool(first.get_vocab() == second.get_vocab())
+    content: dict[str, Any] = json.loads(tokenizers.Tokenizer.from_file(str(path)).to_str())
+    return {key: content[key] for key in ("normalizer", "pre_tokenizer", "model", "added_tokens")}

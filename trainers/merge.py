@@ -27,8 +27,9 @@ from engine.formats.token_store import open_token_store
 from engine.formats.tokenizer import FILES, Tokenizer, load_tokenizer
 from engine.formats.workspace import DEFAULT_WORKSPACE, Workspace
 from trainers.adapters import open_adapter
+from trainers.generation import GENERATION
 from trainers.language_model import LanguageModel
-from trainers.lineage import ADAPTER_FILE, Base, resolve_base
+from trainers.lineage import ADAPTER_FILE, LINEAGE_FILE, Base, resolve_base
 from trainers.model import choose_device, hide_progress, load_base, load_folder
 from trainers.probes import probe_documents
 from trainers.quantised import load_quantised
@@ -40,6 +41,8 @@ COMPARED_DOCUMENTS, COMPARED_TOKENS = 16, 128
 LARGEST_GAP = {"nf4": 0.5, None: 0.1}
 """Nats per token by which the merged model may differ from what was trained, by how its base was quantised. Measured on
 SmolLM2-135M: 0.22 for NF4 (the merged model being better), 0.02 where only bf16 rounds, nothing in fp32."""
+Measured = tuple[list[torch.Tensor], torch.Tensor]
+"""States of each document, [T, H], and the head, [V, H], on the CPU: the logits of all at once would be too many."""
 
 
 @dataclass(frozen=True)
@@ -48,18 +51,17 @@ class Trained:
 
     run: Run
     base: Base
-    """The run as a base: its adapter's folder on top of `parent`."""
-    parent: Base
+    """What the adapter stands on."""
     tokenizer: Tokenizer
     workspace: Workspace
 
     def load(self, dtype: torch.dtype, device: torch.device, quantised: str | None) -> Any:
-        """Return what the adapter stands on, loaded as `dtype`, or as NF4 where `quantised`."""
-        rows, seed = 1, int(self.run.content["recipe"]["seed"])
+        """Return the base, loaded as `dtype`, or as NF4 where `quantised`."""
+        rows, seed = self.run.content["mixture"]["row_tokens"], self.base.seed
         if quantised:
-            return load_quantised(self.parent, self.tokenizer, rows, seed, dtype, device)
+            return load_quantised(self.base, self.tokenizer, rows, seed, dtype, device)
         load = partial(load_folder, dtype=dtype)
-        return load_base(self.parent, self.tokenizer, rows, seed, load).to(device, dtype)
+        return load_base(self.base, self.tokenizer, rows, seed, load).to(device, dtype)
 
 
 def merge(
@@ -69,9 +71,10 @@ def merge(
 
     Args:
         run: A run that trained lora, qlora or ia3.
-        out: Folder to be made: weights, config, tokenizer, chat template, merge.json (what is returned).
+        out: Folder to be made: weights, config, tokenizer, chat template, how it is asked and when it stops
+            (generation_config.json), what lies behind it (lineage.json), merge.json (what is returned).
         workspace: Folder of all artifacts.
-        dtype: fp32, bf16 or fp16; default: what config.json of the base says.
+        dtype: fp32, bf16 or fp16; default: what config.json of the base says, else fp32.
 
     Returns:
         run, folder, dtype, base, tensors_changed, change_norm and relative_change (Frobenius norms over the changed
@@ -86,7 +89,7 @@ def merge(
         found = "there is something already"
         raise RecipeError(problem(folder, found, "a folder that is not there", "choose another --out"))
     trained = _open(run, Workspace.open(workspace))
-    target = DTYPES[dtype] if dtype else _stored_dtype(trained.parent)
+    target = DTYPES[dtype] if dtype else _stored_dtype(trained.base)
     device, documents = choose_device(), _documents(trained)
     hide_progress()
     with progress(f"measuring {run} as it was trained"):
@@ -95,8 +98,8 @@ def merge(
         changes = _write_merged(trained, target, temporary)
         merged = LanguageModel(load_folder(temporary, target).to(device))
         quantised = trained.run.content["model"].get("quantised")
-        gap = _compare(before, _Measured.of(merged, documents, device), documents)
-        base = trained.parent.described() | {"quantised": quantised}
+        gap = _compare(before, _measured(merged, documents, device), documents)
+        base = trained.base.described() | {"quantised": quantised}
         result = {"run": run, "folder": str(folder), "dtype": _name_of(target), "base": base, **changes, **gap}
         _require_small(result, LARGEST_GAP[quantised])
         write_json(temporary / "merge.json", result)
@@ -125,7 +128,7 @@ def _open(name: str, workspace: Workspace) -> Trained:
     tokenizer = load_tokenizer(workspace.tokenizer(run.content["mixture"]["tokenizer"]))
     base = resolve_base(BaseConfig(run=name), workspace, Path(), tokenizer, seed=0)
     assert base.parent is not None
-    return Trained(run, base, base.parent, tokenizer, workspace)
+    return Trained(run, base.parent, tokenizer, workspace)
 
 
 def _stored_dtype(base: Base) -> torch.dtype:
@@ -134,8 +137,8 @@ def _stored_dtype(base: Base) -> torch.dtype:
     if base.folder is None:
         return torch.float32
     config = read_json(base.folder / "config.json")
-    name = config.get("dtype") or config.get("torch_dtype") or "bfloat16"
-    return {"float32": torch.float32, "float16": torch.float16}.get(name, torch.bfloat16)
+    name = config.get("dtype") or config.get("torch_dtype")
+    return {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(name, torch.float32)
 
 
 def _name_of(dtype: torch.dtype) -> str:
@@ -158,39 +161,27 @@ def _documents(trained: Trained) -> list[np.ndarray]:
     return [ids[:COMPARED_TOKENS].astype(np.int64) for ids in found[:COMPARED_DOCUMENTS] if len(ids) > 1]
 
 
-@dataclass(frozen=True)
-class _Measured:
-    """States of all documents, one after the other, [N, H], and the head, [V, H], both on the CPU."""
-
-    states: torch.Tensor
-    head: torch.Tensor
-
-    @classmethod
-    @torch.no_grad()
-    def of(cls, model: LanguageModel, documents: list[np.ndarray], device: torch.device) -> "_Measured":
-        model.eval()
-        states = []
-        for ids in documents:
-            row = torch.from_numpy(ids)[None].to(device)
-            positions = torch.arange(len(ids), device=device)[None]
-            states.append(model.states(row, positions)[0].cpu())
-        return cls(torch.cat(states), model.head.detach().cpu().clone())
-
-    def logits(self, start: int, stop: int) -> torch.Tensor:
-        return (self.states[start:stop] @ self.head.t()).float()
+@torch.no_grad()
+def _measured(model: LanguageModel, documents: list[np.ndarray], device: torch.device) -> Measured:
+    model.eval()
+    states = []
+    for ids in documents:
+        positions = torch.arange(len(ids), device=device)[None]
+        states.append(model.states(torch.from_numpy(ids)[None].to(device), positions)[0].cpu())
+    return states, model.head.detach().cpu().clone()
 
 
-def _measure_trained(trained: Trained, documents: list[np.ndarray], device: torch.device) -> _Measured:
+def _measure_trained(trained: Trained, documents: list[np.ndarray], device: torch.device) -> Measured:
     described = trained.run.content["model"]
     causal = trained.load(getattr(torch, described["precision"]), device, described.get("quantised"))
     adapted = open_adapter(causal, trained.run.folder / "final")
-    return _Measured.of(LanguageModel(causal, adapted), documents, device)
+    return _measured(LanguageModel(causal, adapted), documents, device)
 
 
 def _write_merged(trained: Trained, dtype: torch.dtype, folder: Path) -> dict[str, Any]:
     """Merge in memory, layer by layer, write a Hugging Face folder; return how much changed."""
     # Rounded once, after the sum: a base that is stored wider than it is wanted is merged as it is stored.
-    exact = torch.promote_types(dtype, _stored_dtype(trained.parent))
+    exact = torch.promote_types(dtype, _stored_dtype(trained.base))
     adapted = open_adapter(trained.load(exact, torch.device("cpu"), None), trained.run.folder / "final")
     number, change, whole = 0, 0.0, 0.0
     for name, before, after in _merge_layers(adapted):
@@ -204,7 +195,8 @@ def _write_merged(trained: Trained, dtype: torch.dtype, folder: Path) -> dict[st
         raise AuditError(problem(trained.run.folder, found, "at least one tensor that changes", fix))
     adapted.unload().to(dtype).save_pretrained(folder)
     final = trained.run.folder / "final"
-    for name in (*FILES.values(), *BESIDE):
+    # Behind the weights: save_pretrained writes how the base is asked, which stops where the base does.
+    for name in (*FILES.values(), *BESIDE, GENERATION, LINEAGE_FILE):
         if (final / name).is_file():
             shutil.copyfile(final / name, folder / name)
     return {"tensors_changed": number, "change_norm": change, "relative_change": change / whole}
@@ -222,25 +214,24 @@ def _merge_layers(adapted: Any) -> Iterator[tuple[str, torch.Tensor, torch.Tenso
             yield name, before, module.get_base_layer().weight.detach()
 
 
-def _compare(trained: _Measured, merged: _Measured, documents: list[np.ndarray]) -> dict[str, Any]:
-    largest, total, nats, labels = 0.0, 0.0, np.zeros(2), 0
-    start = 0
-    for ids in documents:
+def _compare(trained: Measured, merged: Measured, documents: list[np.ndarray]) -> dict[str, Any]:
+    nats, largest, means = np.zeros(2), 0.0, []
+    for number, ids in enumerate(documents):
+        pair = [(states[number] @ head.t()).float() for states, head in (trained, merged)]
         wanted = torch.from_numpy(ids)[1:]
-        pair = [measured.logits(start, start + len(ids)) for measured in (trained, merged)]
+        nats += [float(torch.nn.functional.cross_entropy(one[:-1], wanted, reduction="sum")) for one in pair]
         difference = (pair[0] - pair[1]).abs()
         largest = max(largest, float(difference.max()))
-        total += float(difference.mean()) * len(ids)
-        nats += [float(torch.nn.functional.cross_entropy(one[:-1], wanted, reduction="sum")) for one in pair]
-        labels += len(wanted)
-        start += len(ids)
+        means.append(float(difference.mean()))
+    lengths = [len(ids) for ids in documents]
+    labels = sum(lengths) - len(lengths)
     return {
         "documents": len(documents),
         "tokens": labels,
         "nats_per_token_trained": float(nats[0] / labels),
         "nats_per_token_merged": float(nats[1] / labels),
         "max_logit_difference": largest,
-        "mean_logit_difference": total / start,
+        "mean_logit_difference": float(np.average(means, weights=lengths)),
     }
 
 
@@ -251,5 +242,6 @@ def _require_small(result: dict[str, Any], largest: float) -> None:
             f"{result['nats_per_token_merged']:.4f} nats per token merged, "
             f"{result['nats_per_token_trained']:.4f} as it was trained"
         )
-        fix = "use the adapter without merging it, or merge with --dtype fp32"
+        other = "on a base in 4 bits" if result["base"]["quantised"] else "or merge with --dtype fp32"
+        fix = f"use the adapter without merging it, {other}"
         raise AuditError(problem(result["run"], found, f"the same within {largest:g}", fix))

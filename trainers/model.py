@@ -4,7 +4,8 @@ Loading as fp32 is what lets masters be cloned before the cast to bf16 (trainers
 """
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,14 @@ from engine.base.atomic import read_json
 from engine.base.errors import InputError, problem
 from engine.formats.base_model import digest_model
 from engine.formats.tokenizer import Tokenizer
-from trainers.adapters import merge_adapter
-from trainers.lineage import ADAPTER_FILE, Base
+from trainers.adapters import open_adapter
+from trainers.lineage import ADAPTER_FILE, Base, weights_digest
 from trainers.recipe import TinyConfig
 from trainers.vocabulary import add_rows
 
 BIG_PARAMETERS = 50_000_000
 """From here on bf16 pays: a Llama of 2.5 million parameters ran at 0.6 of its fp32 speed in bf16 on a CPU with AMX."""
+NEEDED = "a causal language model of transformers"
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
 
@@ -29,9 +31,9 @@ def load_base(
 ) -> Any:
     """Return a transformers causal language model in fp32, on the CPU, in training mode, with a row for every token.
 
-    `row_tokens`: positions of the longest row, learnt ones counted. `load` replaces `load_folder`, and may choose
-    another type and device. Raises InputError where the folder is no such model or the mixture has ids beyond its
-    embeddings.
+    `row_tokens`: positions of the longest row, learnt ones counted; `seed`: of a tiny base. `load` replaces
+    `load_folder`, and may choose another type and device. Raises InputError where the folder is no such model, or not
+    what it was, or the mixture has ids beyond its embeddings.
     """
     if base.tiny is not None:
         return tiny_llama(base.tiny, tokenizer, row_tokens, seed)
@@ -39,12 +41,16 @@ def load_base(
     if (base.folder / ADAPTER_FILE).is_file():
         assert base.parent is not None
         before = base.adapter_tokenizer or tokenizer
-        model = merge_adapter(load_base(base.parent, before, row_tokens, seed, load), base.folder)
+        below = load_base(base.parent, before, row_tokens, base.parent.seed, load)
+        model = open_adapter(below, base.folder).merge_and_unload()
     else:
         model = (load or load_folder)(base.folder)
     if base.kind == "model" and digest_model(base.folder) != base.digest:
         fix = f"add the model again: provender models add {base.folder}"
         raise InputError(problem(base.folder, f"model '{base.name}' changed since it was added", fix=fix))
+    if base.kind == "run" and weights_digest(base.folder) != base.digest:
+        fix = "restore them from a copy, or train the run again"
+        raise InputError(problem(base.folder, "these are not the weights the run ended with", "its own weights", fix))
     add_rows(model, base.new_rows, tokenizer.meta.vocab_size)
     require_positions(model.config, base.folder, row_tokens)
     return model.train()
@@ -93,16 +99,14 @@ def load_folder(folder: Path, dtype: torch.dtype = torch.float32, **how: Any) ->
 
     `how`: further arguments of from_pretrained. Raises InputError where it is none, or its weights are quantised.
     """
-    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
     hide_progress()
-    needed = "a causal language model of transformers"
     if quantised := _quantisation(folder):
         kind = quantised.get("quant_method", "an unknown method") if isinstance(quantised, dict) else quantised
         fix = "use the model it was made from; method qlora quantises it while loading"
         raise InputError(problem(folder, f"its weights are quantised already ({kind})", "plain weights", fix))
-    try:
+    with told_why_not(folder):
         model, found = AutoModelForCausalLM.from_pretrained(
             folder,
             dtype=dtype,
@@ -111,16 +115,25 @@ def load_folder(folder: Path, dtype: torch.dtype = torch.float32, **how: Any) ->
             output_loading_info=True,
             **how,
         )
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(problem(folder, f"cannot be loaded ({reason})", needed)) from error
     # transformers would draw them at random and only warn.
     if missing := sorted(found["missing_keys"]):
-        raise InputError(problem(folder, f"{len(missing)} weights are missing, {missing[0]} among them", needed))
+        raise InputError(problem(folder, f"{len(missing)} weights are missing, {missing[0]} among them", NEEDED))
     # Many bases call EOS their pad token, and torch gives the row of a padding index no gradient: nothing is padded by
     # id here, so there is none, or what ends the turns of a chat would never be learnt as an input.
     model.get_input_embeddings().padding_idx = None
     return model
+
+
+@contextmanager
+def told_why_not(folder: Path) -> Iterator[None]:
+    """Raise InputError for what the libraries raise where they cannot read a model's folder."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(problem(folder, f"cannot be loaded ({reason})", NEEDED)) from error
 
 
 def _quantisation(folder: Path) -> Any:

@@ -5,6 +5,7 @@ is said to be unknown.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import PurePath
 from typing import Any
 
 import yaml
@@ -53,13 +54,19 @@ def _front_matter(recipe: TrainRecipe, manifest: Manifest, content: Mapping[str,
         "license_name": "see-licences-of-the-data-below",
         "library_name": "peft" if is_adapter else "transformers",
         "pipeline_tag": "text-generation",
-        "base_model": content["base"]["name"],
+        "base_model": _base_name(content),
         "base_model_relation": "adapter" if is_adapter else "finetune",
         "tags": ["provender", str(recipe.objective), recipe.tuning.method, f"mixture:{manifest.digest[:12]}"],
     }
     if content["base"]["kind"] == "tiny":
         del fields["base_model"], fields["base_model_relation"]
     return f"---\n{yaml.safe_dump(fields, sort_keys=False, allow_unicode=True)}---"
+
+
+def _base_name(content: Mapping[str, Any]) -> str:
+    """Return what the base is called; of a folder without where it lies on this machine."""
+    base = content["base"]
+    return PurePath(base["name"]).name if base["kind"] == "path" else str(base["name"])
 
 
 def _facts(recipe: TrainRecipe, content: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -76,6 +83,7 @@ def _facts(recipe: TrainRecipe, content: Mapping[str, Any]) -> list[tuple[str, s
         ("chat template", "none" if template is None else f"{template['name']}, digest `{template['digest']}`"),
         ("stops at", stops),
         ("pad token", f"`{pad['token']}` ({pad['id']}), {pad['how']}"),
+        ("tokenizer, by transformers", f"{content['reloaded']['tokenizer']} as in training, on its first texts"),
     ]
 
 
@@ -89,7 +97,7 @@ def _lineage(content: Mapping[str, Any]) -> list[str]:
     return [
         f"pre-training of the first base: {lineage['pretraining']}{note}",
         *runs,
-        f"base: {base['name']} ({base['kind']}, digest `{base['digest']}`)",
+        f"base: {_base_name(content)} ({base['kind']}, digest `{base['digest']}`)",
     ]
 
 

@@ -1,8 +1,10 @@
 """Which ids of a mixture's tokenizer a base has no trained row for, and which of its rows each is made from.
 
-A mixture's tokenizer may be a copy of the base's with control tokens behind its vocabulary, or an extension of it for
-a domain, or copies of copies. A piece starts as the mean of the rows its text had before; a control token, which is no
-text, as the mean over the words of its name: `<quality:high>` as "quality high". Nothing here imports torch.
+A mixture's tokenizer may be a copy of the base's with control tokens, or an extension of it for a domain, or copies of
+copies. A piece starts as the mean of the rows its text had before; a control token, which is no text, as the mean over
+the words of its name: `<quality:high>` as "quality high". One that took a free slot is new like one behind the
+vocabulary: the base has a row there, but what nobody ever trained is often zero, or the same for all slots, and an
+adapter would leave it so. Nothing here imports torch.
 """
 
 import re
@@ -22,7 +24,7 @@ SUPPORTED = ("full", "lora", "qlora")
 
 @dataclass(frozen=True)
 class NewRow:
-    """A row to be added to a base."""
+    """A row to be added to a base, or to be written over one that stood for nothing."""
 
     id: int
     token: str
@@ -64,22 +66,17 @@ def new_rows(tokenizer: Tokenizer, known: str, workspace: Workspace) -> tuple[Ne
         for number, (piece, ids) in enumerate(child.meta.pieces.items(), parent.meta.vocab_size):
             rows[number] = NewRow(number, piece, old(iter(ids)), is_control=False)
         for token, number in child.meta.control_tokens.items():
-            if child.meta.slots[token] is None:
+            if child.meta.slots[token] != token:  # else the parent knows it already
                 ids = parent.encode([" ".join(_WORDS.findall(token))])[0].tolist()
                 rows[number] = NewRow(number, token, old(iter(ids)), is_control=True)
     return tuple(rows[number] for number in sorted(rows))
-
-
-def has_new_ids(tokenizer: Tokenizer, workspace: Workspace) -> bool:
-    """Whether a tokenizer has ids that some tokenizer it was made from lacks."""
-    return len({one.meta.vocab_size for one in with_parents(tokenizer, workspace)}) > 1
 
 
 def check_new_rows(recipe: TrainRecipe, rows: tuple[NewRow, ...]) -> None:
     """Raise RecipeError where new rows are asked for and there are none, or could not be trained."""
     method = recipe.tuning.method
     if rows and method not in SUPPORTED:
-        found = f"method {method} trains no row, and the mixture has {len(rows)} tokens the base has none for"
+        found = f"method {method} trains no row, and the mixture has {len(rows)} tokens the base never learnt"
         fix = f"use method {' or '.join(SUPPORTED)}, or a mixture with the base's tokenizer"
         raise RecipeError(problem(f"{recipe.name}: tuning", found, "a method that trains new rows", fix))
     if rows and method == "lora" and recipe.parallel == "fsdp":
@@ -100,14 +97,10 @@ def check_new_rows(recipe: TrainRecipe, rows: tuple[NewRow, ...]) -> None:
 
 
 def described(rows: tuple[NewRow, ...], folder: Path) -> dict[str, Any]:
-    """Return what run.json says of the rows that were added; pieces are listed in their tokenizer's `folder`."""
-    if not rows:
-        return {"new_rows": 0}
+    """Return what run.json says of the rows that were made; pieces are listed in their tokenizer's `folder`."""
     return {
         "new_rows": len(rows),
-        "ids": [rows[0].id, rows[-1].id],
         "pieces": sum(not row.is_control for row in rows),
-        "control_tokens": {row.token: list(row.old_ids) for row in rows if row.is_control},
-        "from": "mean of the rows of the old pieces",
+        "control_tokens": {row.token: {"id": row.id, "mean_of": row.old_ids} for row in rows if row.is_control},
         "tokenizer": str(folder),
     }

@@ -3,8 +3,6 @@
 import sys
 from typing import Any
 
-import polars as pl
-
 from engine.base.errors import RecipeError, problem
 from engine.base.terminal import has_colours, terminal_width, wrapped
 from engine.formats.doc_ids import id_text
@@ -25,29 +23,24 @@ def preview(job: Job, num_rows: int) -> dict[str, Any]:
     """
     if num_rows < 1:
         raise RecipeError(problem("--preview", f"got {num_rows}", "at least 1 row"))
-    rows, store = job.rows, job.rows.store
-    spans = rows.schedule.spans_where(pl.col("step") == 0)
-    spans = spans.filter(pl.col("row").is_in(spans.get_column("row").unique().sort().head(num_rows).implode()))
-    documents = rows.mixture.documents().select("document", "doc_id", "source", "is_replay", "store_row")
-    spans = spans.join(documents, on="document", how="left", maintain_order="left")
-    offsets = store.documents().get_column("offset")[spans.get_column("store_row")].to_list()
-    starts = [offset + start for offset, start in zip(offsets, spans.get_column("document_start"), strict=True)]
-    gathered = []
-    for start, length in zip(starts, spans.get_column("length").to_list(), strict=True):
-        is_label = store.supervised(start, length)
-        is_label[:1] = False  # nothing in the span comes before its first token
-        gathered.append((store.ids[start : start + length].astype("int64"), is_label))
-    shown = [
-        {
-            "row": span["row"],
-            "doc_id": id_text(span["doc_id"]),
-            "source": role_label(span["source"], span["is_replay"]),
-            "tokens": span["length"],
-            "labels": span["supervised_tokens"],
-            "parts": parts,
-        }
-        for span, parts in zip(spans.to_dicts(), parts_of(job.tokenizer, gathered), strict=True)
-    ]
+    step = job.rows.step(0)
+    named = job.mixture.documents(["document", "doc_id", "source", "is_replay"]).sort("document")
+    first = range(int((step.row_number < num_rows).sum()))  # spans stand row by row
+    cuts = [slice(*step.bounds[span : span + 2].tolist()) for span in first]
+    parts = parts_of(job.tokenizer, [(step.ids[cut], step.is_label[cut]) for cut in cuts])
+    shown = []
+    for span, cut in zip(first, cuts, strict=True):
+        document = named.row(int(step.document[span]), named=True)
+        shown.append(
+            {
+                "row": int(step.row[span]),
+                "doc_id": id_text(document["doc_id"]),
+                "source": role_label(document["source"], document["is_replay"]),
+                "tokens": int(step.length[span]),
+                "labels": int(step.is_label[cut].sum()),
+                "parts": parts[span],
+            }
+        )
     return {
         "mixture": job.mixture.reference,
         "objective": job.recipe.objective,

@@ -70,20 +70,20 @@ def measure(
     world = world or World(device)
     was_training = model.training
     model.eval()
-    windows = _windows(documents, context)
+    windows, owners = zip(*_windows(documents, context), strict=True)
     batches = list(_batches(windows))
     nats = torch.zeros(len(windows), dtype=torch.float64, device=device)
     for first in range(0, len(batches), world.size):
         # A divided model is run by all ranks together: one without a batch repeats the last, and nothing counts.
         mine = first + world.rank
         chosen = batches[min(mine, len(batches) - 1)]
-        found = _nats(model, [windows[i].ids for i in chosen], device)
+        found = _nats(model, [windows[i] for i in chosen], device)
         if mine < len(batches):
             nats[chosen.start : chosen.stop] = found
     model.train(was_training)
     let_go(model)
     by_document = np.zeros(len(documents), dtype=np.float64)
-    np.add.at(by_document, [window.owner for window in windows], world.sum(nats).cpu().numpy())
+    np.add.at(by_document, list(owners), world.sum(nats).cpu().numpy())
     columns = {
         "step": [step] * len(documents),
         "probe": [document.probe for document in documents],
@@ -95,28 +95,21 @@ def measure(
     return pl.DataFrame(columns, schema=PROBES_SCHEMA)
 
 
-@dataclass(frozen=True)
-class _Window:
-    owner: int
-    """Position of its document."""
-    ids: np.ndarray
-
-
-def _windows(documents: Sequence[ProbeDocument], context: int) -> list[_Window]:
-    """Return what goes through the model at once of each document, the longest first."""
+def _windows(documents: Sequence[ProbeDocument], context: int) -> list[tuple[np.ndarray, int]]:
+    """Return the ids that go through the model at once, the longest first, and the position of their document."""
     windows = [
-        _Window(owner, document.ids[start : start + context])
+        (document.ids[start : start + context], owner)
         for owner, document in enumerate(documents)
         for start in range(0, len(document.ids) - 1, context - 1)
     ]
-    return sorted(windows, key=lambda window: -len(window.ids))
+    return sorted(windows, key=lambda window: -len(window[0]))
 
 
-def _batches(windows: Sequence[_Window]) -> Iterator[range]:
+def _batches(windows: Sequence[np.ndarray]) -> Iterator[range]:
     """Yield runs of windows that are measured at once."""
     start = 0
     while start < len(windows):
-        stop = min(len(windows), start + max(1, BATCH_TOKENS // len(windows[start].ids)))
+        stop = min(len(windows), start + max(1, BATCH_TOKENS // len(windows[start])))
         yield range(start, stop)
         start = stop
 

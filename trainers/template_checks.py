@@ -4,17 +4,20 @@ A model that learns chats in one template and is asked in another does not fail,
 differs is an error, unless the recipe says that it is meant.
 """
 
+from pathlib import Path
 from typing import Any
 
+from engine.base.atomic import read_json
 from engine.base.errors import AuditError, InputError, problem
 from engine.formats.huggingface_tokenizer import chat_template_in
 from engine.formats.manifest import Manifest
 from engine.formats.token_store import TokenStore
-from engine.formats.tokenizer import Tokenizer
 from trainers.lineage import Base
 
-TOKENIZERS_OWN = "tokenizer"
-"""What a data recipe calls the template that a tokenizer brings along."""
+CONFIG = "tokenizer_config.json"
+ASKED = [{"role": "user", "content": "one"}, {"role": "assistant", "content": "two"}]
+CHATS = (ASKED, ASKED * 2, [{"role": "system", "content": "three"}, *ASKED])
+"""What two templates have to write alike, unless one of them refuses it."""
 
 
 def template_of(manifest: Manifest) -> dict[str, str] | None:
@@ -24,13 +27,11 @@ def template_of(manifest: Manifest) -> dict[str, str] | None:
     return {"name": manifest.template, "digest": str(manifest.render.get("template_digest"))}
 
 
-def require_one_template(
-    manifest: Manifest, store: TokenStore, tokenizer: Tokenizer, base: Base, other_is_meant: bool
-) -> list[str]:
+def require_one_template(manifest: Manifest, store: TokenStore, base: Base, other_is_meant: bool) -> list[str]:
     """Return what differs from what the base has learnt and is meant; raise where it is not meant.
 
     Raises InputError where the token store was rendered in another way than the manifest says, AuditError where the
-    runs behind the base, or the base's own files, have another chat template than the mixture's chats.
+    runs behind the base have another chat template than the mixture's chats, or where there are none the base's files.
     """
     if store.meta.render != manifest.render:
         told, there = (_told(render) for render in (manifest.render, store.meta.render))
@@ -38,7 +39,7 @@ def require_one_template(
         place = f"{store.folder}, documents of source {source}"
         fix = "delete the token store and run the data recipe again"
         raise InputError(problem(place, f"rendered with {there}", f"{told}, as {manifest.name} says", fix))
-    found = [text for text in (_behind(manifest, base), _beside(manifest, tokenizer, base)) if text is not None]
+    found = [text for text in (_behind(manifest, base), _beside(manifest, store, base)) if text is not None]
     if found and not other_is_meant:
         raise AuditError("\n".join(found))
     return found
@@ -57,16 +58,41 @@ def _behind(manifest: Manifest, base: Base) -> str | None:
     )
 
 
-def _beside(manifest: Manifest, tokenizer: Tokenizer, base: Base) -> str | None:
-    """Return what is wrong where the mixture says `tokenizer` and the base's folder has another template than it."""
-    if manifest.template != TOKENIZERS_OWN or base.folder is None or base.runs:
+def _beside(manifest: Manifest, store: TokenStore, base: Base) -> str | None:
+    """Return what is wrong where the template beside a base writes other things around messages than the mixture's."""
+    if base.folder is None or base.runs:
         return None
-    own, there = chat_template_in(tokenizer.folder), chat_template_in(base.folder)
+    own, there = store.meta.chat_template, chat_template_in(base.folder)
     if own is None or there is None or own == there:
         return None
-    found = "its chat template is not the one the mixture's chats were rendered with (template: tokenizer)"
-    fix = "add the model again and run the data recipe with it, or set gate: {other_template: true}"
-    return problem(base.folder, found, "one template", fix)
+    pairs = [(_written(own, chat, base.folder), _written(there, chat, base.folder)) for chat in CHATS]
+    both = [pair for pair in pairs if None not in pair]
+    if both and all(one == other for one, other in both):
+        return None
+    other = next((f"{other!r}, the mixture's {one!r}" for one, other in both if one != other), "what the other refuses")
+    found = f"it brings another chat template along than {manifest.template}: it writes {other}"
+    return problem(base.folder, found, "one template", _fix("tokenizer"))
+
+
+def _written(source: str, messages: list[dict[str, str]], folder: Path) -> str | None:
+    """Return what a template writes, without a BOS in front, which a recipe adds or leaves out; None: it refuses."""
+    import jinja2
+    from transformers.utils.chat_template_utils import render_jinja_template
+
+    named = {name: token_in(folder, name) for name in ("bos_token", "eos_token")}
+    told = {name: token for name, token in named.items() if token is not None}
+    try:
+        rendered, _ = render_jinja_template([messages], chat_template=source, **told)
+    except (jinja2.TemplateError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+        return None
+    return str(rendered[0]).removeprefix(told.get("bos_token", ""))
+
+
+def token_in(folder: Path, name: str) -> str | None:
+    """Return what tokenizer_config.json in a folder says that a token is, such as `pad_token`; None: nothing."""
+    token = read_json(folder / CONFIG).get(name) if (folder / CONFIG).is_file() else None
+    token = token.get("content") if isinstance(token, dict) else token
+    return token if isinstance(token, str) else None
 
 
 def _fix(name: str) -> str:

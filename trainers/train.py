@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 import engine
-from engine.base.atomic import atomic_folder
+from engine.base.atomic import atomic_folder, write_json
 from engine.base.errors import RecipeError, problem
 from engine.base.hashing import digest_json
 from engine.base.progress import progress, say
@@ -27,7 +27,7 @@ from engine.formats.receipt import NAME as RECEIPT
 from engine.formats.receipt import Receipt, write_receipt
 from engine.formats.split import Split
 from engine.formats.takedowns import require_none_taken_down
-from engine.formats.tokenizer import decode
+from engine.formats.tokenizer import decode_batch, special_pieces
 from engine.formats.workspace import DEFAULT_WORKSPACE, Workspace
 from trainers.adapters import add_adapters
 from trainers.attention import attend_by_document
@@ -36,13 +36,14 @@ from trainers.checkpoint import latest_checkpoint, load_checkpoint, remove_lefto
 from trainers.coverage import require_coverage
 from trainers.dry_run import announce, plan_of, show_plan
 from trainers.embeddings import sum_in_fp32
-from trainers.final import save_final
+from trainers.final import MOST_TOKENS, SAME_IDS, require_same_logits, save_final, tokenizer_in_transformers
 from trainers.freezing import freezing_of
 from trainers.fsdp import is_sharded, shard, whole
 from trainers.generation import write_generation
 from trainers.isolation import prove_isolation
 from trainers.job import Job, resolve_job
 from trainers.language_model import LanguageModel
+from trainers.lineage import LINEAGE_FILE, with_run
 from trainers.loop import Training, train_steps
 from trainers.model import choose_dtype, keep_freed_memory, load_base
 from trainers.model_card import model_card
@@ -55,16 +56,15 @@ from trainers.probes import probe_documents
 from trainers.quantised import load_quantised
 from trainers.recipe.tuning import VIRTUAL
 from trainers.record import differences
-from trainers.reload import MOST_TOKENS, require_same_logits
 from trainers.replicas import require_same_weights
 from trainers.summary import summary_of, wall_seconds
 from trainers.torchrun import joined
 from trainers.trackers import Tracker, require_trackers, tracking
-from trainers.vocabulary import NewRowsFirst
+from trainers.vocabulary import NewRowsFirst, require_learnt_stops
 from trainers.world import World
 
 VERSION = 1
-TEXTS_TRIED = 64
+TEXTS_TRIED, TOKENS_TRIED = 64, 2_000
 
 
 def train(
@@ -215,6 +215,8 @@ def prepare(job: Job, world: World) -> Training:
         loaded = load_base(job.base, job.tokenizer, longest, recipe.seed)
         loaded = loaded if is_divided else loaded.to(world.device)
         dtype = choose_dtype(recipe.precision, loaded.num_parameters(), world.device)
+    stops = {*job.stop_ids, job.tokenizer.meta.eos_id}
+    require_learnt_stops(loaded, special_pieces(job.tokenizer), sorted(stops), recipe.tuning.method)
     if recipe.tuning.method not in VIRTUAL:
         attend_by_document(loaded, row_tokens)
     sum_in_fp32(loaded)
@@ -246,11 +248,16 @@ def _finish(job: Job, training: Training, content: dict[str, Any], started: floa
         return
     record = job.record
     metrics = record.write_metrics()
+    saved, texts = model.saved, _some_texts(job)
     with atomic_folder(record.folder / "final") as folder:
-        digest = save_final(model.saved, job.base, job.tokenizer, folder, _some_texts(job))
+        digest = save_final(saved, job.base, job.tokenizer, folder, texts)
         write_generation(folder, content["generation"], job.rows.store.meta.chat_template, job.tokenizer, job.base)
-        asked = torch.from_numpy(job.rows.store.ids[:MOST_TOKENS].astype("int64"))[None]
-        reloaded = {"logits_differ_by": float(f"{require_same_logits(model.saved, folder, asked):.3g}")}
+        write_json(folder / LINEAGE_FILE, with_run(content))
+        difference = require_same_logits(saved, folder, _asked(job))
+        tokenizer = tokenizer_in_transformers(folder, job.tokenizer, texts)
+        if tokenizer != SAME_IDS:
+            say(f"{job.recipe.name}: the tokenizer in final/, by transformers: {tokenizer}")
+        reloaded = {"logits_differ_by": float(f"{difference:.3g}"), "tokenizer": tokenizer}
         summary = summary_of(job, metrics) | {"wall_seconds": wall_seconds(metrics, content["sessions"], started)}
         content = {**content, "reloaded": reloaded, "summary": summary}
         (folder / "README.md").write_text(model_card(job.recipe, job.mixture.manifest, content), encoding="utf-8")
@@ -290,10 +297,19 @@ def _whole_model(job: Job, training: Training) -> LanguageModel | None:
     return model if training.world.is_main else None
 
 
+def _asked(job: Job) -> torch.Tensor:
+    """Return int64[1, T] ids that a model which was loaded again is asked: the first of the store, and new ones."""
+    most = min(MOST_TOKENS, job.rows.schedule.meta.row_tokens)
+    new = [row.id for row in job.base.new_rows[: most // 2]]
+    return torch.tensor([[*job.rows.store.ids[: most - len(new)].tolist(), *new]])
+
+
 def _some_texts(job: Job) -> list[str]:
+    """Return what the first documents of the store say, without special tokens."""
     documents = job.rows.store.documents().head(TEXTS_TRIED).select("offset", "num_tokens")
     ids = job.rows.store.ids
-    return [decode(job.tokenizer, ids[start : start + length - 1].tolist()) for start, length in documents.iter_rows()]
+    some = [ids[start : start + min(length, TOKENS_TRIED)].tolist() for start, length in documents.iter_rows()]
+    return decode_batch(job.tokenizer, some, special="")
 
 
 def _describe_model(training: Training, precision: str) -> dict[str, Any]:

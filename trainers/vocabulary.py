@@ -1,7 +1,8 @@
 """Rows for tokens a base has none for: how they start, and the first steps in which nothing else moves.
 
-A new row is the mean of the rows of its old pieces, in the embeddings and in a head of its own. The base's rows stay
-bit for bit. Where a base has spare rows behind its vocabulary, the new ids take those: nobody ever trained them.
+A new row is the mean of the rows of its old pieces, in the embeddings and in a head of its own. The base's other rows
+stay bit for bit. Where a base has spare rows, for free slots or behind its vocabulary, the new ids take those: nobody
+ever trained them.
 """
 
 from collections import Counter
@@ -12,7 +13,7 @@ from typing import Any
 
 import torch
 
-from engine.base.errors import InputError, problem
+from engine.base.errors import AuditError, InputError, problem
 from trainers.language_model import LanguageModel
 from trainers.new_rows import NewRow
 from trainers.optim import MasterOptimizer
@@ -20,17 +21,22 @@ from trainers.optim import MasterOptimizer
 NOISE = 0.01
 """Of rows that would be equal to another, as a share of the standard deviation of the row's numbers."""
 TOKEN_ROWS = "trainable_tokens_delta"
+ZERO = 1e-12
+"""What rounding leaves of a row of zeros."""
 
 
 @torch.no_grad()
 def add_rows(model: Any, rows: Sequence[NewRow], vocab_size: int) -> None:
     """Give a causal language model of transformers these rows, in place; tied matrices stay tied.
 
-    `vocab_size`: rows needed in all; more that are there already stay. Raises InputError where the model has fewer rows
-    than the ids that are not new.
+    `vocab_size`: rows needed in all; more that are there already stay. Raises InputError where the model lacks rows for
+    ids that are not new.
     """
-    there = model.get_input_embeddings().weight.shape[0]
-    if there < vocab_size - len(rows):
+    there, new = model.get_input_embeddings().weight.shape[0], {row.id for row in rows}
+    old = vocab_size
+    while old - 1 in new:
+        old -= 1
+    if there < old:
         found = f"{there:,} embeddings for a tokenizer of {vocab_size:,} ids"
         fix = "use the model's own tokenizer"
         raise InputError(problem(model.name_or_path or type(model).__name__, found, "an embedding for every id", fix))
@@ -39,9 +45,22 @@ def add_rows(model: Any, rows: Sequence[NewRow], vocab_size: int) -> None:
     if there < vocab_size:
         model.resize_token_embeddings(vocab_size, mean_resizing=False)
     ids = torch.tensor([row.id for row in rows])
-    old = vocab_size - len(rows)
     for matrix in _matrices(model):
         matrix[ids.to(matrix.device)] = _means(matrix[:old], rows).to(matrix)
+
+
+@torch.no_grad()
+def require_learnt_stops(model: Any, pieces: Mapping[int, str], stop_ids: Sequence[int], method: str) -> None:
+    """Raise AuditError where `method` keeps the head's row of a token that ends texts or answers, and the row is zero.
+
+    As in bases whose tokenizer has the tokens of chats and whose training had none: no adapter makes it likely.
+    """
+    weight = model.get_output_embeddings().weight
+    zero = [number for number in stop_ids if method != "full" and float(weight[number].abs().max()) <= ZERO]
+    if zero:
+        found = f"the head's row of '{pieces.get(zero[0], zero[0])}' is zero: nobody trained it, nor does {method}"
+        fix = "use method full, or a base that has learnt chats, or a template whose tokens it knows"
+        raise AuditError(problem(model.name_or_path or type(model).__name__, found, "a token that can be said", fix))
 
 
 def _matrices(model: Any) -> list[torch.Tensor]:

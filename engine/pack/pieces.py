@@ -1,8 +1,10 @@
 """Documents to the pieces that are packed: cut where longer than a row, every use placed, source by source.
 
-A document longer than a row is cut into pieces of a row's length and what is left: as few as there can be. Of each
-source come first all documents once, then the second use of those that are repeated, and so on; counting instead of
-sorting, so two passes over the documents. Letters: d documents, k sources, n pieces.
+A document longer than a row is cut into pieces of a row's length and what is left. What begins a piece is no label, for
+nothing stands in front of it; so no cut falls in front of the last label of a run, where an answer or a text learns to
+stop, but one token earlier. Of each source come first all documents once, then the second use of those that are
+repeated, and so on; counting instead of sorting, so two passes over the documents. Letters: d documents, k sources, n
+pieces.
 """
 
 from collections.abc import Sequence
@@ -53,7 +55,7 @@ def cut(used: Used, sources: Sequence[str], stored: Stored, row_tokens: int) -> 
     sources: names, in the order of their numbers; for messages. Raises RecipeError for more than MOST_PIECES.
     """
     num_sources = len(sources)
-    count = _piece_counts(used, num_sources, int(used.repeats.max(initial=1)), row_tokens)
+    count = _piece_counts(used, stored, num_sources, int(used.repeats.max(initial=1)), row_tokens)
     begins = np.cumsum(count) - count.ravel()
     num_pieces = int(count.sum())
     if num_pieces > MOST_PIECES:
@@ -71,11 +73,16 @@ def cut(used: Used, sources: Sequence[str], stored: Stored, row_tokens: int) -> 
 
 
 @kernel
-def _piece_counts(used: Used, num_sources: int, max_repeats: int, row_tokens: int) -> Integers:
+def _piece_counts(used: Used, stored: Stored, num_sources: int, max_repeats: int, row_tokens: int) -> Integers:
     """Return the pieces of each source and use: int64[k, max_repeats]."""
     count = np.zeros((num_sources, max_repeats), np.int64)
     for document in range(used.source.size):
-        pieces = -(-used.num_tokens[document] // row_tokens)
+        tokens, pieces, start = int(used.num_tokens[document]), 1, 0
+        if tokens > row_tokens:
+            offset = stored.offsets[used.store_row[document]]
+            while tokens - start > row_tokens:
+                start += _length(stored.bits, offset + start, tokens - start, row_tokens)
+                pieces += 1
         for repeat in range(used.repeats[document]):
             count[used.source[document], repeat] += pieces
     return count
@@ -89,19 +96,31 @@ def _cut(
     for document in range(used.source.size):
         tokens, source = int(used.num_tokens[document]), used.source[document]
         for repeat in range(used.repeats[document]):
-            piece = begins[source, repeat]
-            for start in range(0, tokens, row_tokens):
-                length[piece] = min(row_tokens, tokens - start)
+            piece, start = begins[source, repeat], 0
+            while start < tokens:
                 if tokens <= row_tokens:
-                    labels[piece] = used.supervised_tokens[document]
+                    length[piece], labels[piece] = tokens, used.supervised_tokens[document]
                 else:
                     offset = stored.offsets[used.store_row[document]] + start
+                    length[piece] = _length(stored.bits, offset, tokens - start, row_tokens)
                     labels[piece] = _set_bits(stored.bits, offset + 1, offset + length[piece])
                 places.document[piece] = document
                 places.document_start[piece] = start
                 places.repeat[piece] = repeat
+                start += length[piece]
                 piece += 1
             begins[source, repeat] = piece
+
+
+@kernel
+def _length(bits: NDArray[np.uint8], first: int, left: int, row_tokens: int) -> int:
+    """Return the length of the piece whose first token is `first` in the store, of a document with `left` tokens on."""
+    if left <= row_tokens:
+        return left
+    behind = first + row_tokens
+    is_label = _set_bits(bits, behind, behind + 1) > 0
+    goes_on = left > row_tokens + 1 and _set_bits(bits, behind + 1, behind + 2) > 0
+    return row_tokens - 1 if is_label and not goes_on else row_tokens
 
 
 @kernel

@@ -180,7 +180,7 @@ def _details(phase: PackedPhase, config: ScheduleConfig) -> dict[str, Any]:
     """What one phase came to, for the receipt; labels of sources, rows and tokens of the phase."""
     packing, pieces, places = phase.packing, phase.pieces, phase.places
     # Of a document that is cut there is one second piece per use.
-    is_cut = (places.document_start == config.row_tokens) & (places.repeat == 0)
+    is_cut = (places.document_start > 0) & (places.document_start <= config.row_tokens) & (places.repeat == 0)
     sources = [
         {
             "source": source,

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tokenizers
 import torch
+from peft import AutoPeftModelForCausalLM
 from tokenizers import AddedToken, decoders, models, pre_tokenizers, trainers
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
@@ -108,13 +109,42 @@ def test_new_ids_get_rows_from_the_words_of_their_names(
     workspace: Workspace, model_folder: Path, parent: Tokenizer, grown: Tokenizer
 ) -> None:
     base = resolve_base(BaseConfig(path=str(model_folder)), workspace, Path(), grown, 1)
-    assert [(row.id, row.token) for row in base.new_rows] == [(400, "<|lang:en|>"), (401, "<|lang:fr|>")]
-    assert list(base.new_rows[1].old_ids) == parent.encode(["lang fr"])[0].tolist()
+    assert {row.token: row.id for row in base.new_rows} == grown.meta.control_tokens
+    *in_slots, english, french = base.new_rows
+    assert [(row.id, row.token) for row in (english, french)] == [(400, "<|lang:en|>"), (401, "<|lang:fr|>")]
+    assert list(french.old_ids) == parent.encode(["lang fr"])[0].tolist()
     before = LlamaForCausalLM.from_pretrained(model_folder).get_input_embeddings().weight
     after = load_base(base, grown, 64, 1).get_input_embeddings().weight
     assert after.shape[0] == ROWS + 2
-    assert torch.equal(after[:ROWS], before)
-    assert torch.allclose(after[401], before[list(base.new_rows[1].old_ids)].mean(0), atol=1e-6)
+    is_old = torch.ones(ROWS, dtype=torch.bool)
+    is_old[[row.id for row in in_slots]] = False
+    assert torch.equal(after[:ROWS][is_old], before[is_old])
+    for row in base.new_rows:
+        assert torch.allclose(after[row.id], before[list(row.old_ids)].mean(0), atol=1e-6)
+
+
+@pytest.mark.parametrize("method", ["lora", "qlora"])
+def test_adapter_learns_the_rows_of_tags_in_free_slots(
+    workspace: Workspace,
+    recipe: Recipe,
+    model_folder: Path,
+    in_slots: Tokenizer,
+    texts: dict[str, list[str]],
+    method: str,
+) -> None:
+    write_tagged(workspace, in_slots, texts["docs"][12:40])
+    changes = {"tuning": {"method": method, "r": 4}, "optimizer": {"learning_rate": 0.01}, "probes": None}
+    result = train(recipe(mixture="tagged", base={"path": str(model_folder)}, max_steps=3, **changes), workspace.root)
+    base = resolve_base(BaseConfig(path=str(model_folder)), workspace, Path(), in_slots, 1)
+    start = load_base(base, in_slots, 64, 1).get_input_embeddings().weight
+    model = AutoPeftModelForCausalLM.from_pretrained(Path(result["folder"]) / "final")
+    learnt = model.merge_and_unload().get_input_embeddings().weight
+    tag = in_slots.meta.control_tokens[TAGS[0]]
+    assert float((learnt[tag] - start[tag]).abs().max()) > 1e-3
+    still = [number for number in range(ROWS) if number not in in_slots.meta.control_tokens.values()]
+    assert torch.equal(
+        learnt[still], LlamaForCausalLM.from_pretrained(model_folder).get_input_embeddings().weight[still]
+    )
 
 
 def test_model_from_scratch_has_rows_for_new_ids(

@@ -8,6 +8,7 @@ import pytest
 from engine.base.errors import AuditError, RecipeError
 from engine.formats.manifest import Audit, HeldOutSet, Manifest, Mixture, Phase, SearchedBenchmark
 from engine.formats.workspace import Workspace
+from tests.trainers.conftest import write_split
 from trainers import coverage
 from trainers.coverage import require_coverage
 from trainers.recipe import GateConfig, ProbesConfig
@@ -48,8 +49,8 @@ def gate(trained: Mixture, ancestors: list[Mixture] | None = None, monkeypatch: 
     named = [
         {"run": "base", "mixture": {"reference": name, "digest": one.manifest.digest}} for name, one in older.items()
     ]
-    probes = config.pop("probes", ProbesConfig(benchmarks=["gsm8k"]))
-    return require_coverage(probes, GateConfig(**config), trained, named, Workspace(Path()))
+    probes, workspace = config.pop("probes", ProbesConfig(benchmarks=["gsm8k"])), config.pop("workspace", Path())
+    return require_coverage(probes, GateConfig(**config), trained, named, Workspace(workspace))
 
 
 def test_a_searched_audited_and_clean_mixture_passes() -> None:
@@ -86,6 +87,33 @@ def test_an_ancestor_that_holds_an_item_is_refused(monkeypatch: pytest.MonkeyPat
     older = mixture("old", (searched(found=["0a"]),), digest="9" * 32)
     with pytest.raises(AuditError, match=r"old@v1 \(behind base run base\): 1 of its documents hold items"):
         gate(mixture(benchmarks=(searched(),)), [older], monkeypatch)
+
+
+@pytest.mark.parametrize(
+    ("held_out", "message"),
+    [
+        ({"general": ("crawl", ["b", "a", "c"]), "code": ("web", ["d"])}, None),
+        ({"general": ("crawl", ["a"]), "code": ("web", ["b"])}, "it held out 1 of the 2 texts that 'general' asks"),
+        (None, "its split is another, and not here"),
+    ],
+    ids=["the same texts and more", "some", "gone"],
+)
+def test_an_ancestor_of_another_split_is_covered_where_it_held_out_the_same_texts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held_out: dict[str, Any] | None, message: str | None
+) -> None:
+    workspace = Workspace(tmp_path)
+    own = write_split(workspace, {"general": ("web", ["a", "b"])})
+    other = "9" * 32 if held_out is None else write_split(workspace, held_out)
+    row = HeldOutSet(set="general", documents=2, bytes=2, searched_documents=10, contaminated_documents=0)
+    covered = {"held_out": [row.model_copy(update={"planted_recall": 1.0})]}
+    trained, older = mixture(split=own, **covered), mixture("old", digest="9" * 32, split=other, **covered)
+    config = {"probes": ProbesConfig(general=["general"]), "workspace": tmp_path}
+    if message is None:
+        assert gate(trained, [older], monkeypatch, **config) == []
+        return
+    with pytest.raises(AuditError, match=rf"old@v1 \(behind base run base\): {message}.*gate: .waive: .general.."):
+        gate(trained, [older], monkeypatch, **config)
+    assert len(gate(trained, [older], monkeypatch, **config, waive=["general"])) == 1
 
 
 def test_what_is_waived_comes_back_in_words_and_stops_nothing() -> None:

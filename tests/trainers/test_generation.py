@@ -1,7 +1,9 @@
 """What stands beside trained weights: stop tokens, pad token, template; and weights that load as what was trained."""
 
 import json
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +13,18 @@ import yaml
 from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer, GenerationConfig, LlamaConfig, LlamaForCausalLM
 
-import trainers.reload
-from engine.base.atomic import write_json
+import trainers.final
+from engine.base.atomic import read_json, write_json
 from engine.base.errors import AuditError
 from engine.formats.manifest import open_mixture
 from engine.formats.token_store import open_token_store
 from engine.formats.tokenizer import Tokenizer, load_tokenizer
 from engine.formats.workspace import Workspace
 from tests.engine.pack.chat_tokenizers import make
+from trainers.final import require_same_logits, tokenizer_in_transformers
 from trainers.generation import choose_pad
 from trainers.lineage import Base
 from trainers.model import load_folder
-from trainers.reload import require_same_logits
 from trainers.template_checks import require_one_template
 from trainers.train import train
 
@@ -87,6 +89,7 @@ def test_run_without_chats_stops_at_eos_and_is_loaded_again(
     assert [stop["token"] for stop in content["generation"]["stop_tokens"]] == ["</s>"]
     assert content["generation"]["template"] is None
     assert content["reloaded"]["logits_differ_by"] <= 1e-5
+    assert content["reloaded"]["tokenizer"] == "the same ids"
     assert GenerationConfig.from_pretrained(folder / "final").eos_token_id == [2]
     assert AutoTokenizer.from_pretrained(folder / "final").pad_token == content["generation"]["pad_token"]["token"]
     card = (folder / "final" / "README.md").read_text()
@@ -136,7 +139,7 @@ def test_adapter_under_keys_that_do_nothing_is_an_error(tmp_path: Path, dtype: t
 def test_run_whose_export_is_damaged_is_not_finished(
     workspace: Workspace, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trainers.reload, "load_folder", tiny_like)
+    monkeypatch.setattr(trainers.final, "load_folder", tiny_like)
     with pytest.raises(AuditError, match="loaded again it gives other logits"):
         train(recipe(max_steps=1, probes=None), workspace.root)
     assert not (workspace.run("tiny") / "final").exists()
@@ -159,16 +162,51 @@ def test_eos_that_is_the_pad_token_of_a_base_is_learnt_as_an_input(tmp_path: Pat
     assert loaded.get_input_embeddings().weight.grad[5].any()
 
 
-def test_base_with_another_template_than_the_tokenizer_of_the_mixture_is_refused(
-    workspace: Workspace, tokenizer: Tokenizer, tmp_path: Path
+CHATML = "{% for m in messages %}{{ '<|im_start|>' + m.role + '\\n' + m.content + '<|im_end|>\\n' }}{% endfor %}"
+ALIKE = "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>{{ '\\n' }}{% endfor %}"
+PROMPTED = "{% if messages[0].role != 'system' %}You are good.{% endif %}" + CHATML
+
+
+@pytest.mark.parametrize(
+    ("there", "writes"),
+    [
+        (CHATML, None),
+        (ALIKE, None),
+        ("{{ bos_token }}" + ALIKE, None),
+        (PROMPTED, r"it writes 'You are good\.<\|im_start\|>user"),
+        ("{{ raise_exception('no') }}", "it writes what the other refuses"),
+    ],
+    ids=["equal", "alike", "bos", "prompted", "refuses"],
+)
+def test_base_whose_template_writes_other_things_than_that_of_the_mixture_is_refused(
+    workspace: Workspace, tmp_path: Path, there: str, writes: str | None
 ) -> None:
-    manifest = open_mixture(workspace, "mixed").manifest.model_copy(update={"template": "tokenizer"})
-    folder = tokenizer.folder
-    (folder / "chat_template.jinja").write_text("{{ messages }}")
+    manifest = open_mixture(workspace, "mixed").manifest.model_copy(update={"template": "chatml"})
     store = open_token_store(workspace.tokens(manifest.token_store))
-    base = base_of(tmp_path / "base", chat_template="{{ messages }}")
-    assert require_one_template(manifest, store, tokenizer, base, False) == []
-    write_json(tmp_path / "base" / "tokenizer_config.json", {"chat_template": "{{ messages }} "})
-    with pytest.raises(AuditError, match=r"not the one the mixture's chats were rendered with \(template: tokenizer\)"):
-        require_one_template(manifest, store, tokenizer, base, False)
-    assert len(require_one_template(manifest, store, tokenizer, base, True)) == 1
+    store = replace(store, meta=store.meta.model_copy(update={"chat_template": CHATML}))
+    base = base_of(tmp_path / "base", chat_template=there, bos_token="<s>")
+    if writes is None:
+        assert require_one_template(manifest, store, base, False) == []
+        return
+    with pytest.raises(AuditError, match=f"another chat template along than chatml: {writes}"):
+        require_one_template(manifest, store, base, False)
+    assert len(require_one_template(manifest, store, base, True)) == 1
+
+
+def test_tokenizer_that_transformers_puts_together_in_another_way_is_told(spoken: Tokenizer, tmp_path: Path) -> None:
+    texts = [
+        "def f(x): return x",
+        "two  spaces",
+        "a text that spells </s> is text in training, and EOS in transformers",
+    ]
+    folder = Path(shutil.copytree(spoken.folder, tmp_path / "final"))
+    write_json(folder / "tokenizer_config.json", {"tokenizer_class": "PreTrainedTokenizerFast"})
+    assert tokenizer_in_transformers(folder, spoken, texts) == "the same ids"
+    content = read_json(folder / "tokenizer.json")
+    write_json(
+        folder / "tokenizer.json",
+        content | {"normalizer": {"type": "Replace", "pattern": {"String": "  "}, "content": " "}},
+    )
+    assert tokenizer_in_transformers(folder, spoken, texts) == "other ids for 1 of 2 texts"
+    (folder / "tokenizer.json").write_text("{")
+    assert tokenizer_in_transformers(folder, spoken, texts).startswith("cannot be loaded (")

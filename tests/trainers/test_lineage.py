@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import sentencepiece
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from engine.base.atomic import write_json
@@ -18,9 +18,12 @@ from engine.formats.base_model import ModelMeta, digest_model
 from engine.formats.manifest import open_mixture
 from engine.formats.tokenizer import Tokenizer, describe, load_tokenizer
 from engine.formats.workspace import Workspace
-from trainers.adapters import merge_adapter
+from tests.engine.pack.chat_tokenizers import make
+from trainers.adapters import open_adapter
+from trainers.final import tokenizer_in_transformers
 from trainers.language_model import LanguageModel
-from trainers.lineage import resolve_base
+from trainers.lineage import _same_tokenizer, resolve_base
+from trainers.merge import merge
 from trainers.model import load_base
 from trainers.recipe import BaseConfig
 from trainers.tokenizer_files import write_tokenizer
@@ -125,6 +128,8 @@ def test_tokenizer_that_cannot_be_converted_exactly_is_only_copied(tmp_path: Pat
     (tmp_path / "final").mkdir()
     write_tokenizer(load_tokenizer(folder), None, tmp_path / "final", texts["docs"])
     assert [path.name for path in (tmp_path / "final").iterdir()] == ["tokenizer.model"]
+    said = tokenizer_in_transformers(tmp_path / "final", load_tokenizer(folder), texts["docs"])
+    assert said == "cannot be loaded: there is only tokenizer.model, which SentencePiece reads"
 
 
 def test_final_adapter_is_an_adapter_of_peft(workspace: Workspace, recipe: Recipe, general: Path) -> None:
@@ -132,9 +137,8 @@ def test_final_adapter_is_an_adapter_of_peft(workspace: Workspace, recipe: Recip
 
     train(recipe(name="adapted", base={"run": "general"}, tuning=LORA, max_steps=2), workspace.root)
     model = AutoPeftModelForCausalLM.from_pretrained(workspace.run("adapted") / "final", local_files_only=True)
-    by_hand = merge_adapter(
-        AutoModelForCausalLM.from_pretrained(general / "final", dtype=torch.float32), workspace.run("adapted") / "final"
-    )
+    plain = AutoModelForCausalLM.from_pretrained(general / "final", dtype=torch.float32)
+    by_hand = open_adapter(plain, workspace.run("adapted") / "final").merge_and_unload()
     ids = torch.arange(20)[None]
     one, other = (
         LanguageModel(m).eval().states(ids, torch.arange(20)[None]) for m in (model.merge_and_unload(), by_hand)
@@ -151,6 +155,45 @@ def test_whole_weights_need_nothing_of_the_runs_behind_them(
     behind = run_json(workspace.run("more"))["lineage"]
     assert [run["run"] for run in behind["runs"]] == ["general", "code"]
     assert behind["pretraining"] == "none: initialised from the seed"
+
+
+def test_weights_that_changed_behind_a_run_are_refused(workspace: Workspace, recipe: Recipe, general: Path) -> None:
+    weights = load_file(general / "final" / "model.safetensors")
+    weights["model.norm.weight"][0] += 1
+    save_file(weights, general / "final" / "model.safetensors", {"format": "pt"})
+    with pytest.raises(InputError, match="these are not the weights the run ended with"):
+        train(recipe(name="code", base={"run": "general"}, max_steps=2), workspace.root)
+
+
+def test_tiny_base_under_an_adapter_is_that_of_its_own_seed(workspace: Workspace, recipe: Recipe) -> None:
+    train(recipe(name="first", tuning=LORA, max_steps=2, seed=1), workspace.root)
+    train(recipe(name="second", base={"run": "first"}, max_steps=2, seed=2), workspace.root)
+    assert step_zero(workspace, "second") == pytest.approx(last_step(workspace, "first"), rel=1e-5)
+
+
+@pytest.mark.parametrize("is_merged", [False, True])
+def test_folder_a_run_left_behind_has_its_lineage_wherever_it_lies(
+    workspace: Workspace, recipe: Recipe, general: Path, tmp_path: Path, is_merged: bool
+) -> None:
+    if is_merged:
+        train(recipe(name="adapted", base={"run": "general"}, tuning=LORA, max_steps=2), workspace.root)
+        merge("adapted", tmp_path / "elsewhere", workspace.root)
+    else:
+        shutil.copytree(general / "final", tmp_path / "elsewhere")
+    before = ["general", "adapted"] if is_merged else ["general"]
+    train(recipe(name="code", base={"path": "elsewhere"}, max_steps=2), workspace.root)
+    behind = run_json(workspace.run("code"))["lineage"]
+    assert [run["run"] for run in behind["runs"]] == before
+    assert behind["pretraining"] == "none: initialised from the seed"
+    # The gate asks what the mixtures behind it were searched for, and cannot where they are gone.
+    shutil.rmtree(workspace.root / "mixtures" / "general")
+    with pytest.raises(AuditError, match=r"behind base run general\): the mixture the run was trained on is not here"):
+        train(recipe(name="more", base={"path": "elsewhere"}), workspace.root)
+    waived = train(
+        recipe(name="more", base={"path": "elsewhere"}, gate={"waive": ["general", "code"]}, max_steps=1),
+        workspace.root,
+    )
+    assert "is not here" in waived["waived"][0]
 
 
 def test_unfinished_run_is_no_base(workspace: Workspace, recipe: Recipe, general: Path) -> None:
@@ -222,6 +265,30 @@ def test_base_with_another_tokenizer_is_refused(workspace: Workspace, recipe: Re
         train(recipe(base={"path": "model"}), workspace.root)
 
 
+def test_base_without_a_tokenizer_is_refused(workspace: Workspace, recipe: Recipe, model_folder: Path) -> None:
+    (model_folder / "tokenizer.model").unlink()
+    with pytest.raises(InputError, match="it has no tokenizer, so nobody can say whether it is that of the mixture"):
+        train(recipe(base={"path": "model"}), workspace.root)
+
+
+def test_tokenizers_of_one_vocabulary_are_one_only_where_they_cut_texts_alike(tmp_path: Path) -> None:
+    spoken = make("byte_level", tmp_path)
+    content = json.loads((spoken.folder / "tokenizer.json").read_text())
+    merges = content["model"]["merges"]
+    layouts = {
+        "compact": (content, True),
+        "truncated": (
+            content | {"truncation": {"max_length": 8, "stride": 0, "strategy": "LongestFirst", "direction": "Right"}},
+            True,
+        ),
+        "other merges": (content | {"model": content["model"] | {"merges": merges[::-1]}}, False),
+        "other words": (content | {"pre_tokenizer": {"type": "Digits", "individual_digits": True}}, False),
+    }
+    for name, (changed, is_same) in layouts.items():
+        write_json(tmp_path / name / "tokenizer.json", changed)
+        assert _same_tokenizer(tmp_path / name / "tokenizer.json", spoken.folder / "tokenizer.json") == is_same, name
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -230,10 +297,11 @@ def test_base_with_another_tokenizer_is_refused(workspace: Workspace, recipe: Re
     ],
 )
 def test_base_that_is_too_small_is_refused(
-    workspace: Workspace, recipe: Recipe, tmp_path: Path, change: dict[str, int], message: str
+    workspace: Workspace, recipe: Recipe, tokenizer: Tokenizer, tmp_path: Path, change: dict[str, int], message: str
 ) -> None:
     config = {"vocab_size": 512, "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2} | change
     LlamaForCausalLM(LlamaConfig(intermediate_size=32, **config)).save_pretrained(tmp_path / "model")
+    shutil.copy(tokenizer.folder / "tokenizer.model", tmp_path / "model")
     with pytest.raises(InputError, match=message):
         train(recipe(base={"path": "model"}), workspace.root)
 
@@ -282,7 +350,7 @@ def test_mixture_without_a_split_covers_no_probe(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"split": "9" * 32}, "it has another split"),
+        ({"split": "9" * 32}, "its split is another, and not here: nobody can say whether it held out what 'general'"),
         ({"held_out": []}, "no held-out set searched for in it 'general'"),
         ({"digest": "8" * 32}, "it is not the mixture the run was trained on"),
     ],

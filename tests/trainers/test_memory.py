@@ -324,12 +324,13 @@ def test_options_that_do_not_go_together_are_told(
 
 
 def test_rows_longer_than_the_context_are_told_before_loading(
-    workspace: Workspace, recipe: Recipe, tmp_path: Path
+    workspace: Workspace, recipe: Recipe, tokenizer: Tokenizer, tmp_path: Path
 ) -> None:
     folder = tmp_path / "short"
     sizes = {"vocab_size": 512, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1}
     config = LlamaConfig(**sizes, num_attention_heads=2, num_key_value_heads=2, max_position_embeddings=32)
     LlamaForCausalLM(config).save_pretrained(folder)
+    shutil.copy(tokenizer.folder / "tokenizer.model", folder)
     with pytest.raises(InputError, match=r"knows 32 positions, the mixture's rows need 64.* 32 smaller, or more"):
         train(recipe(base={"path": str(folder)}), workspace.root, dry_run=True)
     config.max_position_embeddings = 64

@@ -1,6 +1,7 @@
 """The verb `merge`: what it writes is the trained model, loads in transformers, and is refused where it differs."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,9 @@ def test_merged_folder_is_the_adapter_on_its_base_in_plain_transformers(
         assert result["max_logit_difference"] < 1e-4
         assert result["nats_per_token_merged"] == pytest.approx(result["nats_per_token_trained"], rel=1e-5)
     assert json.loads((tmp_path / "merged" / "merge.json").read_text()) == result
+    assert merged.config.max_position_embeddings == 64
+    for name in ("generation_config.json", "lineage.json"):  # it stops where the run's answers do
+        assert (tmp_path / "merged" / name).read_bytes() == (final / name).read_bytes()
     loaded = AutoTokenizer.from_pretrained(tmp_path / "merged", local_files_only=True)
     assert loaded.encode("def f(x):", add_special_tokens=False) == tokenizer.encode(["def f(x):"])[0].tolist()
 
@@ -106,6 +110,7 @@ def test_type_is_the_bases_unless_another_is_asked_for(
 ) -> None:
     tiny = Base("tiny", "tiny", "", tiny=TinyConfig(hidden_size=32, layers=2, heads=2, intermediate_size=64))
     load_base(tiny, tokenizer, 64, seed=1).to(torch.bfloat16).save_pretrained(tmp_path / "base")
+    shutil.copy(tokenizer.folder / "tokenizer.model", tmp_path / "base")
     tuned(TUNINGS["lora"], base={"path": str(tmp_path / "base")})
     result = merge("tiny", tmp_path / "merged", workspace.root)
     assert result["dtype"] == "bf16"

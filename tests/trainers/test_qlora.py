@@ -197,6 +197,7 @@ def saved(tokenizer: Tokenizer, folder: Path, **config: Any) -> Path:
     load_base(TINY, tokenizer, 64, 3).save_pretrained(folder)
     path = folder / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | config))
+    shutil.copy(tokenizer.folder / "tokenizer.model", folder)
     return folder
 
 

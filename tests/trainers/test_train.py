@@ -334,6 +334,7 @@ def test_mixture_is_recorded_by_version_and_digest(workspace: Workspace, recipe:
         "digest": manifest.digest,
         "reference": "mixed@v1",
         "schedule": manifest.schedule,
+        "row_tokens": manifest.row_tokens,
         "tokenizer": manifest.tokenizer,
         "split": manifest.split,
         "template": None,

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 import torch
+from peft import AutoPeftModelForCausalLM
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 import trainers.loop
-from engine.base.errors import InputError, RecipeError
+from engine.base.errors import AuditError, InputError, RecipeError
 from engine.formats.manifest import open_mixture
 from engine.formats.tokenizer import Tokenizer, load_tokenizer
 from engine.formats.workspace import Workspace
@@ -21,9 +22,11 @@ from engine.pack.tokenizer import TokenizerTraining, train_tokenizer
 from engine.run.pipeline import run as run_recipe
 from tests.trainers.conftest import Document, write_mixture
 from trainers.checkpoint import latest_checkpoint, load_checkpoint
+from trainers.empty_model import empty_model
 from trainers.job import resolve_job
 from trainers.language_model import LanguageModel
 from trainers.lineage import resolve_base
+from trainers.merge import merge
 from trainers.model import load_base
 from trainers.new_rows import NewRow
 from trainers.optim import MasterOptimizer
@@ -37,7 +40,7 @@ Texts = dict[str, list[str]]
 ROWS, PIECES = 400, 12
 TAGS = ["<|quality:high|>", "<|quality:low|>", "<|is__quality_high|>"]
 NEW = PIECES + 2
-"""New ids: pieces, and the tags that found no free slot."""
+"""New ids: pieces, and the tags that found no free slot. One tag has taken the free slot."""
 
 
 def store(workspace: Workspace, made: Path) -> Tokenizer:
@@ -101,8 +104,10 @@ def test_new_rows_are_means_and_old_rows_keep_their_bits(place: Path, name: str)
     workspace = Workspace(place / "workspace")
     tokenizer = tokenizer_of(workspace)
     base = resolve_base(BaseConfig(path=str(place / name)), workspace, Path(), tokenizer, 1)
-    assert [row.id for row in base.new_rows] == list(range(ROWS, ROWS + NEW))
-    assert [row.token for row in base.new_rows if row.is_control] == TAGS[1:]
+    slot = tokenizer.meta.control_tokens[TAGS[0]]
+    assert [row.id for row in base.new_rows] == [slot, *range(ROWS, ROWS + NEW)]
+    assert [row.token for row in base.new_rows if row.is_control] == TAGS
+    still = [number for number in range(ROWS) if number != slot]
     before = LlamaForCausalLM.from_pretrained(place / name)
     model = load_base(base, tokenizer, 64, 1)
     parent = load_tokenizer(place / "parent")
@@ -111,7 +116,8 @@ def test_new_rows_are_means_and_old_rows_keep_their_bits(place: Path, name: str)
     assert tied == (name != "untied")
     for layer in ("get_input_embeddings", "get_output_embeddings"):
         old, new = (getattr(one, layer)().weight.detach() for one in (before, model))
-        assert torch.equal(new[:ROWS], old[:ROWS])
+        assert torch.equal(new[still], old[still])
+        assert not torch.equal(new[slot], old[slot])
         assert torch.equal(new[ROWS + NEW :], old[ROWS + NEW :])
         for piece, number in zip(load_tokenizer(place / "pieces").meta.pieces, range(ROWS, ROWS + PIECES), strict=True):
             ids = parent.encode([piece.replace("\u2581", " ")])[0].tolist()
@@ -147,6 +153,7 @@ def test_in_the_first_steps_nothing_but_new_rows_moves(place: Path, recipe: Reci
     tokenizer = tokenizer_of(workspace)
     base = resolve_base(BaseConfig(path=str(place / name)), workspace, Path(), tokenizer, 1)
     start = load_base(base, tokenizer, 64, 1).state_dict()
+    new = [row.id for row in base.new_rows]
     folder = trained(place, recipe, name, vocabulary={"new_rows_steps": 3}, max_steps=3, precision=precision)
     after = weights(folder / "final")
     assert after.keys() == start.keys()
@@ -154,9 +161,8 @@ def test_in_the_first_steps_nothing_but_new_rows_moves(place: Path, recipe: Reci
     for key, tensor in after.items():
         if key in matrices:
             same = (tensor == start[key]).all(1)
-            assert not same[ROWS : ROWS + NEW].any()
-            assert same[:ROWS].all()
-            assert same[ROWS + NEW :].all()
+            assert not same[new].any()
+            assert int(same.sum()) == len(same) - len(new)
         else:
             assert torch.equal(tensor, start[key])
     everything = trained(place, recipe, name, name="on", vocabulary={"new_rows_steps": 3}, precision=precision)
@@ -236,26 +242,52 @@ def test_final_folder_gives_the_trained_logits_in_plain_libraries(
     model = training.model.eval()
     with torch.no_grad():
         expected = model.states(ids, positions) @ model.head.t()
-        found = plain(place / name, folder / "final", method)(input_ids=ids).logits
+        found = plain(folder / "final", method)(input_ids=ids).logits
     assert float((found - expected).abs().max()) < 1e-4
     base = AutoModelForCausalLM.from_pretrained(place / name)
     start = load_base(job.base, job.tokenizer, 64, 1).get_input_embeddings().weight.detach()
-    reloaded = plain(place / name, folder / "final", method).get_input_embeddings().weight.detach()
+    reloaded = plain(folder / "final", method).get_input_embeddings().weight.detach()
     assert float((reloaded[ROWS : ROWS + NEW] - start[ROWS : ROWS + NEW]).abs().max()) > 1e-3
-    assert method == "full" or torch.equal(reloaded[:ROWS], base.get_input_embeddings().weight[:ROWS])
+    still = [number for number in range(ROWS) if number not in {row.id for row in job.base.new_rows}]
+    assert method == "full" or torch.equal(reloaded[still], base.get_input_embeddings().weight[still])
 
 
-def plain(base: Path, final: Path, method: str) -> Any:
-    """Load a run's model as anybody would, without this package."""
+def plain(final: Path, method: str) -> Any:
+    """Load a run's model as its card says, without this package."""
     if method == "full":
         return AutoModelForCausalLM.from_pretrained(final).eval()
-    from peft import PeftModel
+    return AutoPeftModelForCausalLM.from_pretrained(final).merge_and_unload().eval()
 
-    model = AutoModelForCausalLM.from_pretrained(base)
-    needed = len(AutoTokenizer.from_pretrained(final))
-    if model.get_input_embeddings().weight.shape[0] < needed:
-        model.resize_token_embeddings(needed)
-    return PeftModel.from_pretrained(model, final).merge_and_unload().eval()
+
+@pytest.mark.parametrize("method", ["lora", "qlora"])
+@pytest.mark.parametrize("name", ["tied", "untied", "padded"])
+def test_adapter_with_new_rows_is_merged_with_them(place: Path, recipe: Recipe, name: str, method: str) -> None:
+    changes = {"tuning": {"method": method}, "optimizer": {"learning_rate": 0.05}, "max_steps": 4}
+    final = trained(place, recipe, name, **changes) / "final"
+    result = merge("tiny", place / "merged", place / "workspace")
+    merged, adapted = weights(place / "merged"), plain(final, method).state_dict()
+    assert merged.keys() == adapted.keys()
+    assert all(float((merged[key] - adapted[key]).abs().max()) < 1e-6 for key in merged)
+    assert AutoModelForCausalLM.from_pretrained(place / "merged").config.tie_word_embeddings == (name != "untied")
+    assert result["tensors_changed"] == 7 + (2 if name == "untied" else 1)
+    assert method == "qlora" or result["max_logit_difference"] < 1e-4
+    ids = tokenizer_of(Workspace(place / "workspace")).meta.control_tokens
+    loaded = AutoTokenizer.from_pretrained(place / "merged")
+    assert [loaded.convert_tokens_to_ids(tag) for tag in TAGS] == list(ids.values())
+
+
+@pytest.mark.parametrize("name", ["tied", "untied"])
+def test_plan_counts_the_rows_of_new_tokens_too(place: Path, recipe: Recipe, name: str, texts: Texts) -> None:
+    workspace, lora = Workspace(place / "workspace"), {"tuning": {"method": "lora"}, "probes": None}
+    trained(place, recipe, name, max_steps=1, **lora)
+    more = TokenizerExtension(sources=["docs"], pieces=3)
+    extend_tokenizer(tokenizer_of(workspace), texts["docs"], more, place / "more")
+    write_texts(workspace, "more", texts["docs"][:30], store(workspace, place / "more"))
+    for base, mixture in (({"path": str(place / name)}, "extended"), ({"run": "tiny"}, "more")):
+        job = resolve_job(recipe(name="next", base=base, mixture=mixture, **lora), workspace, None)
+        model = prepare(job, World(torch.device("cpu"))).model
+        planned = empty_model(job.base, job.recipe, job.tokenizer, 64)
+        assert sum(planned.trained) == sum(one.numel() for one in model.trained().values())
 
 
 def test_final_tokenizer_gives_the_same_ids_in_transformers(place: Path, recipe: Recipe, texts: Texts) -> None:
@@ -268,7 +300,8 @@ def test_final_tokenizer_gives_the_same_ids_in_transformers(place: Path, recipe:
     ]
     assert [loaded.convert_tokens_to_ids(tag) for tag in TAGS] == list(tokenizer.meta.control_tokens.values())
     told = json.loads((folder / "run.json").read_text())["vocabulary"]
-    assert (told["new_rows"], told["pieces"], list(told["control_tokens"])) == (NEW, PIECES, TAGS[1:])
+    assert (told["new_rows"], told["pieces"], list(told["control_tokens"])) == (NEW + 1, PIECES, TAGS)
+    assert told["control_tokens"][TAGS[1]]["id"] == tokenizer.meta.control_tokens[TAGS[1]]
 
 
 @pytest.mark.parametrize("method", ["full", "lora"])
@@ -289,7 +322,7 @@ def test_run_starts_from_a_run_with_new_rows(place: Path, recipe: Recipe, method
     assert after.shape[0] == ROWS + NEW + 3
     assert torch.equal(after[: ROWS + NEW], before["model.embed_tokens.weight"])
     content = json.loads((folder / "run.json").read_text())
-    assert content["vocabulary"]["ids"] == [ROWS + NEW, ROWS + NEW + 2]
+    assert (content["vocabulary"]["new_rows"], content["vocabulary"]["pieces"]) == (3, 3)
     assert [one["run"] for one in content["lineage"]["runs"]] == ["first"]
 
 
@@ -310,9 +343,9 @@ def test_other_tokenizers_are_refused(place: Path, recipe: Recipe, texts: Texts)
 
 def test_methods_that_train_no_row_and_steps_without_rows_are_refused(place: Path, recipe: Recipe) -> None:
     for method in ("ia3", "prompt", "prefix"):
-        with pytest.raises(RecipeError, match=f"method {method} trains no row, and the mixture has {NEW} tokens"):
+        with pytest.raises(RecipeError, match=f"method {method} trains no row, and the mixture has {NEW + 1} tokens"):
             trained(place, recipe, "tied", tuning={"method": method})
-    with pytest.raises(RecipeError, match="14 tokens of the mixture have rows that nobody trained yet"):
+    with pytest.raises(RecipeError, match="15 tokens of the mixture have rows that nobody trained yet"):
         trained(place, recipe, "tied", freezing={"embeddings": True})
     both = {"freezing": {"unfreeze_every": 2}, "vocabulary": {"new_rows_steps": 2}}
     with pytest.raises(RecipeError, match="which frees the embeddings last, with new_rows_steps"):
@@ -332,6 +365,19 @@ def test_adapter_on_a_head_with_a_bias_is_refused(place: Path) -> None:
     assert torch.equal(model.lm_head.bias[8], model.lm_head.bias[[1, 2]].mean())
     with pytest.raises(InputError, match="its head has a bias"):
         trained_beside(model, [NewRow(8, "ab", (1, 2), False)])
+
+
+@pytest.mark.parametrize("name", ["tied", "untied"])
+def test_adapter_on_a_base_whose_eos_is_zero_is_refused(place: Path, recipe: Recipe, name: str) -> None:
+    eos = tokenizer_of(Workspace(place / "workspace")).meta.eos_id
+    model = LlamaForCausalLM.from_pretrained(place / name)
+    with torch.no_grad():
+        model.get_output_embeddings().weight[eos] = 0
+    model.save_pretrained(place / name)
+    for method in ("lora", "qlora"):
+        with pytest.raises(AuditError, match=f"the head's row of '</s>' is zero: nobody trained it, nor does {method}"):
+            trained(place, recipe, name, tuning={"method": method})
+    trained(place, recipe, name, max_steps=1)
 
 
 def test_recipe_with_an_extension_becomes_a_model_that_plain_transformers_loads(

@@ -326,15 +326,15 @@ def test_more_labels_than_can_be_counted_exactly_are_refused_with_the_limit() ->
         pack(many, 16, 1)
 
 
-def test_more_pieces_than_can_be_numbered_are_refused_with_their_source() -> None:
+def test_more_pieces_than_can_be_numbered_are_refused_with_their_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.pack.pieces.MOST_PIECES", 1000)
     used = Used(
         *(np.array(column, dtype=dtype) for column, dtype in [
-            ([0, 1], np.uint16), ([8, (1 << 31) - 1], np.int32), ([7, 1], np.int32), ([1, 8], np.uint16),
-            ([0, 1], np.uint32),
+            ([0, 1], np.uint16), ([8, 1024], np.int32), ([7, 1], np.int32), ([1, 8], np.uint16), ([0, 1], np.uint32),
         ])
     )  # fmt: skip
-    stored = Stored(np.zeros(0, np.int64), np.zeros(0, np.uint8))
-    with pytest.raises(RecipeError, match=f"{1 + 8 * (1 << 28)} pieces of documents in a phase.*source code"):
+    stored = Stored(np.zeros(2, np.int64), np.zeros(128, np.uint8))
+    with pytest.raises(RecipeError, match=r"1025 pieces of documents in a phase.*source code.*1000 or fewer"):
         cut_pieces(used, ["text", "code"], stored, 8)
 
 

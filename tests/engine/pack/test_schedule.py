@@ -126,7 +126,11 @@ def test_every_token_of_every_use_is_placed_once_and_its_labels_are_counted(
         slots |= here
         bits = store.supervised(offsets[documents["store_row"][span["document"]]] + start, length)
         assert span["supervised_tokens"] == bits[1:].sum()
-        assert length == row_tokens or start + length == uses[span["document"]][2]  # cut only where it has to be
+        end, tokens = start + length, uses[span["document"]][2]
+        # Cut only where it has to be; one token earlier where the last label of a run would lose what stands before it.
+        if end < tokens and length < row_tokens:
+            behind = store.supervised(offsets[documents["store_row"][span["document"]]] + end, min(3, tokens - end))
+            assert (length, behind[1], behind[2:].any()) == (row_tokens - 1, True, False)
     expected = {
         (number, repeat): list(range(tokens))
         for number, (_, _, tokens, repeats) in enumerate(uses)
@@ -137,6 +141,21 @@ def test_every_token_of_every_use_is_placed_once_and_its_labels_are_counted(
     assert max(start for _, _, start in slots) < row_tokens
     assert spans.equals(spans.sort("step", "row", "start"))
     assert spans.schema == pl.Schema(SCHEMA)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(use, min_size=1, max_size=20), st.sampled_from([8, 16, 33]), st.integers(0, 99))
+def test_no_piece_begins_with_the_last_label_of_a_run(
+    tmp_path_factory: pytest.TempPathFactory, uses: list[Use], row_tokens: int, seed: int
+) -> None:
+    folder = tmp_path_factory.mktemp("cut")
+    store, documents = made(folder / "store", uses, seed)
+    offsets = store.documents()["offset"]
+    for span in spans_of(folder, documents, store, row_tokens, 2).filter(pl.col("document_start") > 0).to_dicts():
+        tokens = uses[span["document"]][2]
+        bits = store.supervised(offsets[documents["store_row"][span["document"]]], tokens)
+        is_label, goes_on = [*bits[span["document_start"] :], False, False][:2]
+        assert not is_label or goes_on
 
 
 def test_steps_are_full_but_for_the_last(tmp_path: Path) -> None:
