@@ -24,6 +24,7 @@ from engine.base.errors import AuditError, InputError, RecipeError, ResourceErro
 from engine.formats.manifest import open_mixture
 from engine.formats.parquet import read_parquet
 from engine.formats.run import FORGETTING_SCHEMA, METRICS_SCHEMA, open_run
+from engine.formats.tokenizer import Tokenizer
 from engine.formats.workspace import Workspace
 from trainers.language_model import LanguageModel
 from trainers.optim import LossScale, MasterOptimizer
@@ -307,10 +308,11 @@ def test_bf16_masters_learn_as_fp32_does(straight: Any, workspace: Workspace, re
 
 
 def test_recurrent_base_is_trained_where_documents_do_not_share_rows(
-    workspace: Workspace, recipe: Recipe, tmp_path: Path
+    workspace: Workspace, recipe: Recipe, tokenizer: Tokenizer, tmp_path: Path
 ) -> None:
     sizes = {"vocab_size": 512, "hidden_size": 16, "state_size": 4, "num_hidden_layers": 2}
     MambaForCausalLM(MambaConfig(**sizes)).save_pretrained(tmp_path / "mamba")
+    shutil.copy(tokenizer.folder / "tokenizer.model", tmp_path / "mamba")
     changes = {"base": {"path": str(tmp_path / "mamba")}, "max_steps": 2, "gradient_checkpointing": True}
     with pytest.raises(AuditError, match=r"cannot see each other.* Fix: set packed: false"):
         train(recipe(**changes), workspace.root)
