@@ -20,6 +20,7 @@ from engine.formats.tokenizer import Tokenizer, describe, load_tokenizer
 from engine.formats.workspace import Workspace
 from tests.engine.pack.chat_tokenizers import make
 from trainers.adapters import open_adapter
+from trainers.base_models import models_add
 from trainers.final import tokenizer_in_transformers
 from trainers.language_model import LanguageModel
 from trainers.lineage import _same_tokenizer, resolve_base
@@ -173,7 +174,7 @@ def test_tiny_base_under_an_adapter_is_that_of_its_own_seed(workspace: Workspace
 
 @pytest.mark.parametrize("is_merged", [False, True])
 def test_folder_a_run_left_behind_has_its_lineage_wherever_it_lies(
-    workspace: Workspace, recipe: Recipe, general: Path, tmp_path: Path, is_merged: bool
+    workspace: Workspace, recipe: Recipe, general: Path, tokenizer: Tokenizer, tmp_path: Path, is_merged: bool
 ) -> None:
     if is_merged:
         train(recipe(name="adapted", base={"run": "general"}, tuning=LORA, max_steps=2), workspace.root)
@@ -185,6 +186,9 @@ def test_folder_a_run_left_behind_has_its_lineage_wherever_it_lies(
     behind = run_json(workspace.run("code"))["lineage"]
     assert [run["run"] for run in behind["runs"]] == before
     assert behind["pretraining"] == "none: initialised from the seed"
+    models_add(str(tmp_path / "elsewhere"), workspace.root, "left")
+    added = resolve_base(BaseConfig(model="left"), workspace, Path(), tokenizer, 1)
+    assert [run["run"] for run in added.runs] == before
     # The gate asks what the mixtures behind it were searched for, and cannot where they are gone.
     shutil.rmtree(workspace.root / "mixtures" / "general")
     with pytest.raises(AuditError, match=r"behind base run general\): the mixture the run was trained on is not here"):
