@@ -45,7 +45,9 @@ def add_adapters(model: Any, tuning: TuningConfig, seed: int, rows: Sequence[New
         adapted = peft.get_peft_model(model, config, autocast_adapter_dtype=False)
     except ValueError as error:
         found = f"peft has no place for it in a {type(model).__name__} ({error})"
-        raise InputError(problem(f"tuning: {tuning.method}", found, fix="use method lora or full")) from error
+        has_dropout = "dropout" in str(error)  # experts, which are no linear layers, take none
+        fix = "set dropout: 0" if has_dropout else "use another method, or full"
+        raise InputError(problem(f"tuning: {tuning.method}", found, fix=fix)) from error
     if tuning.method == "prefix":
         start_from_activations(adapted, seed)
     for parameter in adapted.parameters():

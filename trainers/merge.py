@@ -188,8 +188,9 @@ def _write_merged(trained: Trained, dtype: torch.dtype, folder: Path) -> dict[st
         difference = float((after.double() - before.double()).norm())
         if not np.isfinite(difference):
             raise AuditError(problem(trained.run.folder, f"the merged {name} is not finite", "finite weights"))
-        number += difference > 0
-        change, whole = float(np.hypot(change, difference)), float(np.hypot(whole, float(before.double().norm())))
+        if difference > 0:
+            number, change = number + 1, float(np.hypot(change, difference))
+            whole = float(np.hypot(whole, float(before.double().norm())))
     if not number:
         found, fix = "merging the adapter changed no weight", "train it longer, or with a higher learning rate"
         raise AuditError(problem(trained.run.folder, found, "at least one tensor that changes", fix))
@@ -203,15 +204,16 @@ def _write_merged(trained: Trained, dtype: torch.dtype, folder: Path) -> dict[st
 
 
 def _merge_layers(adapted: Any) -> Iterator[tuple[str, torch.Tensor, torch.Tensor]]:
-    """Merge the adapter into one layer after the other; yield name, weight before, weight after."""
+    """Merge the adapter into one layer after the other; yield name, tensor before and after; experts have several."""
     from peft.tuners.tuners_utils import BaseTunerLayer
 
     for name, module in adapted.named_modules():
         if isinstance(module, BaseTunerLayer):
-            weight = module.get_base_layer().weight
-            before = weight.detach().clone()
+            layer = module.get_base_layer()
+            before = {key: parameter.detach().clone() for key, parameter in layer.named_parameters()}
             module.merge()
-            yield name, before, module.get_base_layer().weight.detach()
+            for key, tensor in before.items():
+                yield f"{name}.{key}", tensor, layer.get_parameter(key).detach()
 
 
 def _compare(trained: Measured, merged: Measured, documents: list[np.ndarray]) -> dict[str, Any]:

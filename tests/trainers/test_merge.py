@@ -8,19 +8,19 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, MixtralConfig, MixtralForCausalLM
 
 import trainers.merge
 from engine.base.errors import AuditError, InputError, RecipeError
 from engine.cli import main
 from engine.formats.tokenizer import Tokenizer
 from engine.formats.workspace import Workspace
-from trainers.adapters import open_adapter
+from trainers.adapters import add_adapters, open_adapter
 from trainers.lineage import Base
-from trainers.merge import merge, show_merge
-from trainers.model import load_base
+from trainers.merge import _merge_layers, merge, show_merge
+from trainers.model import load_base, load_folder
 from trainers.quantised import load_quantised
-from trainers.recipe import TinyConfig
+from trainers.recipe import TinyConfig, TuningConfig
 from trainers.train import train
 
 CPU = torch.device("cpu")
@@ -176,6 +176,28 @@ def test_merged_model_that_is_not_the_trained_one_is_refused(
     with pytest.raises(AuditError, match=r"nats per token merged, .* as it was trained\. Needed: the same within 0\.1"):
         merge("tiny", tmp_path / "merged", workspace.root)
     assert not (tmp_path / "merged").exists()
+
+
+def test_adapter_on_experts_takes_no_dropout_and_is_merged_into_them(tmp_path: Path) -> None:
+    config = MixtralConfig(
+        vocab_size=64, hidden_size=32, intermediate_size=48, num_hidden_layers=1, num_attention_heads=2,
+        num_key_value_heads=2, num_local_experts=4,
+    )  # fmt: skip
+    MixtralForCausalLM(config).save_pretrained(tmp_path / "base")
+    with pytest.raises(InputError, match=r"does not work with lora_dropout.*Fix: set dropout: 0"):
+        add_adapters(load_folder(tmp_path / "base"), TuningConfig(method="lora", r=4), 1)
+    trained = add_adapters(load_folder(tmp_path / "base"), TuningConfig(method="lora", r=4, dropout=0), 1)
+    assert any("experts" in name for name in trained.trained())
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for parameter in trained.trained().values():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    trained.saved.save_pretrained(tmp_path / "adapter")
+    adapted = open_adapter(load_folder(tmp_path / "base"), tmp_path / "adapter")
+    changed = {name for name, before, after in _merge_layers(adapted) if not torch.equal(before, after)}
+    assert len(changed) == 7, "four of attention, the router, two of experts"
+    ids = torch.arange(20)[None]
+    assert float((logits(adapted.unload(), ids) - logits(trained.saved, ids)).abs().max()) < 1e-4
 
 
 def test_folder_that_is_there_is_left_alone(workspace: Workspace, tmp_path: Path) -> None:
