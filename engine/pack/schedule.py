@@ -30,7 +30,7 @@ from engine.formats.token_store import TokenStore
 from engine.pack.packing import Packing, Pieces, pack
 from engine.pack.pieces import Places, Stored, Used, cut
 
-VERSION = 5
+VERSION = 6
 MADE_BY = f"schedule/{VERSION}"
 FILES = ("schedule.parquet", "schedule.json")
 
