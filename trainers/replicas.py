@@ -7,11 +7,15 @@ start and at every checkpoint.
 from collections.abc import Mapping
 
 import torch
+from torch._utils import _flatten_dense_tensors, _take_tensors, _unflatten_dense_tensors
 
 from engine.base.errors import AuditError, problem
 from trainers.fsdp import is_sharded
 from trainers.world import World
 
+BUCKET_BYTES = 1 << 20
+"""Small gradients are summed together up to here. Two processes with gloo, SmolLM2-135M, all weights and LoRA: 1.0 and
+0.05 s; each by itself 1.0 and 0.4 s; together up to 64 MiB 1.4 and 0.05 s."""
 _INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
@@ -26,13 +30,18 @@ def sum_gradients(parameters: Mapping[str, torch.nn.Parameter], world: World) ->
     if world.size == 1 or not own:
         return
     has = torch.tensor([parameter.grad is not None for parameter in own], dtype=torch.int32, device=world.device)
-    under_way = []
+    gradients, under_way = [], []
     for parameter, ranks in zip(own, world.sum(has).tolist(), strict=True):
         if ranks:
-            parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad.contiguous()
-            under_way.append(torch.distributed.all_reduce(parameter.grad, async_op=True))
-    for one in under_way:
-        one.wait()
+            parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+            gradients.append(parameter.grad)
+    for bucket in _take_tensors(gradients, BUCKET_BYTES):
+        flat = _flatten_dense_tensors(bucket)  # of one tensor it is the tensor
+        under_way.append((bucket, flat, torch.distributed.all_reduce(flat, async_op=True)))
+    for bucket, flat, work in under_way:
+        work.wait()
+        for gradient, summed in zip(bucket, _unflatten_dense_tensors(flat, bucket), strict=True):
+            gradient.copy_(summed)
 
 
 @torch.no_grad()
