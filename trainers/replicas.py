@@ -5,9 +5,9 @@ start and at every checkpoint.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
-from torch._utils import _flatten_dense_tensors, _take_tensors, _unflatten_dense_tensors
 
 from engine.base.errors import AuditError, problem
 from trainers.fsdp import is_sharded
@@ -35,12 +35,13 @@ def sum_gradients(parameters: Mapping[str, torch.nn.Parameter], world: World) ->
         if ranks:
             parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
             gradients.append(parameter.grad)
-    for bucket in _take_tensors(gradients, BUCKET_BYTES):
-        flat = _flatten_dense_tensors(bucket)  # of one tensor it is the tensor
+    torch_utils: Any = torch._utils  # without types
+    for bucket in torch_utils._take_tensors(gradients, BUCKET_BYTES):
+        flat = torch_utils._flatten_dense_tensors(bucket)  # of one tensor it is the tensor
         under_way.append((bucket, flat, torch.distributed.all_reduce(flat, async_op=True)))
     for bucket, flat, work in under_way:
         work.wait()
-        for gradient, summed in zip(bucket, _unflatten_dense_tensors(flat, bucket), strict=True):
+        for gradient, summed in zip(bucket, torch_utils._unflatten_dense_tensors(flat, bucket), strict=True):
             gradient.copy_(summed)
 
 
