@@ -9,7 +9,8 @@ Hoffmann, Dettmers and Brown are quoted from memory. All rules are about models 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-LOW_RANK = ("lora", "qlora")
+from trainers.recipe.tuning import LOW_RANK
+
 FAR = 1.25
 """A domain is called far where the base needs so many times the bits per byte of general text for it; ours."""
 
