@@ -15,7 +15,8 @@ from typing import Any
 import polars as pl
 
 from engine.base.errors import AuditError, InputError, RecipeError, problem, unknown
-from engine.formats.manifest import HeldOutSet, Mixture, SearchedBenchmark, open_mixture
+from engine.formats.manifest import HeldOutSet, SearchedBenchmark
+from engine.formats.mixture import Mixture, open_mixture
 from engine.formats.split import Split
 from engine.formats.workspace import Workspace
 from trainers.recipe import GateConfig, ProbesConfig

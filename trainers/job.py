@@ -7,7 +7,7 @@ from typing import Any
 
 from engine.base.errors import InputError, RecipeError, problem
 from engine.base.recipe_errors import check
-from engine.formats.manifest import Mixture, open_mixture
+from engine.formats.mixture import Mixture, open_mixture
 from engine.formats.tokenizer import Tokenizer, load_tokenizer
 from engine.formats.training_rows import TrainingRows, open_training_rows
 from engine.formats.workspace import Workspace

@@ -20,7 +20,7 @@ from engine.base.atomic import atomic_folder, read_json, write_json
 from engine.base.errors import AuditError, InputError, RecipeError, problem
 from engine.base.progress import progress
 from engine.formats.huggingface_tokenizer import BESIDE
-from engine.formats.manifest import open_mixture
+from engine.formats.mixture import open_mixture
 from engine.formats.run import Run, open_run, require_finished
 from engine.formats.split import Split
 from engine.formats.token_store import open_token_store

@@ -8,7 +8,7 @@ import yaml
 
 from benchmarks.near_dup.corpora import DATA
 from benchmarks.near_dup.tools import ROOT
-from engine.formats.manifest import open_mixture
+from engine.formats.mixture import open_mixture
 from engine.formats.training_rows import StepRows, TrainingRows, open_training_rows
 from engine.formats.workspace import Workspace
 from engine.recipe import check_recipe

@@ -8,7 +8,8 @@ import polars as pl
 
 from engine.catalog.relation import create_rows, create_view, identifier, read_files, text_literal, typed, union
 from engine.catalog.version_views import VERSION, version_columns
-from engine.formats.manifest import Manifest, Mixture, readable_versions
+from engine.formats.manifest import Manifest
+from engine.formats.mixture import Mixture, readable_versions
 from engine.formats.receipt import read_receipt
 from engine.formats.state import RecipeState
 from engine.formats.workspace import Workspace

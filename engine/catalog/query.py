@@ -24,7 +24,7 @@ from engine.catalog.question import QUERIES, Question, asked_for
 from engine.catalog.recipe_views import STAGE_VIEW, create_recipe_views, in_place_files
 from engine.catalog.relation import STORED, identifier
 from engine.catalog.values import executed, plain_rows
-from engine.formats.manifest import open_mixture
+from engine.formats.mixture import open_mixture
 from engine.formats.state import RecipeState, read_state
 from engine.formats.workspace import Workspace
 

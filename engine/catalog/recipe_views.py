@@ -16,7 +16,7 @@ from engine.catalog.relation import create_view, identifier, nothing, read_files
 from engine.catalog.source_files import CORE_TYPES, Folder, SourceFiles, present
 from engine.formats.annotation import Annotation
 from engine.formats.ledger import SCHEMA as LEDGER_SCHEMA
-from engine.formats.manifest import read_mixture, version_folder
+from engine.formats.mixture import read_mixture, version_folder
 from engine.formats.selection import BALANCE_SCHEMA, EXAMPLES_SCHEMA
 from engine.formats.selection import SCHEMA as DECISION_SCHEMA
 from engine.formats.state import RecipeState

@@ -7,15 +7,8 @@ import duckdb
 import polars as pl
 
 from engine.catalog.relation import beside, create_rows, create_view, failing, text_literal, typed, union
-from engine.formats.manifest import (
-    DOCUMENTS_SCHEMA,
-    Derivation,
-    Manifest,
-    Mixture,
-    MixtureSource,
-    Phase,
-    readable_versions,
-)
+from engine.formats.manifest import DOCUMENTS_SCHEMA, Derivation, Manifest, MixtureSource, Phase
+from engine.formats.mixture import Mixture, readable_versions
 from engine.formats.schedule import SCHEMA as SCHEDULE_SCHEMA
 from engine.formats.state import RecipeState
 from engine.formats.workspace import Workspace

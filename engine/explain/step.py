@@ -9,7 +9,8 @@ import polars as pl
 from engine.base.errors import InputError, RecipeError, closest, problem
 from engine.explain.training import TrainingRun
 from engine.formats.doc_ids import id_text
-from engine.formats.manifest import Mixture, mixture_names, open_mixture, role_label
+from engine.formats.manifest import role_label
+from engine.formats.mixture import Mixture, mixture_names, open_mixture
 from engine.formats.run import open_run, run_names
 from engine.formats.schedule import open_schedule
 from engine.formats.token_parts import parts_of

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from engine.base.errors import InputError, problem
-from engine.formats.manifest import Mixture, open_mixture
+from engine.formats.mixture import Mixture, open_mixture
 from engine.formats.run import Run
 from engine.formats.workspace import Workspace
 

@@ -9,7 +9,8 @@ import polars as pl
 
 from engine.base.errors import InputError
 from engine.explain.training import TrainingRun
-from engine.formats.manifest import Mixture, readable_versions, role_label
+from engine.formats.manifest import role_label
+from engine.formats.mixture import Mixture, readable_versions
 from engine.formats.run import open_run, run_names
 from engine.formats.schedule import open_schedule
 from engine.formats.state import RecipeState

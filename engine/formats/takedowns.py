@@ -18,7 +18,7 @@ from engine.base.atomic import atomic_file
 from engine.base.errors import InputError, problem
 from engine.base.stage import StrictModel
 from engine.formats.doc_ids import id_text
-from engine.formats.manifest import Mixture
+from engine.formats.mixture import Mixture
 from engine.formats.workspace import Workspace
 from engine.formats.workspace_lock import only_writer
 

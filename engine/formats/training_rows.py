@@ -13,7 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from engine.base.errors import InputError, problem
-from engine.formats.manifest import Mixture
+from engine.formats.mixture import Mixture
 from engine.formats.schedule import AGAIN, Schedule, open_schedule, rank_rows
 from engine.formats.token_store import TokenStore, open_token_store
 from engine.formats.workspace import Workspace

@@ -9,7 +9,7 @@ import polars as pl
 
 from engine.formats.annotation import part_path
 from engine.formats.documents import read_source
-from engine.formats.manifest import Mixture, read_mixture, version_folders
+from engine.formats.mixture import Mixture, read_mixture, version_folders
 from engine.formats.selection import KEPT
 from engine.formats.state import RecipeState
 from engine.formats.workspace import Workspace

@@ -11,7 +11,8 @@ from engine.base.terminal import one_line
 from engine.formats.doc_ids import id_text
 from engine.formats.documents import read_source
 from engine.formats.find import Place, find_documents
-from engine.formats.manifest import Manifest, Mixture, open_mixture
+from engine.formats.manifest import Manifest
+from engine.formats.mixture import Mixture, open_mixture
 from engine.formats.token_store import open_token_store
 from engine.formats.workspace import DEFAULT_WORKSPACE, Workspace
 from engine.mixture.absence import with_absence

@@ -8,7 +8,8 @@ import polars as pl
 
 from engine.base.errors import AuditError, problem
 from engine.formats.doc_ids import id_text
-from engine.formats.manifest import DOCUMENTS_SCHEMA, Manifest, Mixture
+from engine.formats.manifest import DOCUMENTS_SCHEMA, Manifest
+from engine.formats.mixture import Mixture
 from engine.formats.parquet import read_parquet
 from engine.mixture import accounts, curriculum
 from engine.mixture.config import Config, PhaseConfig

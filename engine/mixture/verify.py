@@ -18,7 +18,7 @@ from engine.base.atomic import read_json
 from engine.base.errors import InputError, problem
 from engine.base.hashing import digest_file, digest_json
 from engine.formats.items import benchmark_digest, read_items
-from engine.formats.manifest import Mixture, version_folders
+from engine.formats.mixture import Mixture, version_folders
 from engine.formats.receipt import Receipt
 from engine.formats.schedule import open_schedule
 from engine.formats.split import Split

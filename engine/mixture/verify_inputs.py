@@ -6,7 +6,7 @@ from engine.formats.core_of_text import text_columns
 from engine.formats.coverage import FILE as COVERAGE
 from engine.formats.coverage import coverage_digest
 from engine.formats.documents import Shard, read_source
-from engine.formats.manifest import Mixture
+from engine.formats.mixture import Mixture
 from engine.formats.state import RecipeState
 from engine.formats.workspace import Workspace
 from engine.mixture.recorded import differing, files_of, not_there

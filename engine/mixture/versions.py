@@ -6,15 +6,9 @@ from typing import Any
 
 from engine.base.atomic import read_json
 from engine.base.errors import AuditError, problem
-from engine.formats.manifest import (
-    Manifest,
-    Mixture,
-    open_mixture,
-    read_mixture,
-    readable_versions,
-    version_folder,
-)
+from engine.formats.manifest import Manifest
 from engine.formats.manifest_schema import published_schema
+from engine.formats.mixture import Mixture, open_mixture, read_mixture, readable_versions, version_folder
 from engine.formats.receipt import read_receipt
 from engine.formats.state import read_state, recipe_names
 from engine.formats.tokenizer import META as TOKENIZER_META

@@ -6,7 +6,8 @@ from typing import Any, TypeVar
 import polars as pl
 
 from engine.formats.ledger import SCHEMA as LEDGER_SCHEMA
-from engine.formats.manifest import Derivation, HeldOutSet, Mixture, MixtureSource, SearchedBenchmark
+from engine.formats.manifest import Derivation, HeldOutSet, MixtureSource, SearchedBenchmark
+from engine.formats.mixture import Mixture
 from engine.formats.parquet import read_parquet
 from engine.formats.takedowns import TAKEDOWN
 from engine.mixture.derive import Derived, counted, rows_of

@@ -23,18 +23,8 @@ from pydantic import Field
 from engine.base.atomic import atomic_folder, write_json
 from engine.base.hashing import digest_file, digest_json
 from engine.base.stage import StrictModel
-from engine.formats.manifest import (
-    UNAUDITED,
-    Audit,
-    Derivation,
-    HeldOutSet,
-    Manifest,
-    Mixture,
-    MixtureSource,
-    SearchedBenchmark,
-    read_mixture,
-    version_folders,
-)
+from engine.formats.manifest import Audit, Derivation, HeldOutSet, Manifest, MixtureSource, SearchedBenchmark
+from engine.formats.mixture import UNAUDITED, Mixture, read_mixture, version_folders
 from engine.formats.parquet import write_parquet
 from engine.formats.receipt import NAME as RECEIPT
 from engine.formats.receipt import Receipt, read_receipt, write_receipt

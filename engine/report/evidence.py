@@ -8,7 +8,7 @@ import polars as pl
 
 from engine.formats.annotation import Annotation, read_columns
 from engine.formats.documents import Shard, SourceDocuments
-from engine.formats.manifest import Mixture, open_mixture, readable_versions
+from engine.formats.mixture import Mixture, open_mixture, readable_versions
 from engine.formats.receipt import Receipt, read_receipt
 from engine.formats.run import Run, open_run, run_names
 from engine.formats.selection import Selection

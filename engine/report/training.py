@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from engine.base.errors import InputError, problem
 from engine.base.hashing import digest_json
-from engine.formats.manifest import Mixture
+from engine.formats.mixture import Mixture
 from engine.formats.parquet import read_parquet
 from engine.formats.run import METRICS_SCHEMA, Run
 from engine.report.charts import NUM_SERIES, Line, lines, series

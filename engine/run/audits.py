@@ -1,7 +1,7 @@
 """Runs the audits of sql/audits over what was just built; a row that an audit returns is a fault and stops the run.
 
 Versions that a takedown or an extension made are judged as those of a run are, by what they were made from. A version
-that was just written has a mark until the audits hold (engine.formats.manifest.UNAUDITED), so that one whose run was
+that was just written has a mark until the audits hold (engine.formats.mixture.UNAUDITED), so that one whose run was
 killed before is found by nobody, and is judged when it is built again.
 
 The rows of an audit that does not hold are kept, so that they can be looked at when the run is over:
@@ -25,7 +25,7 @@ from engine.base.sql_files import SqlFile, read_sql, sql_names
 from engine.catalog.query import open_catalog
 from engine.catalog.relation import pattern, text_literal
 from engine.catalog.values import plain_rows
-from engine.formats.manifest import UNAUDITED, Mixture
+from engine.formats.mixture import UNAUDITED, Mixture
 from engine.formats.parquet import write_parquet
 from engine.formats.state import RecipeState
 from engine.formats.workspace import Workspace

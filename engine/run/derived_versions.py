@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from engine.formats.manifest import Mixture, mixture_names, mixture_versions
+from engine.formats.mixture import Mixture, mixture_names, mixture_versions
 from engine.formats.state import RecipeState, read_state, recipe_names, write_state
 from engine.formats.takedowns import TAKEDOWN
 from engine.formats.token_store import TokenStore

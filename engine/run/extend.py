@@ -20,7 +20,8 @@ import polars as pl
 
 from engine.base.errors import AuditError, problem
 from engine.formats.doc_ids import id_text
-from engine.formats.manifest import Derivation, Mixture, open_mixture
+from engine.formats.manifest import Derivation
+from engine.formats.mixture import Mixture, open_mixture
 from engine.formats.selection import KEPT, Selection
 from engine.formats.split import Split
 from engine.formats.state import RecipeState

@@ -8,7 +8,7 @@ from typing import Any
 from engine.base.errors import InputError, RecipeError, problem
 from engine.base.recipe_errors import read_yaml
 from engine.formats.documents import SourceDocuments
-from engine.formats.manifest import Mixture
+from engine.formats.mixture import Mixture
 from engine.formats.receipt import read_receipt
 from engine.formats.state import RecipeState
 from engine.formats.workspace import Workspace

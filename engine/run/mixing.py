@@ -14,7 +14,8 @@ from engine.base.stage import stage_files
 from engine.formats.annotation import Annotation
 from engine.formats.coverage import FILE as COVERAGE
 from engine.formats.coverage import coverage_digest
-from engine.formats.manifest import HeldOutSet, Mixture, SearchedBenchmark, read_mixture, version_folders
+from engine.formats.manifest import HeldOutSet, SearchedBenchmark
+from engine.formats.mixture import Mixture, read_mixture, version_folders
 from engine.formats.parquet import read_parquet
 from engine.formats.receipt import read_receipt
 from engine.formats.selection import Selection

@@ -17,7 +17,7 @@ from typing import Any
 
 from engine.base.errors import AuditError, RecipeError, problem, unknown
 from engine.formats.documents import SourceDocuments
-from engine.formats.manifest import Mixture
+from engine.formats.mixture import Mixture
 from engine.formats.receipt import read_receipt
 from engine.formats.selection import Selection
 from engine.formats.state import write_state

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from engine.formats.manifest import Mixture
+from engine.formats.mixture import Mixture
 from engine.formats.selection import Selection
 from engine.formats.state import AnnotationState, RecipeState, read_state
 from engine.formats.token_store import TokenStore

@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from engine.base.errors import InputError, problem
-from engine.formats.manifest import Mixture, Phase
+from engine.formats.manifest import Phase
+from engine.formats.mixture import Mixture
 from engine.formats.receipt import read_receipt
 from engine.formats.schedule import Schedule, open_schedule
 from engine.formats.token_store import TokenStore, open_token_store

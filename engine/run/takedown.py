@@ -19,7 +19,8 @@ import polars as pl
 from engine.base.errors import InputError, RecipeError, problem, unknown
 from engine.formats.doc_ids import id_text
 from engine.formats.find import find_document, find_documents
-from engine.formats.manifest import Manifest, Mixture, mixture_names, mixture_versions
+from engine.formats.manifest import Manifest
+from engine.formats.mixture import Mixture, mixture_names, mixture_versions
 from engine.formats.state import RecipeState, read_state, recipe_names
 from engine.formats.takedowns import ASKED, Takedown, TakenDown, append_takedowns, now, read_takedowns
 from engine.formats.token_store import open_token_store

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from engine.formats.manifest import Mixture, mixture_names, mixture_versions
+from engine.formats.mixture import Mixture, mixture_names, mixture_versions
 from engine.formats.run import Run, open_run, run_names
 from engine.formats.schedule import open_schedule
 from engine.formats.workspace import Workspace

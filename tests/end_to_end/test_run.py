@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from engine.base.errors import AuditError, RecipeError
-from engine.formats.manifest import open_mixture
+from engine.formats.mixture import open_mixture
 from engine.formats.schedule import open_schedule
 from engine.formats.token_store import open_token_store
 from engine.formats.workspace import Workspace

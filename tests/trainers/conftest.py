@@ -26,7 +26,8 @@ import trainers.loop
 from engine.base.atomic import read_json, write_json
 from engine.base.errors import ResourceError
 from engine.base.hashing import digest_bytes, digest_json
-from engine.formats.manifest import DOCUMENTS_SCHEMA, HeldOutSet, Manifest, Phase, open_mixture
+from engine.formats.manifest import DOCUMENTS_SCHEMA, HeldOutSet, Manifest, Phase
+from engine.formats.mixture import open_mixture
 from engine.formats.parquet import write_parquet
 from engine.formats.receipt import Receipt, write_receipt
 from engine.formats.run import metrics_lines

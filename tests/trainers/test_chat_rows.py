@@ -3,7 +3,7 @@
 from collections import Counter
 from pathlib import Path
 
-from engine.formats.manifest import open_mixture
+from engine.formats.mixture import open_mixture
 from engine.formats.tokenizer import decode_batch
 from engine.formats.training_rows import open_training_rows
 from engine.formats.workspace import Workspace

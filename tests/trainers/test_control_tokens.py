@@ -14,7 +14,7 @@ from tokenizers import AddedToken, decoders, models, pre_tokenizers, trainers
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from engine.base.errors import InputError
-from engine.formats.manifest import open_mixture
+from engine.formats.mixture import open_mixture
 from engine.formats.tokenizer import Tokenizer, TokenizerMeta, describe, load_tokenizer
 from engine.formats.workspace import Workspace
 from engine.pack.control_slots import add_control_tokens

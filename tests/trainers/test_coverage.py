@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from engine.base.errors import AuditError, RecipeError
-from engine.formats.manifest import Audit, HeldOutSet, Manifest, Mixture, Phase, SearchedBenchmark
+from engine.formats.manifest import Audit, HeldOutSet, Manifest, Phase, SearchedBenchmark
+from engine.formats.mixture import Mixture
 from engine.formats.workspace import Workspace
 from tests.trainers.conftest import write_split
 from trainers import coverage

@@ -16,7 +16,7 @@ from transformers import AutoTokenizer, GenerationConfig, LlamaConfig, LlamaForC
 import trainers.final
 from engine.base.atomic import read_json, write_json
 from engine.base.errors import AuditError
-from engine.formats.manifest import open_mixture
+from engine.formats.mixture import open_mixture
 from engine.formats.token_store import open_token_store
 from engine.formats.tokenizer import Tokenizer, load_tokenizer
 from engine.formats.workspace import Workspace

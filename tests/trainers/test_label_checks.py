@@ -13,7 +13,7 @@ import yaml
 from engine.base.atomic import read_json, write_json
 from engine.base.errors import AuditError, InputError
 from engine.formats.doc_ids import id_text
-from engine.formats.manifest import open_mixture
+from engine.formats.mixture import open_mixture
 from engine.formats.tokenizer import load_tokenizer, special_pieces
 from engine.formats.workspace import Workspace
 from engine.run.pipeline import run

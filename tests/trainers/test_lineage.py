@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, Llama
 from engine.base.atomic import write_json
 from engine.base.errors import AuditError, InputError
 from engine.formats.base_model import ModelMeta, digest_model
-from engine.formats.manifest import open_mixture
+from engine.formats.mixture import open_mixture
 from engine.formats.tokenizer import Tokenizer, describe, load_tokenizer
 from engine.formats.workspace import Workspace
 from tests.engine.pack.chat_tokenizers import make

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from engine.base.errors import InputError
-from engine.formats.manifest import open_mixture
+from engine.formats.mixture import open_mixture
 from engine.formats.parquet import read_parquet, write_parquet
 from engine.formats.run import PROBES_SCHEMA
 from engine.formats.split import Split

@@ -22,7 +22,7 @@ from safetensors.torch import load_file
 
 import engine.formats.training_rows
 from engine.base.errors import AuditError, InputError
-from engine.formats.manifest import open_mixture
+from engine.formats.mixture import open_mixture
 from engine.formats.parquet import read_parquet
 from engine.formats.receipt import NAME as RECEIPT
 from engine.formats.schedule import rank_rows

@@ -15,7 +15,7 @@ from engine.base.atomic import write_json
 from engine.base.errors import InputError, RecipeError
 from engine.explain.show_step import show_step
 from engine.explain.step import show
-from engine.formats.manifest import open_mixture
+from engine.formats.mixture import open_mixture
 from engine.formats.parquet import write_parquet
 from engine.formats.run import METRICS_SCHEMA
 from engine.formats.token_parts import parts_of

@@ -21,7 +21,7 @@ import trainers.loop
 import trainers.optim
 import trainers.train
 from engine.base.errors import AuditError, InputError, RecipeError, ResourceError
-from engine.formats.manifest import open_mixture
+from engine.formats.mixture import open_mixture
 from engine.formats.parquet import read_parquet
 from engine.formats.run import FORGETTING_SCHEMA, METRICS_SCHEMA, open_run
 from engine.formats.tokenizer import Tokenizer

@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, Llama
 
 import trainers.loop
 from engine.base.errors import AuditError, InputError, RecipeError
-from engine.formats.manifest import open_mixture
+from engine.formats.mixture import open_mixture
 from engine.formats.tokenizer import Tokenizer, load_tokenizer
 from engine.formats.workspace import Workspace
 from engine.pack.control_slots import add_control_tokens

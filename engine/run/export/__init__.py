@@ -19,7 +19,7 @@ from typing import Any
 import polars as pl
 
 from engine.base.errors import RecipeError, problem
-from engine.formats.manifest import Mixture, open_mixture
+from engine.formats.mixture import Mixture, open_mixture
 from engine.formats.parquet import read_parquet
 from engine.formats.state import RecipeState
 from engine.formats.takedowns import require_none_taken_down

@@ -7,7 +7,8 @@ from typing import Any
 import yaml
 
 from engine.base.atomic import write_json
-from engine.formats.manifest import Manifest, Mixture, MixtureSource, role_label
+from engine.formats.manifest import Manifest, MixtureSource, role_label
+from engine.formats.mixture import Mixture
 from engine.run.export.held_out import FOLDER as HELD_OUT
 from engine.run.export.options import ExportOptions
 from engine.run.export.order import MESSAGES, TEXT

@@ -7,7 +7,7 @@ import polars as pl
 from engine.base.errors import InputError, problem
 from engine.formats.doc_ids import id_text
 from engine.formats.documents import Shard, SourceDocuments
-from engine.formats.manifest import Mixture
+from engine.formats.mixture import Mixture
 from engine.formats.token_store import TokenStore
 
 STATED = ("license", "url", "date")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.base.errors import InputError, problem
-from engine.formats.manifest import UNAUDITED, version_folder, version_folders
+from engine.formats.mixture import UNAUDITED, version_folder, version_folders
 from engine.formats.receipt import read_receipt
 from engine.formats.run import open_run, run_names
 from engine.formats.state import read_state, recipe_names

@@ -398,7 +398,8 @@ def test_replay_of_a_phase_is_found_by_its_name_after_a_takedown_removed_another
     small_workspace: SimpleNamespace,
 ) -> None:
     from engine.catalog.version_views import VERSION, _create_mixtures
-    from engine.formats.manifest import Phase, open_mixture
+    from engine.formats.manifest import Phase
+    from engine.formats.mixture import open_mixture
 
     replay = {"share": 0.1, "sources": ["web"]}
     phases = [

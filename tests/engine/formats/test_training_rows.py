@@ -11,7 +11,8 @@ import pytest
 from engine.base.atomic import write_json
 from engine.base.errors import InputError
 from engine.formats import training_rows
-from engine.formats.manifest import DOCUMENTS_SCHEMA, Manifest, Mixture
+from engine.formats.manifest import DOCUMENTS_SCHEMA, Manifest
+from engine.formats.mixture import Mixture
 from engine.formats.parquet import write_parquet
 from engine.formats.receipt import Receipt, write_receipt
 from engine.formats.schedule import SCHEMA, Schedule, ScheduleMeta

@@ -8,7 +8,8 @@ import pytest
 
 from engine.base.hashing import digest_bytes, digest_file
 from engine.formats.items import ITEMS, benchmark_digest, write_items
-from engine.formats.manifest import Audit, HeldOutSet, Mixture, SearchedBenchmark
+from engine.formats.manifest import Audit, HeldOutSet, SearchedBenchmark
+from engine.formats.mixture import Mixture
 from engine.formats.parquet import write_parquet
 from engine.formats.receipt import Receipt, write_receipt
 from engine.formats.token_store import TokenStore

@@ -11,7 +11,7 @@ import pytest
 from engine.base.atomic import read_json, write_json
 from engine.base.errors import AuditError, InputError
 from engine.catalog import sql
-from engine.formats.manifest import Mixture, mixture_versions, open_mixture
+from engine.formats.mixture import Mixture, mixture_versions, open_mixture
 from engine.formats.schedule import open_schedule
 from engine.formats.token_store import open_token_store
 from engine.formats.tokenizer import load_tokenizer

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engine.base.errors import AuditError
-from engine.formats.manifest import Mixture
+from engine.formats.mixture import Mixture
 from engine.mixture.curriculum import order
 from engine.mixture.extended import NewSource, extended, last_phase
 from engine.mixture.verify import verify

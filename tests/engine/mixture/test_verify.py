@@ -13,7 +13,7 @@ import pytest
 from engine.base.atomic import read_json, write_json
 from engine.base.errors import AuditError
 from engine.base.hashing import digest_file, digest_json
-from engine.formats.manifest import Mixture
+from engine.formats.mixture import Mixture
 from engine.formats.parquet import read_parquet, write_parquet
 from engine.formats.receipt import Receipt, read_receipt, write_receipt
 from engine.mixture.versions import mixture_verify

@@ -11,7 +11,8 @@ import yaml
 from engine.base.atomic import read_json, write_json
 from engine.base.errors import AuditError, InputError
 from engine.catalog import sql
-from engine.formats.manifest import Derivation, open_mixture
+from engine.formats.manifest import Derivation
+from engine.formats.mixture import open_mixture
 from engine.formats.receipt import read_receipt, write_receipt
 from engine.formats.workspace import Workspace
 from engine.mixture.diff import mixture_diff

@@ -12,7 +12,8 @@ import pytest
 
 from engine.base.errors import InputError
 from engine.base.hashing import digest_file
-from engine.formats.manifest import Derivation, mixture_versions, open_mixture
+from engine.formats.manifest import Derivation
+from engine.formats.mixture import mixture_versions, open_mixture
 from engine.formats.parquet import write_parquet
 from engine.formats.receipt import read_receipt
 from engine.formats.token_store import CONTROL_TOKENS_FILE, CONTROL_TOKENS_SCHEMA

@@ -11,7 +11,7 @@ import pytest
 
 import engine.recipes
 from engine.base.errors import InputError
-from engine.formats.manifest import open_mixture
+from engine.formats.mixture import open_mixture
 from engine.formats.workspace import Workspace
 from engine.recipe import load_recipe
 from engine.recipes.medical_sources import write_sources

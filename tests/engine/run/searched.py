@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from engine.formats.manifest import Mixture, open_mixture
+from engine.formats.mixture import Mixture, open_mixture
 from engine.formats.token_store import open_token_store
 from engine.formats.tokenizer import decode_batch, load_tokenizer
 from engine.formats.workspace import Workspace

@@ -16,7 +16,7 @@ from engine.base.hashing import digest_file
 from engine.base.sql_files import read_sql, sql_names
 from engine.catalog import sql
 from engine.catalog.query import open_catalog
-from engine.formats.manifest import Mixture, mixture_versions
+from engine.formats.mixture import Mixture, mixture_versions
 from engine.formats.parquet import read_parquet, write_parquet
 from engine.formats.receipt import read_receipt, write_receipt
 from engine.formats.selection import KEPT

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from engine.formats.manifest import open_mixture
+from engine.formats.mixture import open_mixture
 from engine.formats.schedule import open_schedule
 from engine.formats.workspace import Workspace
 from tests.engine.run.searched import prose, recipe, run_in, states, write_lines

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from engine.base.errors import InputError, RecipeError
-from engine.formats.manifest import open_mixture
+from engine.formats.mixture import open_mixture
 from engine.formats.tokenizer import special_pieces
 from engine.formats.workspace import Workspace
 from engine.pack.templates import TEMPLATES

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from engine.base.errors import InputError
-from engine.formats.manifest import open_mixture
+from engine.formats.mixture import open_mixture
 from engine.formats.token_store import open_token_store
 from engine.formats.tokenizer import load_tokenizer
 from engine.formats.workspace import Workspace

@@ -11,7 +11,7 @@ import pytest
 
 from engine.base.hashing import digest_bytes
 from engine.catalog import sql
-from engine.formats.manifest import open_mixture
+from engine.formats.mixture import open_mixture
 from engine.formats.parquet import read_parquet, write_parquet
 from engine.formats.token_store import DOCUMENTS_SCHEMA, StoreMeta, TokenStore
 from engine.formats.tokenizer import Tokenizer, load_tokenizer

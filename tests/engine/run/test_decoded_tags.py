@@ -5,7 +5,7 @@ from typing import Any
 
 import polars as pl
 
-from engine.formats.manifest import open_mixture
+from engine.formats.mixture import open_mixture
 from engine.formats.workspace import Workspace
 from tests.engine.run.searched import prose, recipe, run_in, write_lines
 

@@ -11,7 +11,7 @@ import pytest
 from engine.base.errors import AuditError
 from engine.base.sql_files import sql_names
 from engine.catalog import sql
-from engine.formats.manifest import Mixture, mixture_versions, open_mixture
+from engine.formats.mixture import Mixture, mixture_versions, open_mixture
 from engine.formats.parquet import read_parquet
 from engine.formats.schedule import open_schedule
 from engine.formats.workspace import Workspace

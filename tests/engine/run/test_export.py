@@ -14,8 +14,8 @@ import engine.run.export.order
 import engine.run.export.write
 from engine.base.errors import InputError, RecipeError
 from engine.formats.doc_ids import id_text
-from engine.formats.manifest import open_mixture
 from engine.formats.messages import MESSAGES, chat_digests
+from engine.formats.mixture import open_mixture
 from engine.formats.token_store import open_token_store
 from engine.formats.tokenizer import decode_batch, load_tokenizer
 from engine.formats.workspace import Workspace

@@ -13,7 +13,7 @@ import pytest
 from engine.base.errors import AuditError, InputError, RecipeError
 from engine.catalog import sql
 from engine.formats.documents import read_source
-from engine.formats.manifest import Mixture, open_mixture
+from engine.formats.mixture import Mixture, open_mixture
 from engine.formats.schedule import open_schedule
 from engine.formats.split import Split
 from engine.formats.workspace import Workspace

@@ -17,7 +17,8 @@ from engine.base.errors import InputError, ResourceError
 from engine.base.hashing import digest_file
 from engine.catalog import sql
 from engine.explain import explain
-from engine.formats.manifest import Derivation, Mixture, mixture_versions, read_mixture
+from engine.formats.manifest import Derivation
+from engine.formats.mixture import Mixture, mixture_versions, read_mixture
 from engine.formats.receipt import read_receipt, write_receipt
 from engine.formats.takedowns import Takedown, TakenDown, append_takedowns, now, read_takedowns
 from engine.formats.workspace import Workspace

@@ -11,7 +11,7 @@ from engine.explain.show_step import show_step
 from engine.explain.step import show
 from engine.formats.drawn_parts import NO_LABEL_BRACKETS as NO_LABEL
 from engine.formats.drawn_parts import TOKEN_BRACKETS as TOKEN
-from engine.formats.manifest import open_mixture
+from engine.formats.mixture import open_mixture
 from engine.formats.workspace import Workspace
 from engine.mixture.versions import mixture_verify
 from engine.run.pipeline import run

@@ -14,7 +14,7 @@ import pytest
 from engine.base.errors import InputError, RecipeError
 from engine.base.hashing import digest_path
 from engine.cli import main
-from engine.formats.manifest import open_mixture
+from engine.formats.mixture import open_mixture
 from engine.formats.receipt import read_receipt
 from engine.formats.workspace import Workspace
 from engine.run.pipeline import run

@@ -13,7 +13,7 @@ from engine.base.errors import InputError, RecipeError
 from engine.catalog import sql
 from engine.explain import explain
 from engine.explain.step import show
-from engine.formats.manifest import open_mixture
+from engine.formats.mixture import open_mixture
 from engine.formats.schedule import open_schedule
 from engine.formats.state import read_state
 from engine.formats.workspace import Workspace

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from engine.base.errors import AuditError, InputError
-from engine.formats.manifest import Mixture, mixture_versions, open_mixture
+from engine.formats.mixture import Mixture, mixture_versions, open_mixture
 from engine.formats.workspace import Workspace
 from engine.mixture.versions import mixture_list, mixture_verify
 from engine.run import audits
