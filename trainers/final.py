@@ -11,18 +11,106 @@ from typing import Any
 
 import torch
 
+from engine.base.atomic import atomic_folder, write_json
 from engine.base.errors import AuditError, problem
-from engine.formats.tokenizer import FILES, Tokenizer, special_pieces
-from trainers.lineage import ADAPTER_FILE, Base, weights_digest
-from trainers.model import hide_progress, load_folder
+from engine.base.progress import say
+from engine.formats.receipt import Receipt, write_receipt
+from engine.formats.tokenizer import FILES, Tokenizer, decode_batch, special_pieces
+from trainers.adapters import add_adapters
+from trainers.fsdp import is_sharded, whole
+from trainers.generation import write_generation
+from trainers.job import Job
+from trainers.language_model import LanguageModel
+from trainers.lineage import ADAPTER_FILE, LINEAGE_FILE, Base, weights_digest, with_run
+from trainers.loop import Training
+from trainers.model import hide_progress, load_base, load_folder
+from trainers.model_card import model_card
+from trainers.summary import summary_of, wall_seconds
 from trainers.tokenizer_files import write_tokenizer
 
+VERSION = 1
+TEXTS_TRIED, TOKENS_TRIED = 64, 2_000
 MOST_TOKENS = 48
 TOLERANCE = {torch.float32: 1e-4}
 OF_OTHERS = 2e-2
 """Largest difference of two logits as a share of the largest logit, for weights or sums of two bytes."""
 RELOADED = "reloaded"
 SAME_IDS = "the same ids"
+
+
+def finish(job: Job, training: Training, content: dict[str, Any], started: float) -> None:
+    """Write final/, metrics.parquet, run.json with the summary, and the receipt; every rank calls it.
+
+    content: run.json so far; started: time.monotonic() of this session. Raises AuditError where final/ is
+    not the model that was trained.
+    """
+    model = _whole_model(job, training)
+    if model is None:
+        return
+    record = job.record
+    metrics = record.write_metrics()
+    saved, texts = model.saved, _some_texts(job)
+    with atomic_folder(record.folder / "final") as folder:
+        digest = save_final(saved, job.base, job.tokenizer, folder, texts)
+        write_generation(folder, content["generation"], job.rows.store.meta.chat_template, job.tokenizer, job.base)
+        write_json(folder / LINEAGE_FILE, with_run(content))
+        difference = require_same_logits(saved, folder, _asked(job))
+        tokenizer = tokenizer_in_transformers(folder, job.tokenizer, texts)
+        if tokenizer != SAME_IDS:
+            say(f"{job.recipe.name}: the tokenizer in final/, by transformers: {tokenizer}")
+        reloaded = {"logits_differ_by": float(f"{difference:.3g}"), "tokenizer": tokenizer}
+        summary = summary_of(job, metrics) | {"wall_seconds": wall_seconds(metrics, content["sessions"], started)}
+        content = {**content, "reloaded": reloaded, "summary": summary}
+        (folder / "README.md").write_text(model_card(job.recipe, job.mixture.manifest, content), encoding="utf-8")
+    record.write(content)
+    inputs = {"mixture": job.mixture.manifest.digest, "base": job.base.digest}
+    receipt = Receipt(
+        made_by=f"train/{VERSION}",
+        digest=digest,
+        inputs=inputs,
+        config=job.recipe.resolved(),
+        rows=job.num_steps,
+        seconds=summary["wall_seconds"],
+        details=summary,
+    )
+    write_receipt(record.folder, receipt)
+
+
+@torch.no_grad()
+def _whole_model(job: Job, training: Training) -> LanguageModel | None:
+    """Return the model to be saved, on the main rank; every rank calls it.
+
+    A divided one is loaded anew and given what was trained: torch has no way back from FSDP.
+    """
+    recipe, masters, model = job.recipe, training.optimizer.masters, training.model
+    if not any(is_sharded(master) for master in masters.values()):
+        training.optimizer.restore()
+        return model if training.world.is_main else None
+    if training.world.is_main:
+        longest = job.rows.schedule.meta.row_tokens + recipe.tuning.positions_in_front
+        loaded = load_base(job.base, job.tokenizer, longest, recipe.seed)
+        model = add_adapters(loaded, recipe.tuning, recipe.seed, job.base.new_rows)
+    found = model.trained()
+    for name, master in masters.items():
+        value = whole(master)
+        if training.world.is_main:
+            found[name].copy_(value)
+    return model if training.world.is_main else None
+
+
+def _asked(job: Job) -> torch.Tensor:
+    """Return int64[1, T] ids that a model which was loaded again is asked: the first of the store, and new ones."""
+    most = min(MOST_TOKENS, job.rows.schedule.meta.row_tokens)
+    new = [row.id for row in job.base.new_rows[: most // 2]]
+    return torch.tensor([[*job.rows.store.ids[: most - len(new)].tolist(), *new]])
+
+
+def _some_texts(job: Job) -> list[str]:
+    """Return what the first documents of the store say, without special tokens."""
+    documents = job.rows.store.documents().head(TEXTS_TRIED).select("offset", "num_tokens")
+    ids = job.rows.store.ids
+    some = [ids[start : start + min(length, TOKENS_TRIED)].tolist() for start, length in documents.iter_rows()]
+    return decode_batch(job.tokenizer, some, special="")
 
 
 def save_final(saved: Any, base: Base, tokenizer: Tokenizer, folder: Path, texts: Sequence[str]) -> str:

@@ -3,10 +3,10 @@
 1. resolve the recipe, the mixture version and the base, all by digest (trainers.job); an earlier run of the name goes
    on or answers
 2. gates: every probe covered by the mixture and by its ancestors', one tokenizer, enough embeddings
-3. the model, its adapters, fp32 masters, on every rank or divided; then the proof that documents in one row cannot
-   see each other
+3. the model, its adapters, fp32 masters, on every rank or divided (trainers.prepare); then the proof that documents in
+   one row cannot see each other
 4. the loop (trainers.loop), from the newest checkpoint
-5. final/, metrics, verdict, receipt
+5. final/, metrics, verdict, receipt (trainers.final)
 """
 
 import platform
@@ -19,52 +19,30 @@ from typing import Any
 import torch
 
 import engine
-from engine.base.atomic import atomic_folder, write_json
 from engine.base.errors import RecipeError, problem
 from engine.base.hashing import digest_json
 from engine.base.progress import progress, say
 from engine.formats.receipt import NAME as RECEIPT
-from engine.formats.receipt import Receipt, write_receipt
-from engine.formats.split import Split
 from engine.formats.takedowns import require_none_taken_down
-from engine.formats.tokenizer import decode_batch, special_pieces
 from engine.formats.workspace import DEFAULT_WORKSPACE, Workspace
-from trainers.adapters import add_adapters
-from trainers.attention import attend_by_document
-from trainers.blocks import checkpoint_blocks, compile_blocks, is_checkpointing, wants_checkpointing
+from trainers.blocks import is_checkpointing, wants_checkpointing
 from trainers.checkpoint import latest_checkpoint, load_checkpoint, remove_leftovers
 from trainers.coverage import require_coverage
 from trainers.dry_run import announce, plan_of, show_plan
-from trainers.embeddings import sum_in_fp32
-from trainers.final import MOST_TOKENS, SAME_IDS, require_same_logits, save_final, tokenizer_in_transformers
-from trainers.freezing import freezing_of
-from trainers.fsdp import is_sharded, shard, whole
-from trainers.generation import write_generation
+from trainers.final import finish
 from trainers.isolation import prove_isolation
 from trainers.job import Job, resolve_job
-from trainers.language_model import LanguageModel
-from trainers.lineage import LINEAGE_FILE, with_run
 from trainers.loop import Training, train_steps
-from trainers.model import choose_dtype, keep_freed_memory, load_base
-from trainers.model_card import model_card
+from trainers.model import keep_freed_memory
 from trainers.new_rows import described
-from trainers.optim import MasterOptimizer
 from trainers.out_of_memory import told_what_would_fit
+from trainers.prepare import prepare
 from trainers.preview import preview as preview_rows
 from trainers.preview import show_preview
-from trainers.probes import probe_documents
-from trainers.quantised import load_quantised
-from trainers.recipe.tuning import VIRTUAL
 from trainers.record import differences
-from trainers.replicas import require_same_weights
-from trainers.summary import summary_of, wall_seconds
 from trainers.torchrun import joined
 from trainers.trackers import Tracker, require_trackers, tracking
-from trainers.vocabulary import NewRowsFirst, require_learnt_stops
 from trainers.world import World
-
-VERSION = 1
-TEXTS_TRIED, TOKENS_TRIED = 64, 2_000
 
 
 def train(
@@ -164,7 +142,7 @@ def _train(job: Job, world: World, waived: list[str]) -> None:
     with job.record.exclusive() if world.is_main else nullcontext():
         if not world.from_main((job.record.folder / RECEIPT).is_file()):  # another may have been at work meanwhile
             content = _train_exclusively(job, training, proof, waived)
-            _finish(job, training, content, started)
+            finish(job, training, content, started)
     world.wait()
 
 
@@ -201,115 +179,6 @@ def _train_exclusively(job: Job, training: Training, proof: dict[str, Any], waiv
     with tracking(job.recipe, record.folder, first) if world.is_main else tracked as trackers:
         train_steps(training, first, trackers)
     return content
-
-
-def prepare(job: Job, world: World) -> Training:
-    """Load the base and put in what is trained, on every rank or divided; nothing is written."""
-    recipe, row_tokens = job.recipe, job.rows.schedule.meta.row_tokens
-    is_divided = world.size > 1 and recipe.parallel == "fsdp"
-    longest = row_tokens + recipe.tuning.positions_in_front
-    if recipe.tuning.method == "qlora":
-        dtype = choose_dtype(recipe.precision, job.base.num_parameters or 0, world.device)
-        loaded = load_quantised(job.base, job.tokenizer, longest, recipe.seed, dtype, world.device)
-    else:
-        loaded = load_base(job.base, job.tokenizer, longest, recipe.seed)
-        loaded = loaded if is_divided else loaded.to(world.device)
-        dtype = choose_dtype(recipe.precision, loaded.num_parameters(), world.device)
-    stops = {*job.stop_ids, job.tokenizer.meta.eos_id}
-    require_learnt_stops(loaded, special_pieces(job.tokenizer), sorted(stops), recipe.tuning.method)
-    if recipe.tuning.method not in VIRTUAL:
-        attend_by_document(loaded, row_tokens)
-    sum_in_fp32(loaded)
-    model = add_adapters(loaded, recipe.tuning, recipe.seed, job.base.new_rows)
-    model.packed = recipe.packed
-    freezing = freezing_of(loaded, recipe)
-    require_same_weights(dict(model.named_parameters()), world, "at the start")
-    if is_divided:
-        shard(model, world, dtype)
-        dtype = torch.float32  # what is divided are the masters; FSDP gathers them rounded
-    optimizer = MasterOptimizer(model, model.trained(), recipe.optimizer, dtype, freezing)
-    first = NewRowsFirst(model, job.base.new_rows, recipe.vocabulary.new_rows_steps)
-    if recipe.optimizer.kind == "paged_adamw_8bit" and world.device.type != "cuda":
-        say(f"{recipe.name}: nothing is paged without CUDA: adamw_8bit")
-    if wants_checkpointing(recipe.gradient_checkpointing, job.base.num_parameters):
-        checkpoint_blocks(loaded)
-    if recipe.compile:
-        compile_blocks(loaded)
-    split = job.mixture.manifest.split
-    probes = []
-    if recipe.probes.sets and split is not None:
-        probes = probe_documents(recipe.probes, Split(job.workspace.split(split), split), job.tokenizer)
-    return Training(recipe, job.rows, model, optimizer, job.record, world, job.num_steps, probes, job.identity(), first)
-
-
-def _finish(job: Job, training: Training, content: dict[str, Any], started: float) -> None:
-    model = _whole_model(job, training)
-    if model is None:
-        return
-    record = job.record
-    metrics = record.write_metrics()
-    saved, texts = model.saved, _some_texts(job)
-    with atomic_folder(record.folder / "final") as folder:
-        digest = save_final(saved, job.base, job.tokenizer, folder, texts)
-        write_generation(folder, content["generation"], job.rows.store.meta.chat_template, job.tokenizer, job.base)
-        write_json(folder / LINEAGE_FILE, with_run(content))
-        difference = require_same_logits(saved, folder, _asked(job))
-        tokenizer = tokenizer_in_transformers(folder, job.tokenizer, texts)
-        if tokenizer != SAME_IDS:
-            say(f"{job.recipe.name}: the tokenizer in final/, by transformers: {tokenizer}")
-        reloaded = {"logits_differ_by": float(f"{difference:.3g}"), "tokenizer": tokenizer}
-        summary = summary_of(job, metrics) | {"wall_seconds": wall_seconds(metrics, content["sessions"], started)}
-        content = {**content, "reloaded": reloaded, "summary": summary}
-        (folder / "README.md").write_text(model_card(job.recipe, job.mixture.manifest, content), encoding="utf-8")
-    record.write(content)
-    inputs = {"mixture": job.mixture.manifest.digest, "base": job.base.digest}
-    receipt = Receipt(
-        made_by=f"train/{VERSION}",
-        digest=digest,
-        inputs=inputs,
-        config=job.recipe.resolved(),
-        rows=job.num_steps,
-        seconds=summary["wall_seconds"],
-        details=summary,
-    )
-    write_receipt(record.folder, receipt)
-
-
-@torch.no_grad()
-def _whole_model(job: Job, training: Training) -> LanguageModel | None:
-    """Return the model to be saved, on the main rank; every rank calls it.
-
-    A divided one is loaded anew and given what was trained: torch has no way back from FSDP.
-    """
-    recipe, masters, model = job.recipe, training.optimizer.masters, training.model
-    if not any(is_sharded(master) for master in masters.values()):
-        training.optimizer.restore()
-        return model if training.world.is_main else None
-    if training.world.is_main:
-        longest = job.rows.schedule.meta.row_tokens + recipe.tuning.positions_in_front
-        loaded = load_base(job.base, job.tokenizer, longest, recipe.seed)
-        model = add_adapters(loaded, recipe.tuning, recipe.seed, job.base.new_rows)
-    found = model.trained()
-    for name, master in masters.items():
-        value = whole(master)
-        if training.world.is_main:
-            found[name].copy_(value)
-    return model if training.world.is_main else None
-
-
-def _asked(job: Job) -> torch.Tensor:
-    """Return int64[1, T] ids that a model which was loaded again is asked: the first of the store, and new ones."""
-    most = min(MOST_TOKENS, job.rows.schedule.meta.row_tokens)
-    new = [row.id for row in job.base.new_rows[: most // 2]]
-    return torch.tensor([[*job.rows.store.ids[: most - len(new)].tolist(), *new]])
-
-
-def _some_texts(job: Job) -> list[str]:
-    """Return what the first documents of the store say, without special tokens."""
-    documents = job.rows.store.documents().head(TEXTS_TRIED).select("offset", "num_tokens")
-    ids = job.rows.store.ids
-    some = [ids[start : start + min(length, TOKENS_TRIED)].tolist() for start, length in documents.iter_rows()]
-    return decode_batch(job.tokenizer, some, special="")
 
 
 def _describe_model(training: Training, precision: str) -> dict[str, Any]:

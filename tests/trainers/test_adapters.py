@@ -279,11 +279,11 @@ def test_final_folder_gives_the_same_logits_in_plain_peft(
     workspace: Workspace, recipe: Recipe, base: Callable[[str], Any], tokenizer: Tokenizer, method: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    import trainers.train
+    import trainers.prepare
 
     kept: list[LanguageModel] = []
-    original = trainers.train.add_adapters
-    monkeypatch.setattr(trainers.train, "add_adapters", lambda *a: kept.append(original(*a)) or kept[-1])
+    original = trainers.prepare.add_adapters
+    monkeypatch.setattr(trainers.prepare, "add_adapters", lambda *a: kept.append(original(*a)) or kept[-1])
     result = train(
         recipe(tuning=TUNINGS[method], max_steps=2, probes=None, optimizer={"learning_rate": 0.01}), workspace.root
     )

@@ -135,7 +135,7 @@ def test_without_a_probe_nothing_is_loaded(
     def refuse(*_args: Any) -> None:
         raise AssertionError("the base was loaded")
 
-    monkeypatch.setattr("trainers.train.load_base", refuse)
+    monkeypatch.setattr("trainers.prepare.load_base", refuse)
     result = advise(on_a_run, workspace.root, no_probe=True)
     assert (result["probe"], result["room"], result["plan"]["seconds"]) == ({}, "unknown", None)
     monkeypatch.setattr("trainers.dry_run.free_bytes", lambda _device: 0)

@@ -7,7 +7,7 @@ import torch
 from engine.formats.workspace import Workspace
 from trainers.embeddings import sum_in_fp32
 from trainers.job import resolve_job
-from trainers.train import prepare
+from trainers.prepare import prepare
 from trainers.world import World
 
 

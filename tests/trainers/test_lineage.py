@@ -80,11 +80,11 @@ def test_adapter_of_an_ancestor_is_merged_in_memory(workspace: Workspace, recipe
 def test_only_the_adapter_is_trained_and_the_base_stays_bit_for_bit(
     workspace: Workspace, recipe: Recipe, general: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import trainers.train
+    import trainers.prepare
 
     models = []
-    original = trainers.train.load_base
-    monkeypatch.setattr(trainers.train, "load_base", lambda *a: models.append(original(*a)) or models[-1])
+    original = trainers.prepare.load_base
+    monkeypatch.setattr(trainers.prepare, "load_base", lambda *a: models.append(original(*a)) or models[-1])
     train(recipe(name="adapted", base={"run": "general"}, tuning=LORA, max_steps=6), workspace.root)
     trained = {name.replace(".base_layer", ""): tensor for name, tensor in models[0].state_dict().items()}
     for name, tensor in load_file(general / "final" / "model.safetensors").items():

@@ -32,9 +32,10 @@ from trainers.data import MicroBatch
 from trainers.job import resolve_job
 from trainers.language_model import LanguageModel
 from trainers.loop import train_step
+from trainers.prepare import prepare
 from trainers.replicas import require_same_weights, sum_gradients
 from trainers.torchrun import joined
-from trainers.train import prepare, train
+from trainers.train import train
 from trainers.world import World
 
 pytestmark = pytest.mark.timeout(200)

@@ -17,9 +17,10 @@ import torch
 from safetensors.torch import load_file
 from transformers import MambaConfig, MambaForCausalLM
 
+import trainers.final
 import trainers.loop
 import trainers.optim
-import trainers.train
+import trainers.prepare
 from engine.base.errors import AuditError, InputError, RecipeError, ResourceError
 from engine.formats.mixture import open_mixture
 from engine.formats.parquet import read_parquet
@@ -81,7 +82,7 @@ def straight(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[
 def die_at(monkeypatch: pytest.MonkeyPatch, where: str, call: int) -> None:
     """Let the process end at the given call (from 1) of a step of the loop."""
     owner: Any = {"measure": trainers.loop, "save_checkpoint": trainers.loop, "train_step": trainers.loop}.get(where)
-    owner = owner or {"save_final": trainers.train}.get(where, RunRecord)
+    owner = owner or {"save_final": trainers.final}.get(where, RunRecord)
     original, calls = getattr(owner, where), []
 
     def dying(*arguments: Any, **options: Any) -> Any:
@@ -220,7 +221,7 @@ def test_files_of_a_finished_run_have_the_columns_of_the_formats(straight: Any, 
 
 def test_finished_run_answers_at_once(workspace: Workspace, recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
     first = train(recipe(), workspace.root)
-    monkeypatch.setattr(trainers.train, "load_base", None)
+    monkeypatch.setattr(trainers.prepare, "load_base", None)
     assert train(recipe(), workspace.root) == first
     assert first["steps"] == 20
     assert first["within_budget"] is True

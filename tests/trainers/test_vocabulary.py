@@ -30,8 +30,9 @@ from trainers.merge import merge
 from trainers.model import load_base
 from trainers.new_rows import NewRow
 from trainers.optim import MasterOptimizer
+from trainers.prepare import prepare
 from trainers.recipe import BaseConfig, OptimizerConfig
-from trainers.train import prepare, train
+from trainers.train import train
 from trainers.vocabulary import NewRowsFirst, add_rows
 from trainers.world import World
 

@@ -24,8 +24,9 @@ from trainers.language_model import LanguageModel
 from trainers.learning_rates import pretraining_rate
 from trainers.loop import Training
 from trainers.model import choose_device
+from trainers.prepare import prepare
 from trainers.probes import measure
-from trainers.train import passed_gates, prepare
+from trainers.train import passed_gates
 from trainers.workflows.field_rules import FAR, RULES, Numbers, broken_rules
 from trainers.world import World
 
