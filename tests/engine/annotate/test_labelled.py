@@ -212,12 +212,6 @@ def test_a_recipe_takes_labels_alone_or_beside_sources(world: Callable[..., Worl
     assert sheet["labels_of_documents"] == {"good": 60, "bad": 60, "weight": 2, "also_in_files": 1}
 
 
-def test_the_settings_of_a_recipe_without_labels_are_what_they_were() -> None:
-    config = Config(positive=("a",), negative=("b",))
-    assert {"labels", "label_weight"}.isdisjoint(quality.part_config(config))
-    assert {"labels", "label_weight"} <= set(quality.part_config(Config(labels="l", label_weight=2)))
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -24,6 +24,7 @@ from engine.formats.schedule import SCHEMA as SCHEDULE_SCHEMA
 from engine.formats.schedule import ScheduleMeta
 from engine.formats.selection import BALANCE_SCHEMA, EXAMPLES_SCHEMA
 from engine.formats.selection import SCHEMA as SELECTION_SCHEMA
+from engine.formats.split import HELDOUT_SCHEMA
 from engine.formats.state import AnnotationState, RecipeState, write_state
 from engine.formats.token_store import (
     CONTROL_TOKENS_FILE,
@@ -327,9 +328,8 @@ def _split(place: Workspace) -> str:
     folder = place.split(digest_json("split"))
     held = [(s, r) for s, r in _rows() if fate(s, r)[0] == "held_out"]
     sets = {"stdlib_docs": "general", "code": "domain"}
-    rows = [(doc_id(s, r), sets[s], s, doc_id(s, r), len(text_of(s, r).encode()), text_of(s, r)) for s, r in held]
-    names = ["doc_id", "set", "source", "group_id", "num_bytes", "text"]
-    frame = pl.DataFrame(rows, schema=names, orient="row").sort("set", "doc_id")
+    rows = [(doc_id(s, r), sets[s], s, doc_id(s, r), len(text_of(s, r).encode()), None, text_of(s, r)) for s, r in held]
+    frame = pl.DataFrame(rows, schema=HELDOUT_SCHEMA, orient="row").sort("set", "doc_id")
     write_parquet(folder / "heldout.parquet", frame)
     write_parquet(folder / "groups.parquet", frame.select("doc_id", "group_id", "set"))
     write_receipt(folder, Receipt(made_by="split/1", digest=digest_json("split"), rows=len(rows), seconds=0.1))
